@@ -27,8 +27,8 @@ pub enum Role {
     Gain,
 }
 
-/// A gate of a recurrent cell, or one of the two maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. Of the
-/// weights, the recurrent weights and the biases it has as many rows as the cell or layer has units.
+/// A gate of a recurrent cell, or one of the two maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. In the
+/// weights, the recurrent weights and the biases it has one row for each unit of the cell or layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Gate {
@@ -246,7 +246,7 @@ impl Blocks {
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
     }
 
-    /// Whether the blocks equal those of `other`, in the same order. Which are frozen makes no difference.
+    /// Whether the blocks equal those of `other`, in the same order. Whether blocks are frozen is not compared.
     pub(crate) fn same_layout(&self, other: &Blocks) -> bool {
         let same = |a: &Block<'_>, b: &Block<'_>| {
             (&a.range, a.shape, a.role, a.table) == (&b.range, b.shape, b.role, b.table)
@@ -256,8 +256,8 @@ impl Blocks {
         self.len() == other.len() && self.iter().zip(other).all(|(a, b)| same(a, b))
     }
 
-    /// Returns [`Error::InvalidState`] unless the blocks equal `made`, those for which an optimizer was made; frozen or
-    /// not makes no difference. `what` names in the error what was attempted.
+    /// Returns [`Error::InvalidState`] unless the blocks equal `made`, those for which an optimizer was made. Whether
+    /// blocks are frozen is not compared. `what` names in the error what was attempted.
     pub(crate) fn check_layout(&self, what: &'static str, made: &Blocks) -> Result<(), Error> {
         if self.same_layout(made) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The generic code that this crate compiles for `f32` and `f64`, so that a user's crate does not.
+//! The generic code that this crate compiles for `f32` and `f64`, so that a crate that uses them need not compile it.
 //!
 //! Generic code is compiled in the crate that names its types. The functions of this list are hidden methods of
 //! [`Scalar`](crate::Scalar) without type parameters. `f32` and `f64` have them as their own: they are compiled here,
@@ -22,7 +22,7 @@ pub(crate) use crate::{
     layer::{
         ActivationLayer, Backward, Forward, InPlaceStep, Layer, LayerSpec, MemorySizes, Mode, Sequential, Structure,
     },
-    loss::{Rows, Target},
+    loss::Rows,
     monitor::GradientMonitor,
     network::Registry,
     trainer::{EachBatch, Epoch, Evaluation, FitOptions, Run},
@@ -31,8 +31,10 @@ pub(crate) use crate::{
 };
 pub(crate) use alloc::{boxed::Box, vec::Vec};
 
+/// The recurrent layer of the cell `C`.
+pub(crate) type RecurrentLayer<C> = crate::recurrent::Recurrent<C>;
 /// The Elman recurrent layer with the activation `A`.
-pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::recurrent::Elman<A>>;
+pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::cell::Elman<A>>;
 
 /// Calls the macro `$then` with the list of the types and functions that this crate compiles for `f32` and `f64`.
 macro_rules! compiled {
@@ -163,13 +165,9 @@ macro_rules! methods {
             #[doc(hidden)]
             fn $loss(
                 loss: &crate::loss::$loss,
-                width: usize,
-                y: &[Self],
-                target: Target<'_, Self>,
-                row_weights: Option<&[Self]>,
-                dy: &mut [Self],
+                rows: Rows<'_, Self>,
             ) -> Result<(Self, f64), Error> {
-                loss.evaluate_generic(Rows::new(width, y, target, row_weights, dy)?)
+                loss.evaluate_generic(rows)
             }
         )*
         $(
@@ -217,7 +215,7 @@ macro_rules! boxed_cells {
         $(
             #[doc(hidden)]
             #[inline(never)]
-            fn $name(layer: crate::recurrent::Recurrent<crate::recurrent::$name>) -> Box<dyn Layer<Self>> {
+            fn $name(layer: RecurrentLayer<crate::cell::$name>) -> Box<dyn Layer<Self>> {
                 Box::new(layer)
             }
         )*
@@ -230,7 +228,7 @@ macro_rules! hidden_methods {
     () => {
         compiled!(methods);
         crate::layer::leaf_layers!(boxed_layers);
-        crate::recurrent::cells!(boxed_cells);
+        crate::cell::cells!(boxed_cells);
     };
 }
 pub(crate) use hidden_methods;

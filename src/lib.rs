@@ -45,6 +45,7 @@ mod number;
 pub mod random;
 mod scalar;
 mod size;
+mod slices;
 mod type_name;
 
 // Numerics: matrix products, loops and threads; matrix norms; elementary functions.
@@ -54,6 +55,7 @@ pub mod math;
 
 // Parts: one trait per module, with its implementations; mean-field theory; data sets, metrics.
 pub mod activation;
+mod cell;
 pub mod dataset;
 pub mod initializer;
 pub mod loss;
@@ -62,7 +64,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod transform;
 
-// Layers: the trait `Layer`, the layers, networks as data; cells and their unrolling over time.
+// Layers: the trait `Layer`, the layers, networks as data; the unrolling of cells over time.
 pub mod layer;
 pub mod recurrent;
 

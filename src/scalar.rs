@@ -7,7 +7,7 @@ use num_traits::{Float, NumAssign, NumCast};
 /// An element type of networks: a real number with the usual operations.
 ///
 /// Scalars are `f32`, `f64` and [`Dual`](crate::testing::Dual) numbers; `half::f16` and `half::bf16` with the feature
-/// `half`. A float type of your own is registered by one line, since the trait has no required methods:
+/// `half`. A custom float type is registered by one line, since the trait has no required methods:
 ///
 /// ```
 /// use chainrule::{layer::{Sequential, initialize}, model::Model, dataset::Dataset};
@@ -88,8 +88,8 @@ use num_traits::{Float, NumAssign, NumCast};
 /// # Required
 /// Nothing.
 ///
-/// Layers, losses, transforms and the training loop are compiled in this crate for `f32` and `f64`, and in yours for
-/// other scalars.
+/// Layers, losses, transforms and the training loop are compiled in this crate for `f32` and `f64`, and for another
+/// scalar in the crate that uses it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a scalar",
     label = "not a scalar",

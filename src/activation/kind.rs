@@ -229,7 +229,8 @@ impl ActivationKind {
         }
     }
 
-    /// Returns every activation of this crate; each with parameters several times, with different values of them.
+    /// Returns every activation of this crate; those with parameters several times, with different values of the
+    /// parameters.
     pub fn examples() -> Vec<ActivationKind> {
         let of = |entry: &Entry| {
             let examples = if entry.examples.is_empty() { &[[].as_slice()] } else { entry.examples };

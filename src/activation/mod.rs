@@ -139,8 +139,8 @@ pub trait Activation: Cloned + Debug + Send + Sync + 'static {
         false
     }
 
-    /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
-    /// activation of a saved network again. In distributed training, ranks (processes) compare it. The default is the
+    /// The settings as text, such as JSON, from which a [`Registry`](crate::network::Registry) builds the activation
+    /// of a saved network again. In distributed training, ranks (processes) compare this text. The default is the
     /// `Debug` text; override it if that text changes in a run, as that of a counter does.
     fn settings(&self) -> String {
         format!("{self:?}")
@@ -187,8 +187,8 @@ macro_rules! own_kind {
 use own_kind;
 
 /// Defines the method [`Activation::boxed_layer`] for an activation whose layer this crate compiles for `f32` and
-/// `f64`: it calls the hidden method of [`Scalar`] that has the activation's name. With the name of the method for the
-/// layer of Elman cells, also [`Activation::boxed_elman`].
+/// `f64`: it calls the hidden method of [`Scalar`] that has the activation's name. A second name, of the hidden method
+/// for the layer of Elman cells, defines [`Activation::boxed_elman`], too.
 macro_rules! own_box {
     ($name:ident $(, $elman:ident)?) => {
         fn boxed_layer<T: $crate::scalar::Scalar>(

@@ -137,9 +137,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Averages of parameters,
-    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), begin again, and an interrupted run keeps
-    /// the best of its epochs from now on. Returns the differences
-    /// between the networks that do not prevent restoring, such as another dropout rate.
+    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), start again at the restored parameters.
+    /// The best epoch so far of an interrupted run is forgotten. Returns the differences between the networks that do
+    /// not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer, for the parameters of another network. [`Error::CheckpointValue`] for

@@ -29,8 +29,8 @@ pub enum FileTargets<T> {
 /// The batches have the same bits as those of a [`Dataset`](super::Dataset) with the same values in memory. A value
 /// that is not finite is refused when it is read. Shuffle file data in groups of consecutive samples, with
 /// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): samples that lie near each other are
-/// then read together, and the order takes no memory for each sample. On several [ranks](crate::distributed) each opens
-/// the same files, and reads the samples of its own shards alone.
+/// then read together, and the order takes no memory for each sample. On several [ranks](crate::distributed) each rank
+/// opens the same files, and reads only the samples of its own shards.
 ///
 /// # Shapes
 /// Inputs: \[samples\] for a width of 1, \[samples, width\], or \[samples, steps, width\].
@@ -199,7 +199,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
                 scatter(&mut buffers.classes, samples, steps, 1, to.classes, read)?;
             }
             FileTargets::Values(all) => {
-                let width = all.each() / steps;
+                let width = to.width;
                 self.each_sample(samples, steps, width, to.values, |sample, values| {
                     all.read("a target", sample, 0, values)?;
                     check_sample("a target", values, [sample, 0, width], steps)

@@ -1,4 +1,4 @@
-//! What the data of a network mean to its users: their scales and names.
+//! The scales and names of the data of a network.
 
 use super::Standardize;
 use alloc::{string::String, vec::Vec};

@@ -55,8 +55,9 @@ impl Layout<'_> {
         self.kind != Kind::None
     }
 
-    /// Returns the number of target rows of `samples`, one per step if `per_step`, if each weighs 1 in a loss that does
-    /// not weigh by target values. `None` for data with row weights or classes, and for a sample that it does not have.
+    /// Returns the number of target rows of `samples` (one per step if `per_step`), each of weight 1 unless a loss
+    /// weighs by target values. `None` for data with row weights or classes, and for a sample that the data does not
+    /// have.
     pub(crate) fn rows_of_weight_1(&self, samples: &[usize], per_step: bool) -> Option<usize> {
         if self.weights.is_some() || self.kind != Kind::Values {
             return None;

@@ -3,7 +3,10 @@
 use super::{Dataset, Layout, targets::Targets};
 use crate::{
     error::{DataRule, Error},
-    kernel::{parallel::part_count, step_rows::parallel_rows},
+    kernel::{
+        parallel::{is_short, part_count},
+        step_rows::parallel_rows,
+    },
     scalar::{Scalar, to_f64},
 };
 use alloc::boxed::Box;
@@ -123,6 +126,8 @@ impl ChosenRows<'_> {
 pub struct ChosenTargets<'b, T> {
     pub(super) classes: &'b mut [usize],
     pub(super) values: &'b mut [T],
+    /// The number of values of a target row.
+    pub(super) width: usize,
     pub(super) weights: &'b mut [T],
 }
 
@@ -161,12 +166,13 @@ impl<T: Scalar> Dataset<'_, T> {
     pub(crate) fn copy_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
         // A value takes about a nanosecond, since it is read from memory.
-        let (count, values) = (x.len() / width.max(1), x.len());
-        let parts = part_count(count, values, 2);
-        if parts == 1 {
+        let nanoseconds = x.len();
+        if is_short(nanoseconds) {
             copy_rows(rows, true, width, inputs, x);
             return Ok(());
         }
+        let count = x.len() / width.max(1);
+        let parts = part_count(count, nanoseconds, 2);
         parallel_rows([parts, count, 1], [(x, width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(width.max(1)), 0..count);
             rows.each(|row| {
@@ -191,10 +197,7 @@ impl<T: Scalar> Dataset<'_, T> {
         match &self.targets {
             Targets::None => {}
             Targets::Classes(all) => copy_rows(rows, per_step, 1, all, to.classes),
-            Targets::Values(all) => {
-                let width = all.len() / if per_step { self.rows } else { self.samples };
-                copy_rows(rows, per_step, width, all, to.values);
-            }
+            Targets::Values(all) => copy_rows(rows, per_step, to.width, all, to.values),
         }
         if let Some(all) = &self.row_weights {
             copy_rows(rows, per_step, 1, all, to.weights);

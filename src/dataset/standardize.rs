@@ -38,7 +38,7 @@ pub struct Standardize {
     columns: Vec<[f64; 2]>,
 }
 
-/// A standardization as it is read: its numbers are not checked.
+/// A standardization as read from a file, with numbers that are not checked yet.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 struct Saved {
@@ -253,8 +253,8 @@ impl Standardize {
     }
 }
 
-/// Returns `of(1)`, or `of(¼)` if that overflows: a function of numbers multiplied by its argument, whose result does
-/// not depend on it. Only differences of numbers near the largest overflow.
+/// Returns `of(1)`, or `of(¼)` if `of(1)` overflows. `of` multiplies numbers by its argument before it subtracts them;
+/// its result does not depend on the argument. Only differences of numbers near the largest of `f64` overflow.
 fn finite_or_by_quarters(of: impl Fn(f64) -> f64) -> f64 {
     let plain = of(1.0);
     if plain.is_finite() { plain } else { of(0.25) }

@@ -197,7 +197,7 @@ impl Cause {
             Cause::LearningRateTooLow => "longer steps: the longest that lowers the loss in a trial",
             Cause::SensitiveMemory => "inputs of the unit scaled by √(1 − λ²), λ the share of its state that it keeps",
             Cause::DecayTooStrong => "no weight decay, from weights drawn again",
-            Cause::DropoutTooHeavy => "lighter dropout: masks that add no more than the signal has",
+            Cause::DropoutTooHeavy => "lighter dropout: masks that add a tenth of what the signal has",
             Cause::SquashedOutputs => "outputs of any size: without the activation of the last layer",
             Cause::UnboundedLoss => "logarithms of probabilities: a log-softmax after the last layer",
             Cause::UnmixedBatches => "mixed batches: samples in random order, another in each epoch",

@@ -90,17 +90,25 @@ fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
     Some(blocks.iter().filter_map(size).collect())
 }
 
-/// Whether a run began with parameters that its initializers do not draw: of a trained model, or of a run that goes on.
+/// Whether a run began with parameters that its initializers do not draw: of a trained model, or of a run that goes
+/// on.
 pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
 }
 
-/// Returns the weights of which the first root mean square is farthest above that of their initializer: the name of the
-/// block, its first root mean square and that of the initializer. `None` if all are smaller, or nothing is known.
+/// Returns the weights of which the first root mean square is farthest above that of their initializer: the name of
+/// the block, its first root mean square and that of the initializer. `None` if all are smaller, or nothing is known.
 pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2])> {
     let sizes = of_blocks(diagnosis)?.into_iter().filter(|size| size.drawn > 0.0 && size.block.ends_with("weight"));
     let most = sizes.max_by(|a, b| (a.first / a.drawn).total_cmp(&(b.first / b.drawn)))?;
     (most.first > most.drawn).then_some((most.block, [most.first, most.drawn]))
+}
+
+/// Returns the first root mean square of the block named `block` if its initializer does not draw it; otherwise
+/// `None`.
+pub(super) fn loaded_size(diagnosis: &Diagnosis<'_>, block: &str) -> Option<f64> {
+    let sizes = of_blocks(diagnosis)?;
+    sizes.iter().find(|size| size.block == block && size.is_foreign()).map(|size| size.first)
 }
 
 /// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor

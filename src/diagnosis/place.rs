@@ -68,7 +68,7 @@ pub(super) fn place(layers: &[LayerRange]) -> String {
     format!("{} {}{and}{last}", if one { "layer" } else { "layers" }, others.join(", "))
 }
 
-/// One layer, or a block of layers on the main path, with the decades that it adds to a gradient that vanishes or
+/// One layer on the main path, or one residual block, with its part of the decades of a budget that vanishes or
 /// explodes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Station {

@@ -4,8 +4,8 @@
 ///
 /// A source is a paper, a statistical test, or a convention, which is a value chosen on the networks of the clinic
 /// (`cargo run -p clinic`) with seeds below 100. A pair of limits has that of a warning first, then that of a critical
-/// finding, unless its field says otherwise. Decades are powers of ten of a gradient's norm. How the verdicts depend on
-/// each convention is in `docs/diagnosis.md`.
+/// finding, unless its field says otherwise. Decades are powers of ten of a gradient's norm. How the verdicts depend
+/// on each convention is in `docs/diagnosis.md`.
 ///
 /// The limits by which [`Statistics`](crate::monitor::Statistics) counts events are not fields, since they cannot be
 /// changed after a run. A jump is tenfold. A window of units has 2,000 examples of at least 10 passes. Averages over
@@ -37,9 +37,9 @@ pub struct Thresholds {
     /// tanh at its critical line −0.1, sigmoid at most −0.6.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The fraction of a layer's units that are saturated, above which its weights are too large, \[warning,
-    /// critical\]: 0.3 and 0.5 by default. A unit is saturated if its mean |φ′| is below 5 % of the bound of
-    /// |φ′|. SageMaker Debugger stops at 50 %.
+    /// The fraction of a layer's units that are saturated, less its standard error, above which its weights are too
+    /// large, \[warning, critical\]: 0.3 and 0.5 by default. A unit is saturated if its mean |φ′| is below 5 % of the
+    /// bound of |φ′|. SageMaker Debugger stops at 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of its
@@ -54,8 +54,8 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_saturation: f64,
     /// Limits for dead units, \[warning, critical\]: the fraction of a layer's units that pass no gradient for any
-    /// example of a window of passes, minus that fraction in the first pass. They are 0.3 and 0.6 by default, which are
-    /// conventions. The first pass is subtracted because units of a deep ReLU network are off from the start.
+    /// example of a window of passes, minus that fraction in the first pass. They are 0.3 and 0.6 by default, which
+    /// are conventions. The first pass is subtracted because units of a deep ReLU network are off from the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
     /// log10 of the norm of an update over that of its parameters, above which updates are too large, \[warning,
@@ -101,8 +101,9 @@ pub struct Thresholds {
     /// which are conventions: for standardized targets the distance is 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub target: [f64; 2],
-    /// The fraction of its input that a state holds at the end of a sequence, or of its state that a layer outputs,
-    /// below which a gate is shut, \[warning, critical\]. The defaults are 0.1 and 0.03, which are conventions.
+    /// The fraction below which a gate is shut, \[warning, critical\]. For the input of a state, it is the fraction of
+    /// it that the state holds at the end of a sequence, as computed from the mean values of the gates. For the
+    /// output, it is the mean value of the output gate. The defaults are 0.1 and 0.03, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub admitted: [f64; 2],
     /// The mean value, from 0 to 1, of a gate that carries the state, below which the gate is shut; 0.4 by default, a
@@ -116,8 +117,8 @@ pub struct Thresholds {
     /// The number of monitored passes in a row in which a fluctuating statistic, such as the norm of updates, must be
     /// out of range before it is reported; 3 by default.
     pub checks: u64,
-    /// The least fraction of the decades from loss to first weights at which the steps of one recurrent layer are named
-    /// as the cause of an explosion; 0.7 by default.
+    /// The least fraction of the decades from loss to first weights at which the steps of one recurrent layer are
+    /// named as the cause of an explosion; 0.7 by default.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub share: f64,
     /// The decades from loss to input below which the upper bound of a [certificate](crate::theory::Certificate) is
@@ -126,8 +127,8 @@ pub struct Thresholds {
     pub certificate: f64,
     /// Two values by which different inputs are alike in a layer: 1 − cosine of their pre-activations is below the
     /// first, and smaller than in the first layer by a factor above the second. The defaults are 0.05 and 6, which are
-    /// conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20 layers; a cosine of
-    /// 0.7 is 6 times farther from 1 than a cosine of 0.95.
+    /// conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20 layers; a cosine
+    /// of 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub similar: [f64; 2],
     /// The factor that replaces the second value of [`similar`](Self::similar) for inputs that were alike in the first
@@ -164,8 +165,8 @@ pub struct Thresholds {
     /// half of the variance, and 1.5, by convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],
-    /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. It is
-    /// one half by definition.
+    /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. It
+    /// is one half by definition.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub drowns: f64,
     /// The p-value of a permutation test above which targets may be independent of inputs. At the default of 0.05, one

@@ -17,8 +17,9 @@ impl Error {
         Error::Empty { what: NETWORK }
     }
 
-    /// Returns an [`Error::InvalidLayer`] or [`Error::WidthMismatch`] with `path.` before the paths of its layers. A
-    /// network without layers is the layer at `path`, since it stands inside another. Returns other errors unchanged.
+    /// Returns an [`Error::InvalidLayer`] or [`Error::WidthMismatch`] with `path.` before the paths of its layers. The
+    /// error of a network without layers becomes [`LayerRule::NoLayers`] of the layer at `path`. Returns other errors
+    /// unchanged.
     pub(crate) fn within(self, path: &str) -> Self {
         match self {
             Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },

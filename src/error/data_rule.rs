@@ -52,7 +52,7 @@ pub enum DataRule {
     TargetShape {
         /// The number of samples.
         samples: usize,
-        /// The number of steps of a sample, and of target values.
+        /// The number of steps of a sample, which is also the number of its target values.
         steps: usize,
     },
     /// Targets with another number of values in a row than the loss takes for the outputs of the network.
@@ -135,12 +135,12 @@ pub enum DataRule {
         /// The rule of the format that the file breaks.
         reason: String,
     },
-    /// A file of data with numbers of another type than the one as which it was read.
+    /// A data file with numbers of a type that the call does not read.
     #[error("{file} has numbers of type {found}, but {expected} is needed; convert the file")]
     FileType {
         /// The path of the file, followed by the name of the tensor if the file holds several.
         file: String,
-        /// The number type as which the file was read.
+        /// The number types that the call reads, as text.
         expected: &'static str,
         /// The number type in the file.
         found: String,

@@ -156,7 +156,7 @@ pub enum LayerRule {
     StateVaries {
         /// The number of state values per sample that `memory` states for a first pass.
         expected: usize,
-        /// The number of state values per sample that `memory` states for another pass.
+        /// The number of state values per sample that `memory` states for another pass, different from `expected`.
         found: usize,
     },
     /// Values saved in inference, which has no backward pass.

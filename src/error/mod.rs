@@ -272,7 +272,7 @@ pub enum Error {
         /// The state that the operation requires, or the call that must come before.
         needs: &'static str,
     },
-    /// A container that cannot hold a layer, or a loss or a method of a model that does not suit the network.
+    /// A layer or network that does not suit a container, a loss or a method of a model.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
         /// The container, loss or method that refuses the layer or network.
@@ -291,7 +291,7 @@ pub enum Error {
         /// The kind of the part, as the layer spec names it.
         kind: String,
     },
-    /// A part of the user's own that a [`Registry`](crate::network::Registry) cannot build, such as a layer.
+    /// A custom part, such as a layer, that a [`Registry`](crate::network::Registry) cannot build.
     #[error("registered {part} {name:?}: {rule}")]
     Registered {
         /// The kind of the part: layer, cell, activation or initializer.

@@ -182,8 +182,8 @@ pub trait Initializer: Debug + Send + Sync {
         path[..generics].rfind("::").map_or(path, |colons| &path[colons + 2..])
     }
 
-    /// The settings, as JSON or any other text, from which a [`Registry`](crate::network::Registry) builds the
-    /// initializer of a saved network again. In distributed training, ranks (processes) compare it. The default is the
+    /// The settings as text, such as JSON, from which a [`Registry`](crate::network::Registry) builds the initializer
+    /// of a saved network again. In distributed training, ranks (processes) compare this text. The default is the
     /// `Debug` text; override it if that text changes in a run, as that of a counter does.
     fn settings(&self) -> String {
         format!("{self:?}")

@@ -21,7 +21,7 @@ pub(crate) fn parallel_ranges(units: usize, grain: usize, nanoseconds: usize, ru
 /// Whether a loop that takes `nanoseconds` on one thread is too short to divide between two. Callers test this first,
 /// to avoid the call of [`part_count`].
 #[inline(always)]
-pub(super) const fn is_short(nanoseconds: usize) -> bool {
+pub(crate) const fn is_short(nanoseconds: usize) -> bool {
     nanoseconds < 2 * MIN_PART_NANOSECONDS
 }
 

@@ -99,10 +99,10 @@ impl BatchNorm {
         [gain, bias].map(|w| load_block::<_, LANES>(w, j).map(&wide))
     }
 
-    /// Returns mean, scale and deviation over the rows of `x`, of each of the `LANES` columns from `j` on, and the
-    /// mean square deviation. All are computed in the format `W`, to which `wide` converts. A column whose squares
-    /// would leave the range of `W` is first multiplied by its scale, which is 1 for the others. The mean square
-    /// deviation is that of the scaled column, without ε.
+    /// Returns the statistics, over the rows of `x`, of the `LANES` columns from `j` on, and the mean square deviation
+    /// of each column. All are computed in the format `W`, to which `wide` converts. A column whose squares would
+    /// leave the range of `W` is first multiplied by its scale, which is 1 for the others. The mean square deviation
+    /// is that of the scaled column, without ε.
     fn of_batch<T: Scalar, W: Scalar>(
         &self,
         x: &[T],

@@ -57,8 +57,9 @@ impl<T: Scalar> Buffers<T> {
         self.values.len() + self.shards.values()
     }
 
-    /// Replaces each value by `of` it and the one of `others`, the buffers of the same network or differences of them.
-    /// `of_wide` is the same function for running statistics with more digits than the format.
+    /// Replaces each value v by `of(v, o)`, with o the value at the same index in `others`: buffers of the same
+    /// network, or differences of such buffers. `of_wide` is the same function for running statistics, where they have
+    /// more digits than the format.
     pub(crate) fn combine(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
         let (end, mut at) = (self.values.len(), 0);
         for wide in self.wide.iter().cloned().chain(core::iter::once(end..end)) {

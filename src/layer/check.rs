@@ -105,9 +105,9 @@ impl Answers {
     }
 
     /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own, and
-    /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled, and later steps
-    /// read, if a part does so. The rows are kept if all parts keep them. No values count as saved per row. Refuses
-    /// more than [`MAX_DEPTH`] levels.
+    /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled if a part couples
+    /// them, and later steps are read if a part reads them. The rows are kept if all parts keep them. No values count
+    /// as saved per row. Refuses more than [`MAX_DEPTH`] levels.
     pub(crate) fn of_parts(
         dims: Dims,
         hints: Hints,
@@ -303,59 +303,6 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
         return Err(LayerRule::BatchChanged { expected: before.batch, found: after.batch });
     }
     Ok(())
-}
-
-/// Panics unless `found`, the length of a slice of a pass, is the `expected` one. `what` is the name of the slice in
-/// the message.
-#[inline]
-#[track_caller]
-pub(crate) fn hold(what: &str, expected: usize, found: usize) {
-    if expected != found {
-        broken(what, expected, found);
-    }
-}
-
-#[cold]
-#[inline(never)]
-#[track_caller]
-pub(super) fn broken(what: &str, expected: usize, found: usize) -> ! {
-    panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
-}
-
-/// Cuts the first `count` values off `values` and returns them. Panics, with `what` as their name, if there are fewer.
-#[inline]
-#[track_caller]
-pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
-    let found = values.len();
-    values.split_off_mut(..count).unwrap_or_else(|| broken(what, count, found))
-}
-
-/// Cuts the last `count` values off `values` and returns them. Panics, with `what` as their name, if there are fewer.
-#[inline]
-#[track_caller]
-pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
-    let found = values.len();
-    let start = found.checked_sub(count).unwrap_or_else(|| broken(what, count, found));
-    values.split_off_mut(start..).unwrap_or_default()
-}
-
-/// Cuts the first `count` values off a shared slice and returns them. Panics, with `what` as their name, if there are
-/// fewer.
-#[inline]
-#[track_caller]
-pub(crate) fn cut_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
-    let found = values.len();
-    values.split_off(..count).unwrap_or_else(|| broken(what, count, found))
-}
-
-/// Cuts the last `count` values off a shared slice and returns them. Panics, with `what` as their name, if there are
-/// fewer.
-#[inline]
-#[track_caller]
-pub(crate) fn cut_end_shared<'s, T>(what: &str, values: &mut &'s [T], count: usize) -> &'s [T] {
-    let found = values.len();
-    let start = found.checked_sub(count).unwrap_or_else(|| broken(what, count, found));
-    values.split_off(start..).unwrap_or_default()
 }
 
 /// Returns the path of the part named `part` in a layer at `path`: both names, with a point between them; `part` alone

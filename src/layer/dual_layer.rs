@@ -86,10 +86,10 @@ pub trait RowMap: Debug + Send + Sync {
 /// Forward: `y = f(x, w)` for each row. Backward: `dx_i = Σ_k dy_k ∂y_k/∂x_i` and `dw_j += Σ dy_k ∂y_k/∂w_j`,
 /// each by a pass of `f` on [dual numbers](crate::testing::Dual). The gradients are exact to rounding.
 ///
-/// A backward pass costs `inputs + parameters` evaluations a row, each of some three times the operations, and
-/// allocates; a backward pass written by hand costs about two evaluations. Rows whose `dy` is zero cost nothing. So a
-/// `DualLayer` is for small layers, until a `backward` is written. Rows are independent of each other: sequences of
-/// unequal length, masks and threads need nothing more. A map over steps is a [`Cell`](crate::recurrent::Cell).
+/// A backward pass costs `inputs + parameters` evaluations a row, each with about three times the operations of `row`,
+/// and allocates; a backward pass written by hand costs about two evaluations. Rows whose `dy` is zero cost nothing.
+/// So a `DualLayer` is for small layers, until a `backward` is written. Rows are independent of each other: sequences
+/// of unequal length, masks and threads need nothing more. A map over steps is a [`Cell`](crate::recurrent::Cell).
 ///
 /// ```
 /// use chainrule::{Scalar, layer::{Dims, DualLayer, RowMap, Sequential}};

@@ -21,9 +21,9 @@ use rand_core::Rng;
 ///
 /// An index is a whole number in the scalar type, from 0 to vocabulary − 1. A workspace, a trainer and a model refuse
 /// other values by [`DataRule::Index`](crate::DataRule::Index), with sample and column. Indices that a custom layer
-/// passes on are not known before the pass, which panics for other values. Backward: `dE[i] = Σ dy_c`
-/// over the rows and columns c with x_c = i, so the gradient of an index that does not occur in the batch is 0. The
-/// gradient of the indices is 0: they are not weights. Values are initialized as standard normal numbers, as in
+/// passes on are not known before the pass, which panics for a value that is no valid index. Backward: `dE[i] = Σ
+/// dy_c` over the rows and columns c with x_c = i, so the gradient of an index that does not occur in the batch is 0.
+/// The gradient of the indices is 0: they are not weights. Values are initialized as standard normal numbers, as in
 /// PyTorch.
 ///
 /// ```

@@ -43,7 +43,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// Creates an update by the transforms `chain` of the parameters of a network with these `blocks`.
+    /// Creates an update of the parameters of a network with these `blocks`, by the transforms `chain`.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }
@@ -146,11 +146,8 @@ impl<T: Scalar> Parameters<'_, T> {
 pub(super) struct Collected<'w, 'd, T> {
     pub(super) w: Parameters<'w, T>,
     pub(super) dw: &'d mut [T],
-    /// The least number of parameters of a layer that is updated by itself: `usize::MAX` without in-place updates, 0
-    /// with plain gradient descent.
-    alone: usize,
-    /// The least number of parameters that smaller layers collect before they are updated together: `usize::MAX`
-    /// without in-place updates, 0 with plain gradient descent.
+    /// The least number of parameters that are updated at once: those of one layer, or of smaller layers together.
+    /// `usize::MAX` without in-place updates, 0 with plain gradient descent.
     window: usize,
     /// The number of parameters at the end that are already updated. The gradient of the parameters before them lies at
     /// the end of `dw`.
@@ -159,12 +156,12 @@ pub(super) struct Collected<'w, 'd, T> {
 
 impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
     pub(super) fn new(w: Parameters<'w, T>, dw: &'d mut [T]) -> Self {
-        let (alone, window) = match &w {
-            Parameters::Stay(_) => (usize::MAX, usize::MAX),
-            Parameters::Update(_, step) if step.plain_rate().is_some() => (0, 0),
-            Parameters::Update(..) => (WINDOW, WINDOW),
+        let window = match &w {
+            Parameters::Stay(_) => usize::MAX,
+            Parameters::Update(_, step) if step.plain_rate().is_some() => 0,
+            Parameters::Update(..) => WINDOW,
         };
-        Collected { w, dw, alone, window, updated: 0 }
+        Collected { w, dw, window, updated: 0 }
     }
 
     /// Returns the range of `dw` that holds the gradient of the parameters in `range`. Both ranges count from the first
@@ -179,7 +176,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
     /// pass of a smaller layer only computes the gradient, and its update is made later, with those of its neighbours.
     #[inline]
     pub(super) fn layer(&mut self, range: Range<usize>) -> (Parameters<'_, T>, &mut [T]) {
-        if range.len() < self.alone {
+        if range.len() < self.window {
             let place = self.place(&range);
             return (Parameters::Stay(&self.w.read()[range]), &mut self.dw[place]);
         }
@@ -194,7 +191,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
     /// last to the first.
     #[inline]
     pub(super) fn complete(&mut self, range: Range<usize>) {
-        if range.len() >= self.alone {
+        if range.len() >= self.window {
             self.updated = self.w.read().len() - range.start;
         } else {
             self.complete_together(range);

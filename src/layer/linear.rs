@@ -106,10 +106,9 @@ impl Linear {
     }
 
     #[inline(always)]
-    fn check_backward<T: Scalar>(&self, w: &[T], pass: &Backward<'_, T>) {
-        let shape = &pass.ctx.shape;
+    fn check_backward<T: Scalar>(&self, w: &[T], pass: &Backward<'_, T>, rows: usize) {
         // The gradient of one row needs no scratch.
-        let scratch = match (shape.rows(), &pass.dx) {
+        let scratch = match (rows, &pass.dx) {
             (1, None) => 0,
             (1, Some(_)) => packed_b_len::<T>(self.inputs, self.outputs),
             (rows, _) => self.least_scratch::<T>(rows),
@@ -253,7 +252,7 @@ impl<T: Scalar> Layer<T> for Linear {
     }
 
     fn backward(&self, w: &[T], mut pass: Backward<'_, T>) {
-        self.check_backward(w, &pass);
+        self.check_backward(w, &pass, pass.ctx.shape.rows());
         let (d_weight, d_bias) = pass.dw.split_at_mut(self.entries());
         if pass.trainable.block(0) {
             let epilogue = if pass.overwrite_dw { Epilogue::Overwrite } else { Epilogue::Accumulate };
@@ -281,8 +280,9 @@ impl<T: Scalar> Layer<T> for Linear {
         let Some(rate) = step.plain_rate().filter(|_| fits_registers(shards, rows)) else {
             return backward_and_update(self, w, step, pass);
         };
-        self.check_backward(w, &pass);
-        let Backward { x, dy, dx, dw, scratch, mut ctx, .. } = pass;
+        self.check_backward(w, &pass, rows);
+        // The context is used in place: a copy would load its values in wider words than they were stored.
+        let Backward { x, dy, dx, dw, scratch, ref mut ctx, .. } = pass;
         let (weight, bias) = w.split_at_mut(self.entries());
         if let Some(dx) = dx {
             self.input_gradient(weight, dy, dx, scratch, rows);
@@ -290,14 +290,14 @@ impl<T: Scalar> Layer<T> for Linear {
                 ctx.part(0).report_backward(Factor::Weights, dy, dx);
             }
         }
-        self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, &mut ctx);
+        self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, ctx);
         if rows == 1 {
             // The bias is too short for a kernel to pay.
             return bias.iter_mut().zip(dy).for_each(|(b, &g)| *b += -rate * g);
         }
         let (_, sums) = dw.split_at_mut(self.entries());
         sums.fill(T::zero());
-        self.add_bias_sums(dy, sums, &mut ctx);
+        self.add_bias_sums(dy, sums, ctx);
         descend(bias, rate, sums);
     }
 }

@@ -54,7 +54,7 @@ pub(crate) trait ListedLayer: Debug {
     }
 
     /// Checks the settings of this layer: returns the error with which its constructors refuse them. A file may hold
-    /// any settings, so a layer is checked by it wherever it becomes part of a network. The default allows all.
+    /// any settings, so this method is called whenever the layer becomes part of a network. The default allows all.
     fn check(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -50,8 +50,8 @@ impl<T: Scalar> Layer<T> for LogSoftmax {
         Hints::NONE.ignores_x()
     }
 
-    /// Returns √width: the Jacobian `1 − 1 pᵀ` projects along (1, …, 1), so its norm is `√width ‖p‖`. That is
-    /// largest where one probability is 1. The bound is 0 for one value.
+    /// Returns √width: the Jacobian `1 − 1 pᵀ` projects along (1, …, 1), so its norm is `√width ‖p‖`. That is largest
+    /// where one probability is 1. For a width of 1 the bound is 0.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(if self.width > 1 { libm::sqrt(self.width as f64) } else { 0.0 })
     }

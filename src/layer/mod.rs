@@ -10,6 +10,7 @@ use rand_core::Rng;
 mod activation;
 mod buffers;
 mod check;
+pub(crate) mod checkpoint_interval;
 mod context;
 mod dropout_key;
 mod dual_layer;
@@ -45,7 +46,7 @@ pub use activation::ActivationLayer;
 #[cfg(feature = "safetensors")]
 pub(crate) use buffers::{BufferPlace, buffer_places};
 pub(crate) use buffers::{Buffers, check_buffers};
-pub(crate) use check::{Answers, Question, check_depth, check_output_shape, cut, cut_end, hold, join, twice};
+pub(crate) use check::{Answers, Question, check_depth, check_output_shape, join, twice};
 pub use context::Context;
 pub use dropout_key::DropoutKey;
 pub(crate) use dropout_key::{drop_threshold, kept_factor};
@@ -318,8 +319,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     }
 
     /// Whether a backward pass over `shape` can sum the gradient of the parameters separately for each shard, a range
-    /// of samples in data-parallel training. Sealed: no layer of your own can, so data-parallel training runs a pass
-    /// for each shard.
+    /// of samples in data-parallel training. Sealed: custom layers cannot, so data-parallel training runs a pass for
+    /// each shard.
     #[doc(hidden)]
     fn adds_by_shard(&self, _shape: BatchShape<'_>) -> AddsByShard {
         AddsByShard(false)
@@ -346,7 +347,7 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     }
 
     /// Returns the backward pass over segments of consecutive steps, for a recurrent layer. `None` for a layer without
-    /// such a pass: `backward` then runs on each segment by itself. Sealed: no layer of your own has one.
+    /// such a pass: `backward` then runs on each segment by itself. Sealed: custom layers have none.
     #[doc(hidden)]
     fn in_segments(&self) -> Option<InSegments<'_, T>> {
         None

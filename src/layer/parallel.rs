@@ -2,8 +2,7 @@
 
 use super::{
     AddsByShard, Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes,
-    Mode, Parameters, PassLengths, Recorded, Structure,
-    check::{check_output_shape, cut, cut_shared, hold},
+    Mode, Parameters, PassLengths, Recorded, Structure, check::check_output_shape,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -13,6 +12,7 @@ use crate::{
     monitor::Factor,
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
+    slices::{cut, cut_shared, hold},
 };
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 

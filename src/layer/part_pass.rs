@@ -1,12 +1,12 @@
-//! The passes of a layer of one's own through its parts.
+//! The passes of a custom layer through its parts.
 
-use super::{
-    Backward, BackwardState, Context, Forward, ForwardState, Layer, TrainableMask, check::cut, parts::SCRATCH,
-};
+use super::{Backward, BackwardState, Context, Forward, ForwardState, Layer, TrainableMask, parts::SCRATCH};
+use crate::slices::cut;
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 use core::fmt;
 
-/// The arguments of a layer's forward pass that its parts share, and those of the layer itself.
+/// The forward pass of a layer with [`Parts`](super::Parts): the input, output and saved values of the layer itself,
+/// and the scratch memory and context that its parts share.
 #[non_exhaustive]
 pub struct ForwardParts<'a, T: Scalar> {
     /// Input of the layer.
@@ -35,7 +35,8 @@ pub struct ForwardPart<'w, 'a, T: Scalar> {
 
 impl<'a, T: Scalar> ForwardPart<'_, 'a, T> {
     /// Runs the part on the rows `x`, the input of the layer or the output of another part. Returns the output of the
-    /// part, which the backward pass has too. `pass` holds what the parts share.
+    /// part; the backward pass has it as [`BackwardPart::y`]. `pass` holds the scratch memory and the context that the
+    /// parts share.
     ///
     /// # Panics
     /// As [`Layer::forward`], if `x` is not of the length of the part's input.
@@ -50,7 +51,8 @@ impl<'a, T: Scalar> ForwardPart<'_, 'a, T> {
     }
 }
 
-/// The arguments of a layer's backward pass that its parts share, and those of the layer itself.
+/// The backward pass of a layer with [`Parts`](super::Parts): the rows, gradients and saved values of the layer
+/// itself, and the scratch memory and context that its parts share.
 #[non_exhaustive]
 pub struct BackwardParts<'a, T: Scalar> {
     /// Input of the layer.
@@ -72,12 +74,13 @@ pub struct BackwardParts<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> BackwardParts<'a, T> {
-    /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. There is as
-    /// much as the outputs of all parts have, and what the layer's `memory` states beyond
-    /// [`Parts::memory`](super::Parts::memory).
+    /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. A pass has
+    /// such memory for as many values as the outputs of all parts have, and for the scratch that the layer's `memory`
+    /// states beyond [`Parts::memory`](super::Parts::memory).
     ///
     /// # Panics
-    /// If there is less. What is taken beyond that much is missing in the scratch of the parts, which then panic.
+    /// If fewer values are left. Values taken beyond that number are missing in the scratch of the parts, which then
+    /// panic.
     pub fn buffer(&mut self, values: usize) -> &'a mut [T] {
         cut(SCRATCH, &mut self.scratch, values)
     }

@@ -1,24 +1,24 @@
-//! The layers inside a layer of one's own, and the memory of their passes.
+//! The layers inside a custom layer, and the memory of their passes.
 
 use super::{
     Answers, Backward, BackwardPart, BackwardParts, BackwardState, Dims, Forward, ForwardPart, ForwardParts,
     ForwardState, Layer, MemorySizes, Mode, PartSizes, Structure, StructureKind,
-    check::{cut, cut_shared},
 };
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require},
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
+    slices::{cut, cut_shared},
 };
 use alloc::{boxed::Box, format};
 use core::fmt;
 
-/// The parts of a layer of your own: N layers that it runs in its passes. `Parts` cuts the slices of a pass into those
-/// of the parts: parameters, blocks, links, saved values, scratch, state.
+/// The parts of a custom layer: N layers that it runs in its passes. `Parts` cuts the slices of a pass into those of
+/// the parts: parameters, blocks, links, saved values, scratch, state.
 ///
-/// A layer made of parts forwards `dims`, `output_shape`, `memory` and `structure` to them, and its passes are the
-/// formulas of the layer. This one is a product, `y = f(x) ⊙ g(x)`:
+/// A layer made of parts forwards `dims`, `output_shape`, `memory` and `structure` to `Parts`, and its passes consist
+/// of its formulas. The layer of this example is a product, `y = f(x) ⊙ g(x)`:
 ///
 /// ```
 /// use chainrule::layer::{Backward, Dims, Forward, Layer, Linear, MemorySizes, Mode, Parts, Structure};
@@ -161,7 +161,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         Dims::new(input.map_or(0, |dims| dims.input), output.map_or(0, |dims| dims.output), parameters)
     }
 
-    /// Returns the structure of the layer: names of links, blocks and first values follow from it.
+    /// Returns the structure of the layer: names of links, blocks and initial values follow from it.
     pub fn structure(&self) -> Structure<'_, T> {
         let whole = if self.kind == StructureKind::Chain { Structure::chain() } else { Structure::branches() };
         self.parts.iter().fold(whole, |whole, part| whole.part(part.name, &*part.layer))
@@ -182,8 +182,9 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         })
     }
 
-    /// Returns the memory of the parts: what they save, and their outputs. Scratch: the largest of a part, a gradient
-    /// for the input of each part, and one for its output, which [`BackwardParts::buffer`] gives.
+    /// Returns the memory of the parts. Saved: the values that they save, and their outputs. Scratch: the largest
+    /// scratch of a part and, for each part, the gradients of its input and of its output. [`BackwardParts::buffer`]
+    /// gives the memory for the gradients of the outputs.
     pub fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (mut all, mut scratch) = (MemorySizes::default(), 0);
         for (part, [before, after]) in self.parts.iter().zip(self.rows(shape)) {
@@ -207,8 +208,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         Some(bounds)
     }
 
-    /// Divides a forward pass of the layer, with the parameters `w`, among the parts: returns its other arguments, and
-    /// the pass of each part.
+    /// Divides a forward pass of the layer, with the parameters `w`, among the parts: returns the arguments that the
+    /// layer reads itself or its parts share, and the pass of each part.
     ///
     /// # Panics
     /// If the slices are shorter than [`dims`](Self::dims) and [`memory`](Self::memory) state.
@@ -251,8 +252,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         (ForwardParts { x, y, saved, scratch, ctx }, parts)
     }
 
-    /// Divides a backward pass of the layer, with the parameters `w`, among the parts: returns its other arguments,
-    /// and the pass of each part.
+    /// Divides a backward pass of the layer, with the parameters `w`, among the parts: returns the arguments that the
+    /// layer reads itself or its parts share, and the pass of each part.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).

@@ -1,6 +1,7 @@
 //! The lengths that the slices of a pass must have, which each layer of this crate checks at the start of its passes.
 
-use super::{Backward, Dims, Forward, Hints, Layer, MemorySizes, check::broken};
+use super::{Backward, Dims, Forward, Hints, Layer, MemorySizes};
+use crate::slices::broken;
 use crate::{batch_shape::BatchShape, scalar::Scalar};
 
 /// The lengths that the slices of a pass through one layer must have.

@@ -3,7 +3,6 @@
 use super::{
     AddsByShard, Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, Parameters, PassLengths,
     Recorded, Structure,
-    check::{cut, cut_end},
 };
 use crate::{
     batch_shape::BatchShape,
@@ -16,6 +15,7 @@ use crate::{
     linalg::Upper,
     monitor::Factor,
     scalar::{Scalar, scalar, to_f64},
+    slices::{cut, cut_end},
 };
 use alloc::boxed::Box;
 use rand_core::Rng;

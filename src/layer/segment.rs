@@ -10,12 +10,12 @@ pub(crate) struct Segment<'a, T> {
     /// The number of steps whose gradients form one partial sum (a block) of the sums over time in the gradient of the
     /// parameters.
     pub(crate) block_steps: usize,
-    /// The number of such blocks after the segment in time; the backward pass has already added their partial sums to
-    /// the gradient.
+    /// The number of blocks of steps after the segment in time. The backward pass has already added the partial sum of
+    /// each block to the gradient of the parameters.
     pub(crate) blocks_after: usize,
     /// Whether this is the first segment in time. It runs last, and completes the sums over time.
     pub(crate) is_first: bool,
-    /// The buffer of the partial sums over blocks, kept from segment to segment.
+    /// The buffer of the partial sums over blocks of steps, kept from segment to segment.
     pub(crate) sum_buffer: &'a mut [T],
     /// The number of samples that ran at the step before the segment; 0 if there is no such step.
     pub(crate) samples_before: usize,

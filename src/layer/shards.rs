@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Whether a layer can sum the gradient of its parameters separately for each shard, a range of samples, in passes of
-/// one shape. Sealed: no layer of your own can.
+/// one shape. Sealed: custom layers cannot.
 #[derive(Clone, Copy, Debug)]
 pub struct AddsByShard(pub(crate) bool);
 

@@ -2,14 +2,15 @@
 
 use super::{
     BranchScale, Dims, Layer, MAX_DEPTH, Merge,
+    checkpoint_interval::CheckpointInterval,
     list::{Kind, ListedLayer, leaf_layers},
     spec_walk::HOLLOW,
 };
 use crate::{
     activation::ActivationKind,
+    cell::{CellKind, StateNoise},
     error::Error,
     initializer::InitializerKind,
-    recurrent::{CellKind, CheckpointInterval, StateNoise},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
@@ -20,8 +21,8 @@ macro_rules! layer_spec {
         /// The specification of a layer as data: its kind and settings, and those of the layers inside it.
         ///
         /// A specification may be nested as deeply as memory allows: it is copied, compared and dropped without
-        /// recursion. One of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is printed.
-        /// A file of a model is read at every depth up to it. `serde_json::from_str` by itself refuses JSON of more
+        /// recursion. One of more than [`MAX_DEPTH`] levels cannot be built or saved; only its depth is printed. A
+        /// model file may have any depth up to [`MAX_DEPTH`]. `serde_json::from_str` by itself refuses JSON of more
         /// than 128 open brackets, which is about 40 levels.
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
@@ -60,7 +61,7 @@ macro_rules! layer_spec {
             /// A [`Checkpointed`](crate::recurrent::Checkpointed): recurrent layers that the backward pass computes
             /// again, segment by segment.
             Checkpointed {
-                /// The number of steps from one kept state to the next: a given one, or about √T of T steps.
+                /// The number of steps from one kept state to the next: given, √T for T steps, or by a limit of bytes.
                 interval: CheckpointInterval,
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]

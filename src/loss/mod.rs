@@ -127,16 +127,17 @@ pub trait Loss<T: Scalar>: Debug {
     /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
     /// the sum of the weights (times the width, for a loss that is computed value by value).
     ///
-    /// Any number of rows is valid, and outputs of 0: with these a trainer checks all targets before a run.
+    /// Any number of rows above 0 is valid, and so are outputs that are all 0: with these a trainer checks all targets
+    /// before a run.
     ///
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
     /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
     /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`; those of
-    /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or
-    /// weights that are NaN or infinite. [`Error::Parameter`] for targets outside the loss's range, for its own
-    /// parameters that `T` cannot hold, and under a mean for weights whose sum is not positive. An output that is not
-    /// finite is no error: the loss is then not finite either.
+    /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or weights that are NaN or infinite.
+    /// [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T` cannot hold, and
+    /// under a mean for weights whose sum is not positive. An output that is not finite is no error: the loss is then
+    /// not finite either.
     fn evaluate(
         &self,
         width: usize,

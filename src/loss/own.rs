@@ -39,13 +39,13 @@ pub(super) fn in_double<T: Scalar>(
 }
 
 /// Defines the methods `evaluate` and `evaluate_wide` of a loss of this crate, from an expression for the loss in `T`
-/// and in `f64`. For a name `$name` alone it is a call of the scalar's method of this name, which
+/// and in `f64`. A name `$name` alone stands for a call of the scalar's method of this name, which
 /// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`. The total weight of
 /// target values of such a loss is the number of their rows where no row has a weight.
 macro_rules! own_evaluate {
     ($name:ident) => {
         $crate::loss::own::own_evaluate!(|this, width, y, target, weights, dy| {
-            T::$name(this, width, y, target, weights, dy)
+            T::$name(this, Rows::new(width, y, target, weights, dy)?)
         });
 
         fn weighs_target_values(&self) -> bool {

@@ -75,6 +75,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
     /// # Errors
     /// [`Error::Empty`] without rows or for a `width` of 0; [`Error::Length`] unless `y`, `weights` and `dy` have the
     /// same rows; [`Error::NonFinite`] for a weight that is not finite; [`Error::Parameter`] for one below 0.
+    #[inline]
     pub fn new(
         width: usize,
         y: &'a [T],
@@ -82,14 +83,13 @@ impl<'a, T: Scalar> Rows<'a, T> {
         weights: Option<&'a [T]>,
         dy: &'a mut [T],
     ) -> Result<Self, Error> {
-        let rows = y.len().checked_div(width).filter(|&rows| rows > 0).ok_or(Error::Empty { what: "the output" })?;
+        let Some(rows) = y.len().checked_div(width).filter(|&rows| rows > 0) else {
+            return Err(Error::Empty { what: "the output" });
+        };
         require_length("output", rows * width, y.len())?;
         require_length("gradient of the output", y.len(), dy.len())?;
         if let Some(weights) = weights {
-            require_length("row weights", rows, weights.len())?;
-            check_finite("row weights", 0, weights)?;
-            let least = weights.iter().fold(T::zero(), |least, &weight| if weight < least { weight } else { least });
-            require(least >= T::zero(), "a row weight", "at least 0", to_f64(least))?;
+            check_weights(rows, weights)?;
         }
         Ok(Rows { rows, width, y, target, weights, dy })
     }
@@ -201,8 +201,9 @@ impl<'a, T: Scalar> Rows<'a, T> {
 }
 
 /// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
-/// `wide`, a sum over all values; otherwise it is `sum` times `factor`. `sum` is that of the weights of the rows where
-/// each row has `factor` losses, and that of all losses, with a `factor` of 1, where rows have different numbers.
+/// `wide`, the sum of the weights of all values. Otherwise it is `sum` times `factor`. Where each row has `factor`
+/// losses, `sum` is that of the row weights. Where rows have different numbers of losses, `sum` is that of the weights
+/// of all losses, and `factor` is 1.
 pub(super) struct Total<T> {
     sum: Sum<T>,
     wide: f64,
@@ -314,6 +315,15 @@ pub(super) fn check_finite<T: Scalar>(what: &'static str, first: usize, values: 
         Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
         None => Ok(()),
     }
+}
+
+/// Refuses `weights` that are not one for each of `rows` rows, not finite, or below 0.
+#[inline(never)]
+fn check_weights<T: Scalar>(rows: usize, weights: &[T]) -> Result<(), Error> {
+    require_length("row weights", rows, weights.len())?;
+    check_finite("row weights", 0, weights)?;
+    let least = weights.iter().fold(T::zero(), |least, &weight| if weight < least { weight } else { least });
+    require(least >= T::zero(), "a row weight", "at least 0", to_f64(least))
 }
 
 /// Returns the sum of the weights of `rows` rows. Without `row_weights` each weight is 1.

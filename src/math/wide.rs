@@ -18,9 +18,9 @@ fn digits<T: Scalar>() -> u32 {
     1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()
 }
 
-/// A view of a state, such as that of an optimizer, in a format narrower than `f32`: value i of n is
-/// `Σ_k 2^(−k d) state[k n + i]`. Each term is the rounding error of those before it, and d the number of binary digits
-/// of the format's significand.
+/// A view of a state, such as that of an optimizer, in a format narrower than `f32`: value i of n is `Σ_k 2^(−k d)
+/// state[k n + i]`. Term k is the rounding error of the sum of the terms before it, times 2^(k d), with d the number
+/// of binary digits of the format's significand.
 ///
 /// The first n are the values rounded to the format. The scale keeps the errors from underflow.
 pub(crate) struct Wide<'a, T> {

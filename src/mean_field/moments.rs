@@ -101,12 +101,12 @@ impl<'a> Moments<'a> {
         expectation_of_pair(q.max(LEAST), c, &self.kinks, |u| self.activation.value_at(u))
     }
 
-    /// Returns `E φ′(u₁) φ′(u₂)` for normal u₁, u₂ with mean 0, variance q and correlation c: `d/dc E
-    /// φ(u₁) φ(u₂) / q`.
+    /// Returns `E φ′(u₁) φ′(u₂)` for normal u₁, u₂ with mean 0, variance q and correlation c, which is
+    /// `d/dc E φ(u₁) φ(u₂)` over q.
     ///
-    /// A jump of φ at a is a delta function of weight Δφ in φ′. Together with φ′ elsewhere it gives `2 Δφ
-    /// p(a) E[φ′(u₂) | u₁ = a]`, with a jump at b `Δφ_a Δφ_b p(a, b)`, where p is the density of u₁ or of
-    /// both. At c = 1 this is infinite for a = b.
+    /// A jump of φ at a is a delta function of weight Δφ in φ′. With φ′ elsewhere it adds
+    /// `2 Δφ p(a) E[φ′(u₂) | u₁ = a]`, p the density of u₁. Each ordered pair of jumps at a and b adds
+    /// `Δφ_a Δφ_b p(a, b)`, p the density of u₁ and u₂. At c = 1 the term of a jump with itself, a = b, is infinite.
     pub fn pair_slope(&self, q: f64, c: f64) -> f64 {
         let q = q.max(LEAST);
         let slope = |u: f64| self.activation.derivative_at(u);

@@ -76,7 +76,7 @@ pub enum Average {
     /// No weights: the measure is computed from the counts summed over all classes. With one class per sample, as here,
     /// it equals the accuracy.
     Micro,
-    /// Weights proportional to the number of samples whose true class it is.
+    /// The weight of a class is proportional to the number of samples with this true class.
     Weighted,
 }
 

@@ -8,8 +8,8 @@
 //! | values | [`rmse`], [`mae`], [`r2`] |
 //!
 //! Outputs and targets are rows in the same order, such as [`Trainer::predict`](crate::trainer::Trainer::predict) and
-//! [`Dataset::targets`](crate::dataset::Dataset::targets) give them. They know no row weights: [`unmasked`] leaves out
-//! the rows of weight 0.
+//! [`Dataset::targets`](crate::dataset::Dataset::targets) give them. The measures take no row weights: [`unmasked`]
+//! leaves out the rows of weight 0.
 //!
 //! ```
 //! use chainrule::metrics::{Average, ConfusionMatrix, predicted_classes};

@@ -237,8 +237,8 @@ fn assemble<T: Scalar>(
     Ok(model)
 }
 
-/// Returns `model` with the buffers that a file holds: `stored` has the values of all layers but for the rounding
-/// errors of running statistics, which become 0.
+/// Returns `model` with the buffers that a file holds: `stored` has those of all layers, without the rounding errors
+/// of running statistics, which are set to 0.
 fn with_stored_buffers<T: Scalar>(model: Model<T>, stored: &[T]) -> Result<Model<T>, Error> {
     let places = buffer_places(model.network());
     require_length("buffers", places.iter().map(|place| place.stored().len()).sum(), stored.len())?;

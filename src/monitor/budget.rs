@@ -71,8 +71,8 @@ pub struct Shares {
     /// The share of activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The share of additions: Σ log10 of the gradient's norm after each over that before, where the gradients of two
-    /// paths, such as a residual and its skip, are added.
+    /// The share of additions, where the gradients of two paths meet, such as those of a residual and its skip: Σ
+    /// log10 of the norm after an addition over the norm before it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub addition: f64,
     /// The share of all other links, such as normalization, and of layers that report no link.
@@ -150,7 +150,8 @@ pub struct GradientBudget {
     depth: Rows,
     time: Rows,
     blocks: Vec<BlockBudget>,
-    /// The weight of the rows of the last pass over that of its update; `None` unless a trainer states it.
+    /// The weight of the rows of the last pass over the weight of all rows of its update; `None` unless a trainer
+    /// states it.
     of_update: Option<f64>,
 }
 
@@ -222,9 +223,9 @@ impl GradientBudget {
         &self.blocks
     }
 
-    /// Returns the fraction of its update that the last monitored pass was: the weight of its rows over that of all.
-    /// It is below 1 where a rank has some of the shards, or where an update has several passes. The links are those of
-    /// this part, the [blocks](Self::blocks) of the whole update. `None` without a trainer.
+    /// Returns the weight of the rows of the last monitored pass over the weight of all rows of its update. It is
+    /// below 1 where a rank has some of the shards, or where an update has several passes. The links are those of this
+    /// pass, the [blocks](Self::blocks) those of the whole update. `None` without a trainer.
     pub fn of_update(&self) -> Option<f64> {
         self.of_update
     }

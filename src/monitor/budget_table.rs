@@ -112,7 +112,7 @@ fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a
     writeln!(f)
 }
 
-/// The largest number of groups of steps in a table over time; in a longer sequence a group has more steps.
+/// The largest number of groups of steps in a table over time; in a longer sequence a group has several steps.
 const STRETCHES: usize = 12;
 
 impl GradientBudget {

@@ -11,8 +11,8 @@ impl<T: Scalar> GradientMonitor<T> for () {
 }
 
 /// Implements a monitor that forwards every call to its active members. The start of a pass, `Event::NextPart` and
-/// `Event::Epoch` go to all members. Each member can stop a run. `any` states whether a member satisfies `is`, and
-/// `each` calls `visit` for every member.
+/// `Event::Epoch` go to all members. Each member can stop a run. `$any` states whether the function `$is` returns true
+/// for a member, and `$each` calls the function `$visit` for every member.
 macro_rules! composite {
     ([$($generics:tt)*] $type:ty, $self:ident, any($is:ident): $any:expr, each($visit:ident): $each:expr) => {
         impl<T: Scalar, $($generics)*> GradientMonitor<T> for $type {
@@ -91,7 +91,7 @@ composite!([] Box<dyn GradientMonitor<T>>, self,
 pub struct Every<M> {
     every: u64,
     passes: u64,
-    /// Whether the next pass is a further part of the same update.
+    /// Whether the next pass belongs to the same update as the last one.
     same_update: bool,
     /// The monitor that is active in the first of every `n` passes.
     pub monitor: M,

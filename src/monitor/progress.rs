@@ -31,7 +31,7 @@ pub struct Step {
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
     /// The number of samples of the update. With truncated backpropagation, which makes an update for each window of
-    /// steps, it is that of the whole batch for each window.
+    /// steps, each window counts all samples of the batch.
     pub samples: usize,
     /// The time of the update in seconds; `None` without a clock (`no_std`, bare wasm32), and in a
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
@@ -75,8 +75,8 @@ pub struct Spike {
     /// The contribution of the shard to the gradient; infinite if the gradient or the loss of the shard is not finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shard_fraction: f64,
-    /// The index in the data set of the sample with the largest part of the gradient, among those of this shard.
-    /// `None` if a layer couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no
+    /// The index in the data set of the sample with the largest contribution to the gradient, among those of this
+    /// shard. `None` if a layer couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no
     /// gradients of their own.
     pub sample: Option<usize>,
     /// The contribution of the sample to the gradient; infinite if its gradient or loss is not finite, `None` where
@@ -157,8 +157,8 @@ pub struct Epoch {
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub learning_rate: Option<f64>,
     /// The mean of [`Step::gradient_norm`] over the applied updates of this epoch that have a record; `None` if none
-    /// has. With a monitor or a callback (of epochs or updates) all have one, inside
-    /// [`Every`](struct@crate::monitor::Every) some. Without them a norm would cost a pass over the gradient.
+    /// has. With a callback or a monitor all updates have one; with a monitor in an
+    /// [`Every`](struct@crate::monitor::Every) some do. Without either a norm would cost a pass over the gradient.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub gradient_norm: Option<f64>,
     /// The mean of [`Step::clipped_norm`] over the updates of this epoch that have it; `None` if none has.

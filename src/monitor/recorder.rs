@@ -6,7 +6,8 @@ use serde::Serialize;
 use std::io::{self, Write};
 
 /// Writes events as one JSON object per line: links (factors of the chain rule) in the forward and the backward pass,
-/// blocks with their gradient, updates, and the records of updates and epochs. Loss and clipping are in these records.
+/// blocks with their gradient, updates, and the records of updates and epochs. Loss and clipping are in the records of
+/// updates.
 ///
 /// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a block, `step` and
 /// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that is

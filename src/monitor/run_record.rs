@@ -99,7 +99,7 @@ struct Update {
 }
 
 impl Update {
-    /// Moves the links to `budget`, as those of update number `number`, and ends this update there.
+    /// Moves the links to `budget`, as a pass with the number `number`, and ends that pass.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (name, factor, norms) in self.links.drain(..) {
             budget.push(number, &name, factor, norms);

@@ -3,13 +3,11 @@
 use super::Registry;
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
+    cell::{ActivationDispatch, CellVisitor},
     error::Error,
     initializer::InitializerKind,
     layer::{ActivationLayer, Kind, Layer, LayerSpec, Parallel, Residual, Sequential, join},
-    recurrent::{
-        Bidirectional, Cell, Checkpointed, Recurrent, Reversed, StateNoise,
-        kind::{ActivationDispatch, CellVisitor},
-    },
+    recurrent::{Bidirectional, Cell, Checkpointed, Recurrent, Reversed, StateNoise},
     scalar::Scalar,
 };
 use alloc::{boxed::Box, string::ToString, vec};
@@ -104,8 +102,8 @@ impl LayerSpec {
     }
 
     /// Builds a layer without layers inside it; errors name its `path`. Custom parts come from `registry`; without one
-    /// they are refused, except for activations that `dispatch` accepts. It chooses the form of an activation: its own
-    /// type, which custom ones lack here, or a trait object.
+    /// they are refused, except for activations that `dispatch` accepts. `dispatch` chooses the form of an activation:
+    /// its own type, which is not known here for a custom one, or a trait object.
     ///
     /// It is a separate function, so that its large stack frame is not in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(

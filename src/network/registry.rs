@@ -4,13 +4,11 @@ use super::build::Unroll;
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor},
     block::nearest,
+    cell::{ActivationDispatch, CellVisitor},
     error::{Error, RegistryRule},
     initializer::{Initializer, InitializerKind},
     layer::{ActivationLayer, Dims, Kind, Layer, LayerSpec},
-    recurrent::{
-        Cell, CellKind,
-        kind::{ActivationDispatch, CellVisitor},
-    },
+    recurrent::{Cell, CellKind},
     scalar::Scalar,
     type_name::without_paths,
 };
@@ -163,7 +161,7 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Calls `insert`, which registers `name` and returns whether it was registered before. Stores the first name that
-    /// was, with `part`, the kind of what it names, such as `layer`.
+    /// was registered twice, with `part`, its kind, such as `layer`.
     fn note(&mut self, part: &'static str, name: &str, insert: impl FnOnce(&mut Self) -> bool) {
         if insert(self) && self.twice.is_none() {
             self.twice = Some((part, name.into()));
@@ -246,8 +244,8 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Builds the custom layer registered as `name` from the `dims` and `settings` of its layer specification, for its
-    /// place at `path`. [`Error::Registered`] if none is, it cannot be built, or its dims, name or settings then
-    /// differ.
+    /// place at `path`. [`Error::Registered`] if no layer has this name, it cannot be built, or the built layer has
+    /// other dims, another name or other settings.
     pub(super) fn layer_of(
         &self,
         path: &str,

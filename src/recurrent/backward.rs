@@ -10,7 +10,6 @@
 //! `dx = δ W`.
 
 use super::{
-    cell::Operand,
     monitoring::{ACTIVATION_LINK, ADDITION_LINK, INPUT_LINK, RECURRENT_LINK, StepGradient},
     noise::{CELL, HIDDEN, Zoneout, multiply},
     plan::{SCRATCH, Sizes, Unrolled, rows},
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::{
     batch_shape::BatchShape,
+    cell::Operand,
     kernel::{
         elementwise::map2,
         gemm::{Epilogue, Matrix, gemm, gemm_nn, pack, packed_b_len},
@@ -28,10 +28,11 @@ use crate::{
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
         sums::BlockSum,
     },
-    layer::{Backward, BackwardState, Context, Hints, Segment, Subtree, cut},
+    layer::{Backward, BackwardState, Context, Hints, Segment, Subtree},
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
+    slices::cut,
 };
 use core::ops::Range;
 

@@ -6,12 +6,13 @@ use crate::{
     error::{Error, LayerRule, require},
     layer::{
         Answers, Backward, BackwardState, Dims, Forward, ForwardState, Hints, Layer, LayerSpec, MemorySizes, Mode,
-        Parameters, PassLengths, Recorded, Structure, cut,
+        Parameters, PassLengths, Recorded, Structure,
     },
     linalg::Upper,
     monitor::Factor,
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
+    slices::cut,
 };
 use alloc::boxed::Box;
 use core::fmt;

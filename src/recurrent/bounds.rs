@@ -1,12 +1,9 @@
 //! Bounds on the Jacobians of a recurrent layer.
 
-use super::{
-    cell::{GateBounds, StepBounds},
-    plan::Unrolled,
-    stage::Stages,
-};
+use super::{plan::Unrolled, stage::Stages};
 use crate::{
     batch_shape::BatchShape,
+    cell::{GateBounds, StepBounds},
     linalg::{Upper, spectral_norm_bound},
     scalar::{Scalar, to_f64},
 };

@@ -1,41 +1,26 @@
 //! Recurrent layers in segments of steps: backpropagation through time in bounded memory.
 
-use super::{blocks::steps_of_block, segments::Plan};
+use super::segments::{Entry, Plan};
 use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require},
     kernel::sums::BlockSum,
     layer::{
         Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Structure,
+        checkpoint_interval::CheckpointInterval,
     },
     scalar::Scalar,
     size::{at_most, saturating_product, saturating_sum},
 };
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
-use core::ops::Range;
-
-/// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to a multiple of the number of
-/// steps whose gradients form one partial sum, in the layer inside with the most such steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum CheckpointInterval {
-    /// `⌊√T⌋` for a sequence of T steps, so that memory grows with √T (Chen et al. 2016, §4.1).
-    SquareRoot,
-    /// The given number of steps, at least 1.
-    Steps(usize),
-    /// For each pass, the largest power of two of steps with which [`Checkpointed`] itself takes at most so many bytes:
-    /// states, the saved values and outputs of a segment, and gradients. Where no interval takes so few, it is one that
-    /// takes the fewest. The scratch of the layers inside, which hardly grows with the steps, is not counted.
-    Bytes(usize),
-}
 
 /// Recurrent layers that keep their state at the bounds of segments only, and compute each segment again in the
 /// backward pass.
 ///
 /// The gradient is that of [`Sequential`](crate::layer::Sequential) with the same layers, to the bit. With segments of
 /// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
-/// one more forward pass, about 1.33 times the whole. Source: Chen et al. 2016; Gruslys et al. 2016.
+/// one more forward pass, so that both passes together take about 1.33 times as long. Source: Chen et al. 2016;
+/// Gruslys et al. 2016.
 ///
 /// The backward pass first adds up the terms of dW over blocks of steps: about as many as fit in 128 or 256 rows, by
 /// the size of the layer, and at least one. An interval is rounded up to whole blocks of all layers.
@@ -73,32 +58,6 @@ pub struct Checkpointed<T> {
     /// The largest number of rows (samples at single steps) whose terms of dW form one partial sum in a layer inside; a
     /// single step may have more.
     block_rows: usize,
-}
-
-pub(super) struct Entry<T> {
-    pub(super) layer: Box<dyn Layer<T>>,
-    /// The results of the descriptive methods, such as [`Layer::hints`], of this layer, cached when the container was
-    /// made.
-    pub(super) kept: Answers,
-    /// The largest number of rows whose terms of dW form one partial sum; 0 if the layer is not recurrent.
-    block_rows: usize,
-    /// The numbers of state values per sample: of h, then of the rest of the state; both 0 if the layer is not
-    /// recurrent.
-    pub(super) states: [usize; 2],
-    pub(super) parameters: Range<usize>,
-    pub(super) first_block: usize,
-    pub(super) first_link: usize,
-}
-
-impl<T: Scalar> Entry<T> {
-    pub(super) fn is_recurrent(&self) -> bool {
-        self.block_rows > 0
-    }
-
-    /// Returns the number of steps whose terms of the parameters' gradient form one partial sum, for `batch` samples.
-    pub(super) fn block_steps(&self, batch: usize) -> usize {
-        steps_of_block(self.block_rows, batch)
-    }
 }
 
 impl<T: Scalar> Checkpointed<T> {
@@ -187,9 +146,9 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Whether the slice of saved values of a pass in `mode` also holds this layer's own scratch, after them. So it is
-    /// under [`CheckpointInterval::Bytes`], in a mode that saves, since only the sum of both has a bound that does not
-    /// shrink as a batch grows.
+    /// Whether the slice of saved values of a pass in `mode` also holds this layer's own scratch, after them. True
+    /// under [`CheckpointInterval::Bytes`] in a mode that saves: only the sum of both lengths has a bound that does
+    /// not shrink as a batch grows.
     pub(super) fn has_scratch_in_saved(&self, mode: Mode) -> bool {
         matches!(self.interval, CheckpointInterval::Bytes(_)) && mode.saves()
     }

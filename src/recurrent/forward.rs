@@ -1,7 +1,6 @@
 //! The forward pass of a recurrent layer.
 
 use super::{
-    cell::Operand,
     monitoring::{ACTIVATION_LINK, RECURRENT_LINK},
     noise::{CELL, HIDDEN, Zoneout, multiply},
     plan::{SCRATCH, Sizes, Unrolled, rows, rows_mut, rows_of},
@@ -9,15 +8,17 @@ use super::{
     stage::{ForwardStage, Stages},
 };
 use crate::{
+    cell::Operand,
     kernel::{
         gemm::{Epilogue, Matrix, PackedB, gemm, pack_transposed, packed_b_len},
         row_chain::GRAIN,
         step_rows::{StepRows, StepStorage, Steps, parallel_samples},
     },
-    layer::{Context, Forward, ForwardState, cut},
+    layer::{Context, Forward, ForwardState},
     monitor::Factor,
     scalar::Scalar,
     size::saturating_product,
+    slices::cut,
 };
 use core::ops::Range;
 

@@ -1,13 +1,10 @@
 //! The layer that unrolls a cell over time: backpropagation through time.
 
-use super::{
-    cell::Cell,
-    noise::StateNoise,
-    plan::{Plan, Unrolled},
-};
+use super::plan::{Plan, Unrolled};
 use crate::{
     batch_shape::BatchShape,
     block::Block,
+    cell::{Cell, StateNoise},
     error::{Error, require},
     initializer::{ByGate, Constant, Glorot, Initializer, InitializerKind, Orthogonal, Zeros},
     layer::{
@@ -99,10 +96,11 @@ impl<C: Cell> Recurrent<C> {
     /// [`Dropout`](crate::layer::Dropout) before the layer, with [`locked`](crate::layer::Dropout::locked) masks in the
     /// paper.
     ///
-    /// Masks are keyed as those of [`Dropout`](crate::layer::Dropout): by seed, step of the run, layer and sample. The
-    /// backward pass and segments of [`Checkpointed`](super::Checkpointed) have the same; threads and the division of a
-    /// batch change no bit. The bounds of a certificate hold for every mask, as U counts `1/(1 − rate)` times. The
-    /// module [`theory`](crate::theory) predicts the gradients of such a layer from samples that draw masks.
+    /// Masks are keyed as those of [`Dropout`](crate::layer::Dropout): by seed, training step, layer and sample. The
+    /// backward pass and segments of [`Checkpointed`](super::Checkpointed) draw the same masks; threads and the
+    /// division of a batch change no bit. The bounds of a certificate hold for every mask, as U counts `1/(1 − rate)`
+    /// times. The module [`theory`](crate::theory) predicts the gradients of such a layer from samples that draw
+    /// masks.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
@@ -115,11 +113,11 @@ impl<C: Cell> Recurrent<C> {
     /// value with the given probability, drawn for each unit of each step. Outside training the unit takes the
     /// expectation.
     ///
-    /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the
-    /// previous state. The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise
-    /// the rate. Masks are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the step. A
-    /// certificate uses the bounds of the cell; from state to state it uses `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`,
-    /// and the same for the cell state.
+    /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the previous state.
+    /// The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise the rate. Masks
+    /// are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the time step. A certificate uses
+    /// the bounds of the cell; from state to state it uses `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`, and the same for
+    /// the cell state.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///

@@ -1,12 +1,10 @@
 //! The sizes, products and buffers of a recurrent layer, without its cell.
 
-use super::{
-    cell::{Cell, CellSizes, Operand, Product},
-    noise::{CELL, StateNoise},
-};
+use super::noise::CELL;
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Gate, Role},
+    cell::{Cell, CellSizes, Operand, Product, StateNoise},
     error::{Error, LayerRule},
     initializer::{InitializerKind, fill_gates},
     kernel::{
@@ -15,9 +13,10 @@ use crate::{
         row_chain::GRAIN,
         sums::BlockSum,
     },
-    layer::{Dims, MemorySizes, Mode, PassLengths, hold},
+    layer::{Dims, MemorySizes, Mode, PassLengths},
     scalar::Scalar,
     size::{saturating_product, saturating_sum},
+    slices::hold,
 };
 use alloc::{string::ToString, vec::Vec};
 use core::ops::Range;

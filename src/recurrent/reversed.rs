@@ -5,9 +5,10 @@ use crate::{
     error::{Error, LayerRule},
     layer::{
         Answers, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode, PassLengths, Recorded, Structure,
-        check_output_shape, cut, cut_end,
+        check_output_shape,
     },
     scalar::Scalar,
+    slices::{cut, cut_end},
 };
 use alloc::boxed::Box;
 use core::fmt;

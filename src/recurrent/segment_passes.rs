@@ -9,9 +9,10 @@ use super::{
 };
 use crate::{
     batch_shape::BatchShape,
-    layer::{Backward, Context, Dims, Forward, Layer, Segment, cut, hold},
+    layer::{Backward, Context, Dims, Forward, Layer, Segment},
     monitor::Factor,
     scalar::Scalar,
+    slices::{cut, hold},
 };
 use core::ops::Range;
 

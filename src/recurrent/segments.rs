@@ -1,12 +1,40 @@
-//! Segments of the steps of a pass: their lengths, samples, and the states between them.
+//! Segments of the steps of a pass: their layers, lengths, samples, and the states between them.
 
-use super::{blocks::steps_of_block, checkpointed::Entry};
+use super::blocks::steps_of_block;
 use crate::{
     batch_shape::BatchShape,
+    layer::{Answers, Layer},
     monitor::{GradientMonitor, Link},
     scalar::Scalar,
 };
+use alloc::boxed::Box;
 use core::ops::Range;
+
+pub(super) struct Entry<T> {
+    pub(super) layer: Box<dyn Layer<T>>,
+    /// The results of the descriptive methods, such as [`Layer::hints`], of this layer, cached when the container was
+    /// made.
+    pub(super) kept: Answers,
+    /// The largest number of rows whose terms of dW form one partial sum; 0 if the layer is not recurrent.
+    pub(super) block_rows: usize,
+    /// The numbers of state values per sample: of h, then of the rest of the state; both 0 if the layer is not
+    /// recurrent.
+    pub(super) states: [usize; 2],
+    pub(super) parameters: Range<usize>,
+    pub(super) first_block: usize,
+    pub(super) first_link: usize,
+}
+
+impl<T: Scalar> Entry<T> {
+    pub(super) fn is_recurrent(&self) -> bool {
+        self.block_rows > 0
+    }
+
+    /// Returns the number of steps whose terms of the parameters' gradient form one partial sum, for `batch` samples.
+    pub(super) fn block_steps(&self, batch: usize) -> usize {
+        steps_of_block(self.block_rows, batch)
+    }
+}
 
 /// The division of a pass into segments. Each segment except the last is a whole number of blocks of each recurrent
 /// layer: the steps whose terms of its gradient form one partial sum.
@@ -47,8 +75,8 @@ impl Plan {
 }
 
 /// Copies the states of the first `count` samples from `from`, which holds those of `batch` samples, to `to`, which
-/// holds those of `count` samples. The states of `layers` lie one after the other, each with h of all samples, then the
-/// rest of all samples.
+/// holds those of `count` samples. The states of `layers` lie one after the other, each with h of all samples, then
+/// the rest of the state of all samples.
 pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to: &mut [T], count: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {
@@ -58,7 +86,8 @@ pub(super) fn gather<T: Copy>(layers: &[Entry<T>], from: &[T], batch: usize, to:
 }
 
 /// Copies the states of `count` samples, all that `from` holds, over those of the first `count` of the `batch` samples
-/// in `to`. The states of `layers` lie one after the other, each with h of all samples, then the rest of all samples.
+/// in `to`. The states of `layers` lie one after the other, each with h of all samples, then the rest of the state of
+/// all samples.
 pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to: &mut [T], batch: usize) {
     let mut end = 0;
     for width in layers.iter().flat_map(|entry| entry.states) {

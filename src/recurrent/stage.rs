@@ -1,11 +1,9 @@
 //! The stages of a cell for all samples of a step: the only code of a recurrent layer that is compiled for each cell.
 
-use super::{
-    cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds},
-    plan::{Sizes, rows, rows_mut},
-};
+use super::plan::{Sizes, rows, rows_mut};
 use crate::{
     activation::AnyActivation,
+    cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds},
     kernel::{Kernel, dispatch, fused::fuses},
     scalar::Scalar,
 };

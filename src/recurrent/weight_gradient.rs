@@ -1,12 +1,12 @@
 //! The gradients of W, U and the biases over some steps: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`.
 
 use super::{
-    cell::Operand,
     plan::{Sizes, Unrolled, rows, rows_of},
     saved_values::SavedValues,
 };
 use crate::{
     batch_shape::BatchShape,
+    cell::Operand,
     kernel::{
         gemm::{Epilogue, MR, Matrix, TransposedA, gemm_tn},
         step_rows::parallel_rows,

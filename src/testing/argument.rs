@@ -28,9 +28,10 @@ pub(super) fn distance(kink: f64, ulps: f64, epsilon: f64) -> f64 {
     if kink == 0.0 { BESIDE_ZERO * ulps } else { kink.abs() * ulps * epsilon }
 }
 
-/// Returns finite test arguments of an activation in increasing order: 32 per unit within ±8, all magnitudes beyond
-/// and below, and values on and beside the `kinks`. Of more than 512 kinks evenly spaced ones are chosen. `seed`
-/// jitters the arguments. Every second jittered one is exact in `f32`.
+/// Returns finite test arguments of an activation in increasing order: 32 per unit within ±8, 8 per octave from there
+/// to 10⁴, and one per decade at larger magnitudes and below 1/32. Values on and beside the `kinks` are added; of more
+/// than 512 kinks, evenly spaced ones are chosen. `seed` jitters the arguments. Every second jittered one is exact in
+/// `f32`.
 pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = generator(seed);
     let mut all: Vec<f64> = (-CENTRE * PER_UNIT..CENTRE * PER_UNIT)

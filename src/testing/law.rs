@@ -67,12 +67,12 @@ laws! {
     BlocksMatter: "every block of parameters has a gradient",
     /// Layers: the memory of a pass does not shrink when its shape grows.
     MemoryGrows: "memory does not shrink when batch or steps grow, nothing is saved in inference, modes have one state",
-    /// Layers: the hints `ignores_x` and `ignores_y`: the backward pass then runs with empty slices for input or
-    /// output.
+    /// Layers with the hint `ignores_x` or `ignores_y`: the backward pass also runs with an empty slice for the input
+    /// or the output.
     IgnoredRows: "rows that the backward pass is said to ignore may be missing",
-    /// Layers: the hint `saved_per_row`: the backward pass then also runs for each half of the samples.
+    /// Layers with the hint `saved_per_row`: the backward pass also runs for each half of the samples.
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
-    /// Layers: the hints `accepts_short_dy` and `dx_zero_before_last_step`: leading rows of zeros are then left out.
+    /// Layers with the hint `accepts_short_dy` or `dx_zero_before_last_step`: leading rows of zeros are left out.
     ShortGradients: "rows of a gradient that are zero may be missing",
     /// Layers: the links (factors of the chain rule) that a layer and its parts report to a monitor.
     ReportsLinks: "links are reported as they are computed, inside another layer as by itself",
@@ -90,11 +90,11 @@ laws! {
     AbsentState: "a state, or a gradient of it, that is not given is zero",
     /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
-    /// Layers whose samples are independent, on a batch whose samples are reordered.
+    /// Layers whose samples are independent, at least in evaluation: a batch whose samples are reordered.
     Permutation: "samples in another order give the same rows in that order",
-    /// Layers whose samples are independent, on each part of a batch.
+    /// Layers whose samples are independent, at least in evaluation: each part of a batch.
     Split: "a batch in parts gives the same bits",
-    /// Layers whose samples are independent, on a batch of sequences of unequal lengths.
+    /// Layers whose samples are independent, at least in evaluation: a batch of sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
     /// Layers with a state: passes over windows of a sequence, with the state carried by the caller, compared with one
     /// pass.
@@ -143,7 +143,7 @@ laws! {
     Descends: "a step in one pass is the update, added",
     /// Optimizers: updates along a constant gradient point against it.
     Downhill: "an optimizer steps downhill",
-    /// Optimizers: parameters of a gradient of zero keep their size, or shrink by weight decay.
+    /// Optimizers: parameters whose gradient is 0 keep their size, or shrink by weight decay.
     Shrinks: "without a gradient an optimizer does not make the parameters grow",
     /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some steps only.
     Applies: "not every step of finite gradients is skipped",
@@ -229,7 +229,7 @@ impl core::error::Error for Violations {}
 pub struct Evidence {
     /// The implementation that was tested.
     pub subject: String,
-    /// The seed of the suite.
+    /// The seed of the random inputs of the tests.
     pub seed: u64,
     /// The law, the scalar (`"f32"` or `"f64"`), the worst error and the allowed error, for each law and scalar with a
     /// measured error. Errors are in the unit of the law.
@@ -269,8 +269,8 @@ impl Trial {
         Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new(), excepted: Vec::new() }
     }
 
-    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws without which no
-    /// other can be tested are tested all the same.
+    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws without which
+    /// no other can be tested are tested all the same.
     pub(super) fn except(mut self, excepted: &[Law]) -> Self {
         if !excepted.is_empty() {
             let names: Vec<String> = excepted.iter().map(|law| format!("{law:?}")).collect();
@@ -338,8 +338,8 @@ impl Trial {
     }
 }
 
-/// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ: an
-/// overflow is judged elsewhere.
+/// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ:
+/// an overflow is judged elsewhere.
 pub(super) fn differ(a: f64, b: f64, allowed: f64) -> bool {
     let same = a == b || a.is_nan() && b.is_nan();
     !same && beyond((a - b).abs(), allowed)

@@ -24,13 +24,15 @@ impl Rounded {
         Rounded { value, error: 0.0 }
     }
 
-    /// Applies a function of one number. Its slope scales the error, and its own rounding is added.
+    /// Applies a function of one number. The error is scaled by the slope of the function, and the rounding of the
+    /// result is added.
     fn one(self, f: impl Fn(Dual<f64>) -> Dual<f64>) -> Self {
         let y = f(Dual::variable(self.value));
         Rounded { value: y.value, error: carried(self.error, y.tangent) + ROUNDING * y.value.abs() }
     }
 
-    /// Applies a function of two numbers. Its slopes scale the errors, and its own rounding is added.
+    /// Applies a function of two numbers. Each error is scaled by the slope along its number, and the rounding of the
+    /// result is added.
     fn two(self, other: Self, f: impl Fn(Dual<f64>, Dual<f64>) -> Dual<f64>) -> Self {
         let (a, b) = (Dual::constant(self.value), Dual::constant(other.value));
         let (y, right) = (f(Dual::variable(self.value), b), f(a, Dual::variable(other.value)));

@@ -119,8 +119,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Removes from `v` its components along the orthonormal directions `done` and normalizes it, by two rounds of
-/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization; 0 if it may be a rounding error, as
-/// `v` then is.
+/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization. If that may be a rounding error, the
+/// result is 0 and the direction of `v` is arbitrary.
 fn orthogonalize(done: &[f64], v: &mut [f64]) -> f64 {
     let n = v.len();
     let whole = normalize(v);
@@ -168,7 +168,7 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// zero state.
 ///
 /// The first `transient` steps do not count in the means. The state of an LSTM is (h, c). The layer's backward pass
-/// from unit vector i of the state gives row i of a Jacobian. Noise is off.
+/// from unit vector i of the state gives row i of a Jacobian. The mode is evaluation, without random masks.
 ///
 /// # Shapes
 /// w: the layer's parameters; x: \[steps, input\].

@@ -12,12 +12,12 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The number of the results and messages of training, which ranks compare beside the version: two builds of one
-/// version may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`), or the messages between
-/// ranks.
+/// The version of the results and messages of training. Ranks compare it in addition to the version of the crate,
+/// since two builds of one version may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`),
+/// or the messages between ranks.
 const RESULTS: u32 = 2;
 
-/// The number of data sets that a rank knows as compared.
+/// The largest number of data sets that a rank remembers as compared.
 const KNOWN: usize = 8;
 
 /// Adds the identity `data` of a data set that the ranks have compared to `known`, unless it is there. Removes the
@@ -61,9 +61,9 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, or to stop by a
-    /// monitor. A request to compare the states of all ranks, or `data`, is fulfilled here. All
-    /// ranks must call it in an update in which any has a request. Returns whether they make no further update; the
-    /// requests are then kept in [`halted`](DataParallel::halted).
+    /// monitor. A request to compare the states of all ranks, or `data`, is fulfilled here. All ranks must call it in
+    /// an update in which any rank has a request. Returns whether the ranks make no further update; the requests are
+    /// then kept in [`halted`](DataParallel::halted).
     pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>, data: &dyn Source<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
         if requests.compares || requests.other_data {
@@ -82,9 +82,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(requests.halts())
     }
 
-    /// Returns the requests because of which no further update of a fit is made, if there are such. On one rank they
-    /// are `own`, the requests of this rank. On several ranks `own` is stored, to travel in the sum of the next update;
-    /// the result is that of the last update, which was not made because of it.
+    /// Returns the requests because of which no further update of a fit is made; `None` if there are none. On one rank
+    /// they are `own`, the requests of this rank. On several ranks `own` is stored and sent with the sum of the next
+    /// update. Returned are the requests that were sent with the last sum, whose update was not made because of them.
     pub(super) fn halts(&mut self, own: Requests) -> Option<Requests> {
         match self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
             Some(parallel) => {
@@ -151,7 +151,7 @@ impl<T: Scalar> Run<'_, T> {
     /// `own`.
     ///
     /// # Errors
-    /// The error of this rank; [`RankRule::Failed`] with that of another; [`RankRule::Differs`] for other values.
+    /// The error of this rank; [`RankRule::Failed`] with that of another; [`RankRule::Differs`] if the values differ.
     pub(super) fn settle<R>(
         &mut self,
         own: Result<R, Error>,

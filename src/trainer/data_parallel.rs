@@ -32,7 +32,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// is not compared. The last 8 data sets compared are known. All ranks must make the same calls.
     ///
     /// A gradient that is not finite ends the training in its update, with [`RankRule::NonFinite`], unless the chain
-    /// skips it. In one process whose chain updates in place, only the parameters show it, within 64 updates.
+    /// skips it. On one rank whose chain updates in place no gradient is checked: parameters that are not finite are
+    /// found within 64 updates.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
@@ -58,8 +59,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 impl<T: Scalar> Run<'_, T> {
     /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank.
-    /// `ready` is the result of this rank's checks before it: with an error in it, all ranks get an error. `None` if a
-    /// rank requested that no further update is made.
+    /// `ready` is the result of this rank's checks before the update: if it is an error, all ranks get an error.
+    /// `None` if a rank requested that no further update is made.
     ///
     /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the
     /// shards. Then `w ← w + u(g)` with u the chain of transforms. A part is a group of samples of one pass, and its
@@ -173,11 +174,11 @@ impl<T: Scalar> Run<'_, T> {
         data: &dyn Source<T>,
         samples: &[usize],
     ) -> Result<(), Error> {
-        let size = self.settings.batch_size;
+        let (layout, size) = (data.layout(), self.settings.batch_size);
         parallel.passes.iter().try_for_each(|pass| {
             let of = |shard| parallel.samples_of(shard, samples.len());
             let own = &samples[of(pass.start).start..of(pass.end - 1).end];
-            own.chunks(size).try_for_each(|part| self.reserve_pass(data, part.len(), part))
+            own.chunks(size).try_for_each(|part| self.reserve_pass(&layout, part.len(), part))
         })
     }
 

@@ -2,7 +2,6 @@
 
 use super::{
     Epoch, FitOptions, Progress, Run, Step, Trainer, check::of_validation, options::OnStep, parts::Reader, trace,
-    updated::Updated,
 };
 #[cfg(doc)]
 use crate::error::DataRule;
@@ -236,8 +235,7 @@ impl<T: Scalar> Run<'_, T> {
             self.watch.begin(always, started);
             let mut is_made = false;
             let _span = trace::step_span();
-            self.update(reader, samples, &mut **monitor, &mut |updated, step| {
-                let Updated { loss, weight, outcome } = updated;
+            self.update(reader, samples, &mut **monitor, &mut |loss, weight, outcome, step| {
                 is_made = true;
                 sum.weight += weight;
                 if outcome == Outcome::Skip {

@@ -181,7 +181,7 @@ impl<T: Scalar> Run<'_, T> {
         let per_step = self.workspace.per_step();
         let mut batch = Batch::new(data, self.settings.batch_size);
         let (samples, size) = (data.layout().samples, self.settings.batch_size);
-        self.reserve_pass(data, samples.min(size), &[])?;
+        self.reserve_pass(&data.layout(), samples.min(size), &[])?;
         let mut part = Vec::new();
         grow("the samples of a batch", &mut part, samples.min(size))?;
         let w = self.optimizer.result(self.workspace.blocks()).unwrap_or(self.parameters);
@@ -221,9 +221,9 @@ impl<T: Scalar> Run<'_, T> {
         }
         let size = self.settings.batch_size;
         // The largest batch of the data, so that later updates allocate nothing.
-        self.reserve_pass(data, samples.len().max(layout.samples).min(size), &[])?;
+        self.reserve_pass(&layout, samples.len().max(layout.samples).min(size), &[])?;
         match layout.lengths {
-            Some(_) => samples.chunks(size).try_for_each(|part| self.reserve_pass(data, part.len(), part)),
+            Some(_) => samples.chunks(size).try_for_each(|part| self.reserve_pass(&layout, part.len(), part)),
             None => Ok(()),
         }
     }
@@ -231,16 +231,15 @@ impl<T: Scalar> Run<'_, T> {
     /// Reserves the memory of a pass over any `samples` different samples of `data`, and of one over the samples with
     /// the indices `chosen`: at most `samples` of them, perhaps with repetitions.
     #[inline]
-    pub(super) fn reserve_pass(&mut self, data: &dyn Source<T>, samples: usize, chosen: &[usize]) -> Result<(), Error> {
-        let layout = data.layout();
-        let rows = match layout.lengths {
+    pub(super) fn reserve_pass(&mut self, data: &Layout<'_>, samples: usize, chosen: &[usize]) -> Result<(), Error> {
+        let rows = match data.lengths {
             None => usize::MAX,
             Some(lengths) => {
                 let chosen = chosen.iter().filter_map(|&sample| lengths.get(sample)).copied();
-                saturating_sum(chosen).max(layout.most_rows(samples))
+                saturating_sum(chosen).max(data.most_rows(samples))
             }
         };
-        self.workspace.reserve(samples, self.pass_steps(layout.steps), rows)
+        self.workspace.reserve(samples, self.pass_steps(data.steps), rows)
     }
 
     /// Refuses data of another width than the network's input, or without targets.

@@ -12,8 +12,8 @@ use crate::{
 use alloc::vec::Vec;
 
 /// Parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state, all at the lowest
-/// validation loss. Empty before the first validation. While [`Progress::restored`] is set, the trainer holds those
-/// values, and this the ones of the last epoch.
+/// validation loss. Empty before the first validation. While [`Progress::restored`] is set, the trainer holds these
+/// values, and a `Kept` holds those of the last epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept<T>([Vec<T>; 3]);
 
@@ -24,7 +24,7 @@ impl<T> Kept<T> {
 }
 
 impl<T: Scalar> Kept<T> {
-    /// Creates the kept values from all of them in order, which have the given `lengths` or are empty.
+    /// Creates the kept values from `values`, all of them in order, which have the given `lengths` or are empty.
     #[cfg(feature = "safetensors")]
     pub(crate) fn of(values: &[T], lengths: [usize; 3]) -> Self {
         let mut rest = values;
@@ -127,8 +127,9 @@ impl<T: Scalar> Run<'_, T> {
         of_state.extend_from_slice(&self.optimizer.state()[..state]);
     }
 
-    /// Swaps parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state with the
-    /// copies in `best`: those of the lowest validation loss or, after an earlier swap, those of the last epoch.
+    /// Swaps parameters and buffers with the copies in `best`, and also the optimizer state if that holds the weights
+    /// of [`Trainer::result`]. The copies are those of the lowest validation loss or, after an earlier swap, those of
+    /// the last epoch.
     pub(super) fn exchange_best(&mut self) {
         let Kept([parameters, buffers, state]) = &mut *self.best;
         self.parameters.swap_with_slice(parameters);

@@ -282,8 +282,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules: see
-    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it: the next
-    /// update compares them.
+    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it: the
+    /// next update fails if their rates differ.
     ///
     /// # Errors
     /// Those of [`Optimizer::set_learning_rate`].
@@ -311,15 +311,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.stopped
     }
 
-    /// Returns the parameters, mutable. Training continues from them, also after early stopping has restored the best
-    /// ones: then from the buffers and the averages of that epoch, too. On several ranks the next update compares them.
+    /// Returns the parameters, mutable. Training continues from them. If early stopping has restored the best
+    /// parameters, it also continues from the buffers and averages of the best epoch. On several ranks the next update
+    /// fails if the parameters of the ranks differ.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.leave_best();
         &mut self.parameters
     }
 
     /// Prepares a change by the caller, such as of parameters: the next update compares the ranks again. If early
-    /// stopping has brought back the best values, training continues from these and not from the last ones.
+    /// stopping has restored the best values, training continues from these and not from those of the last epoch.
     fn leave_best(&mut self) {
         self.compare_ranks_again();
         self.run().leave_best();
@@ -354,9 +355,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.workspace
     }
 
-    /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the trainer,
-    /// as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. With a
-    /// workspace of another number of parameters, the calls that use both return [`Error::Length`].
+    /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the
+    /// trainer, as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if frozen
+    /// blocks or buffers of the ranks differ. If its number of parameters is then not that of the trainer, methods
+    /// that run the network return [`Error::Length`].
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         self.leave_best();
         self.lent = true;
@@ -385,9 +387,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
-    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update compares them. The best values of the
-    /// run are forgotten if the optimizer's state then holds the [resulting weights](Self::result) and did not before,
-    /// or the reverse.
+    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if the optimizers of the ranks
+    /// differ. The best values of the run are forgotten if the optimizer's state then holds the [resulting
+    /// weights](Self::result) and did not before, or the reverse.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();
         self.lent = true;

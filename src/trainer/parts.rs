@@ -17,8 +17,8 @@ pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Whether the pass is the first of the update.
     pub first: bool,
-    /// The weight over which the weight of the rows of the pass is their part of the update: that of all rows, unless
-    /// shards count alike.
+    /// The total row weight by which that of the rows of the pass is divided to give their fraction of the update. It
+    /// is the weight of all rows of the update, unless shards count alike.
     pub whole: f64,
 }
 

@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 impl<T: Scalar> Run<'_, T> {
     /// Takes part in an update from `samples` that this rank cannot make because of `error`. It adds losses of NaN, so
     /// that the other ranks receive the error and do not wait. Returns `error`; `None` if a rank requested that no
-    /// further update is made, since one process would not have begun it.
+    /// further update is made, since training on one rank would then not have begun this update.
     #[cold]
     pub(super) fn fail_on_ranks(
         &mut self,

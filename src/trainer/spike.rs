@@ -18,9 +18,9 @@ use crate::{
 use core::cell::Cell;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Runs the backward pass and the update after a forward pass over all shards, with the loss `loss` and rows of the
-    /// total weight `weight`. If the norm of the gradient is a spike and recorded, or if the gradient is not finite, it
-    /// also runs each sample of the largest shard alone, to find the shard and the sample.
+    /// Runs the backward pass and the update after a forward pass over all shards, with the loss `loss` and rows of
+    /// the total weight `weight`. If the gradient is not finite, it also runs each sample of the largest shard alone,
+    /// to find the shard and the sample. It does the same if the update is recorded and the norm is a spike.
     ///
     /// An update in place, without a record, never has the whole gradient: it is not traced.
     pub(super) fn update_alone(
@@ -45,12 +45,12 @@ impl<T: Scalar> Run<'_, T> {
         self.name_origin(parallel, samples, origin, step, done)
     }
 
-    /// Returns the largest contribution of a shard, and of a sample in it, to the gradient in the workspace, that of an
-    /// update from `samples`. `None` unless a rank records the update and the norm is far above those before, or the
-    /// gradient is not finite; also if no origin is found. All ranks must call it, and get the same result.
+    /// Returns the largest contribution of a shard, and of a sample in it, to the gradient in the workspace, that of
+    /// an update from `samples`. All ranks must call it, and get the same result.
     ///
-    /// Without a record it does nothing for a finite gradient, or if the chain skips one that is not. If a parameter is
-    /// not finite, no sample is the cause of such a gradient.
+    /// It is `None` if no origin is found, and for a finite gradient unless a rank records the update and the norm is
+    /// far above those of earlier updates. Of a gradient that is not finite it is `None` if no rank records the update
+    /// and the chain skips such gradients, or if a parameter is not finite: then no sample is the cause.
     pub(super) fn spike(
         &mut self,
         parallel: &mut DataParallel<T>,

@@ -108,10 +108,12 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes the result `done` of an update to `each`, with its record if one was made. Returns
-    /// [`Error::NonFiniteParameters`] instead if it was applied, a parameter is not finite, and the chain has no
-    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Parameters are checked if the loss is not finite, and every
-    /// [`CHECKED_EACH`] updates.
+    /// Passes `done`, the result of an update, to `each`, with the record of the update if one was made. Before that,
+    /// the parameters of an applied update are checked if its loss is not finite, and every [`CHECKED_EACH`] updates.
+    ///
+    /// # Errors
+    /// [`Error::NonFiniteParameters`] if a parameter is not finite and the chain has no
+    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Then `each` is not called.
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         let step = self.optimizer.steps();
@@ -125,7 +127,8 @@ impl<T: Scalar> Run<'_, T> {
         if (!done.loss.is_finite() || is_due) && done.outcome == Outcome::Apply {
             self.find_finite()?;
         }
-        each(done, self.watch.step.take().as_ref());
+        each(done.loss, done.weight, done.outcome, self.watch.step.as_ref());
+        self.watch.step = None;
         Ok(())
     }
 
@@ -373,10 +376,14 @@ impl<T: Scalar> Run<'_, T> {
         self.watch.begin(false, if monitor.is_active() { Clock::now() } else { None });
         self.halts(Requests::default());
         let (mut all, mean) = (None, self.loss.reduction() == Reduction::Mean);
-        self.update(&mut Reader { data, batch }, samples, monitor, &mut |updated, _| {
-            all = Some(all.take().map_or(updated, |before: Updated| before.and(updated, mean)));
+        self.update(&mut Reader { data, batch }, samples, monitor, &mut |loss, weight, outcome, _| {
+            let updated = Updated { loss, weight, outcome };
+            all = Some(all.map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
         // A sample has at least one step, and thus an update.
-        all.map(|all| (all.loss, all.outcome)).ok_or(Error::EmptyBatch)
+        match all {
+            Some(all) => Ok((all.loss, all.outcome)),
+            None => Err(Error::EmptyBatch),
+        }
     }
 }

@@ -13,8 +13,9 @@ pub(super) struct Updated {
     pub outcome: Outcome,
 }
 
-/// A callback that receives the result of each update, with its [`Step`] record if one was made.
-pub(super) type EachUpdate<'a> = dyn FnMut(Updated, Option<&Step>) + 'a;
+/// A callback that receives the result of each update, the fields of [`Updated`] in order, with its [`Step`] record if
+/// one was made. The fields are arguments of their own, so that they stay in registers.
+pub(super) type EachUpdate<'a> = dyn FnMut(f64, f64, Outcome, Option<&Step>) + 'a;
 
 impl Updated {
     /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of the

@@ -49,6 +49,9 @@ impl<T: Scalar> Run<'_, T> {
     /// Returns the total weight of the rows of `batch`, by which a mean loss is divided.
     #[inline]
     pub(super) fn batch_weight(&self, batch: &Batch<T>) -> f64 {
+        if let Some(rows) = batch.rows_of_weight_1().filter(|_| !self.loss.weighs_target_values()) {
+            return rows as f64;
+        }
         self.loss.total_weight(self.workspace.dims().output, batch.target(), batch.row_weights())
     }
 }

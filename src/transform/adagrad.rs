@@ -16,7 +16,7 @@ use num_traits::Float;
 
 /// Adagrad: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and `η_t = η/(1 + t δ)`, t from 0.
 ///
-/// A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Duchi,
+/// A g² beyond the format (|g| above about 2e19 in `f32`) stops its parameter permanently: clip first. Source: Duchi,
 /// Hazan & Singer 2011; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

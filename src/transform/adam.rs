@@ -68,9 +68,9 @@ impl Adam {
         })
     }
 
-    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and from m and
-    /// v (with AMSGrad the largest v) to the update. `rate` is the learning rate, `step` the number of updates before
-    /// this one.
+    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and `(m, v) ↦
+    /// update`, which with AMSGrad takes the largest v. `rate` is the learning rate, `step` the number of updates
+    /// before this one.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
     fn rule<T: Scalar>(
         &self,
@@ -154,8 +154,8 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 
     /// Two values for each parameter: all m, the average of gradients, then all v, that of squared gradients. With
-    /// AMSGrad a third one: then all largest v so far. In `f16` and `bf16` three values each hold m, and the square
-    /// roots of the others.
+    /// AMSGrad there is a third: after these, all largest v so far. In `f16` and `bf16` each of them takes three
+    /// values, and is kept as its square root, except m.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2 + usize::from(self.amsgrad), blocks)
     }

@@ -95,8 +95,9 @@ impl WeightAverage {
     }
 }
 
-/// Sets the averages of the parameters `range` of `w` to these parameters. `state` holds an average in some slots of n
-/// values each, the first of which is the average rounded to `T`. The others, its rounding errors, become 0.
+/// Sets the averages of the parameters `range` of `w` to these parameters. `state` consists of slots with a value for
+/// each of n parameters. The first slot, the averages rounded to `T`, becomes `w`; the others, their rounding errors,
+/// become 0.
 pub(super) fn begin_at<T: Scalar>(range: Range<usize>, w: &[T], state: &mut [T], n: usize) {
     for (slot, values) in state.chunks_mut(n.max(1)).enumerate() {
         match slot {

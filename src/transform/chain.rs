@@ -11,8 +11,8 @@ fn ratio<T: Scalar>(before: f64, gradient: &[T]) -> f64 {
     if factor < 1.0 { factor } else { 1.0 }
 }
 
-/// Panics unless members with states of the lengths `of_members` divide a state of `found` values: a transform whose
-/// `state_len` has changed would give others a wrong part of it.
+/// Panics unless the lengths `of_members` of the members' states add up to `found`, the length of the whole state: if
+/// the `state_len` of a transform changed, others would receive a wrong part of the state.
 #[inline]
 #[track_caller]
 pub(super) fn require_state(of_members: impl IntoIterator<Item = usize>, found: usize) {

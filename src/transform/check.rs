@@ -1,4 +1,4 @@
-//! The ranges of hyper-parameters.
+//! Checks that hyper-parameters are in their ranges.
 
 use crate::{
     error::{Error, require},

@@ -133,8 +133,8 @@ impl<'a, T: Scalar> Update<'a, T> {
         self.blocks.within(range).filter(|(block, _)| !block.frozen)
     }
 
-    /// Returns the maximal ranges of `w` and `gradient` without frozen blocks, in order. If no block is frozen there
-    /// is one.
+    /// Returns the maximal ranges of `w` and `gradient` without frozen blocks, in order. If no block is frozen, it is
+    /// one range.
     fn stretches(&self) -> impl Iterator<Item = Range<usize>> + use<'a, T> {
         let mut ranges = self.trained().map(|(_, range)| range).peekable();
         core::iter::from_fn(move || {
@@ -284,8 +284,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     fn on_metric(&mut self, _blocks: &Blocks, _metric: f64, _state: &mut [T]) {}
 
     /// The factor, at most 1, by which clipping multiplied the gradient of the last step; of a chain, the product.
-    /// Monitors receive it. With `None`, the default, they receive the ratio of the gradient's norms after and before
-    /// a transform of [`Stage::Clip`], which is measured.
+    /// Monitors receive it. With `None`, the default, the factor of a transform of [`Stage::Clip`] is measured: the
+    /// gradient's norm after it over the norm before.
     fn clip_factor(&self) -> Option<f64> {
         None
     }
@@ -320,8 +320,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     }
 
     /// Returns the learning rate of an optimizer at update `step`, counted from 0, or the factor of a schedule. The
-    /// rate of a chain is the product over its transforms. `None`, the default, counts as 1. Factors for some blocks
-    /// only are left out.
+    /// rate of a chain is the product over its transforms. `None`, the default, counts as 1. Factors that act on some
+    /// blocks only are left out.
     ///
     /// # Panics
     /// As [`update`](Self::update).
@@ -336,7 +336,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// Makes the schedules of a chain `times` as long; false without one.
+    /// Makes the schedules of a chain `times` as long; returns false if there are none.
     #[doc(hidden)]
     fn stretch(&mut self, _times: u64) -> bool {
         false

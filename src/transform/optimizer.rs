@@ -323,8 +323,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         }
     }
 
-    /// Starts anew from the parameters `w`, without updates so far, if the state has a value that is NaN, or infinite
-    /// in a transform that does not [allow it](TransformSpec::infinite_state()).
+    /// Resets the state to that for the parameters `w`, and the number of updates to 0, if the state has a value that
+    /// is NaN, or infinite in a transform that does not [allow it](TransformSpec::infinite_state()).
     pub(crate) fn reset_unless_sound(&mut self, blocks: &Blocks, w: &[T]) {
         let mut rest = &self.state[..];
         let sound = self.spec(blocks).iter().all(|spec| {

@@ -42,8 +42,8 @@ pub struct PerGroup<T: Scalar> {
     parts: Vec<Part<T>>,
     /// All blocks, as given to `validate`.
     blocks: Blocks,
-    /// Copies of the states of the first groups, up to the last whose chain may skip an update after theirs were made:
-    /// these go back to their states before it.
+    /// Copies, made before an update, of the states of the groups before the last one whose chain may skip an update.
+    /// If a chain skips it, the groups before that chain go back to these states.
     before: Vec<T>,
     clipped: Option<f64>,
 }
@@ -57,10 +57,10 @@ impl<T: Scalar> fmt::Debug for PerGroup<T> {
     }
 }
 
-/// The largest number of levels of [`PerGroup`] in the chains of one another.
+/// The largest number of levels of nested [`PerGroup`]s.
 const MOST_GROUPS: usize = 16;
 
-/// Returns the number of levels of [`PerGroup`] in `chain`, which its members report.
+/// Returns the number of levels of nested [`PerGroup`]s in `chain`, as its members report it.
 fn groups_within<T: Scalar>(chain: &impl GradientTransform<T>) -> usize {
     let mut levels = 0;
     chain.members(&mut |member| levels = levels.max(member.groups));

@@ -13,10 +13,10 @@ use alloc::{vec, vec::Vec};
 ///
 /// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss, or its
 /// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, where
-/// `best` is the metric when it last fell; both may be below zero. A metric that is not finite changes nothing.
-/// Otherwise it is PyTorch's `ReduceLROnPlateau` with a relative threshold, whose margin has the wrong sign below
-/// zero. Metric and counts are kept with the digits of `f32` or more, in every format, the metric with the range of
-/// `f64`.
+/// `best` is the metric when it last fell; both may be below zero. A metric that is not finite changes nothing. In all
+/// else it is PyTorch's `ReduceLROnPlateau` with a relative threshold, where the margin has the wrong sign for a
+/// metric below zero. Metric and counts are kept with the digits of `f32` or more, in every format, the metric with
+/// the range of `f64`.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};
@@ -48,8 +48,8 @@ impl ReduceOnPlateau {
         ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
 
-    /// Sets the fraction of the metric at its last fall by which a metric must be below that one to have fallen, at
-    /// least 0 and below 1. The default is 1e-4.
+    /// Sets the threshold, at least 0 and below 1: a metric has fallen if it is below the one of the last fall by more
+    /// than this fraction of the latter's magnitude. The default is 1e-4.
     #[must_use]
     pub fn threshold(self, threshold: f64) -> Self {
         ReduceOnPlateau { threshold, ..self }
@@ -73,15 +73,15 @@ impl ReduceOnPlateau {
 const VALUES: usize = 5;
 /// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
-/// The index, in the state of a `ReduceOnPlateau`, of the metric at its last fall, divided by a power of two: between ½
-/// and 1 in magnitude; infinite before the first metric.
+/// The index, in the state of a `ReduceOnPlateau`, of the fraction f of the metric at its last fall, f · 2ᵉ. It is
+/// between ½ and 1 in magnitude, or 0 for a metric of 0; infinite before the first metric. e is at [`EXPONENT`].
 const BEST: usize = 1;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
 const BAD: usize = 2;
 /// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
 const COOLING: usize = 3;
-/// The index, in the state of a `ReduceOnPlateau`, of the exponent of the power of two. A metric may be beyond the
-/// format, such as a sum in `f16`.
+/// The index, in the state of a `ReduceOnPlateau`, of the exponent e in f · 2ᵉ, the metric at its last fall. The
+/// metric itself may be beyond the format, such as a sum in `f16`.
 const EXPONENT: usize = 4;
 
 /// Writes the metric `best`, which is finite, to `state`, and returns it as it is kept.

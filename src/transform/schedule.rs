@@ -128,8 +128,8 @@ impl Schedule {
         Self::one_cycle_with(most, steps, 0.3, [25.0, 1e4])
     }
 
-    /// Creates a [`one_cycle`](Self::one_cycle) schedule with parameters of your own. It rises from `most/first` to
-    /// `most` over the fraction `warm_up`, between 0 and 1, of `steps`, then falls to `most/first/last`.
+    /// Creates a [`one_cycle`](Self::one_cycle) schedule with given parameters. It rises from `most/first` to `most`
+    /// over the fraction `warm_up`, between 0 and 1, of `steps`, then falls to `most/first/last`.
     ///
     /// The divisors are positive. In PyTorch the parameters are `pct_start`, `div_factor` and `final_div_factor`.
     pub fn one_cycle_with(most: f64, steps: u64, warm_up: f64, [first, last]: [f64; 2]) -> Self {
@@ -154,7 +154,8 @@ impl Schedule {
         Self::of(Kind::Custom(Custom(Arc::from(Box::new(factor) as Box<dyn Fn(u64) -> f64 + Send + Sync>))))
     }
 
-    /// Returns the schedule that follows this one up to update `at`, and `next`, counted from 0, from there on.
+    /// Returns a schedule that has the factor of this one before update `at`, and from `at` on that of `next`, which
+    /// counts its own updates from 0.
     ///
     /// `at` counts updates from the start of this schedule; a later [`per_epoch`](Self::per_epoch) makes it count
     /// epochs. PyTorch calls this `SequentialLR`.

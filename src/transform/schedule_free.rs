@@ -85,7 +85,7 @@ impl ScheduleFreeAdamW {
     }
 
     /// Returns c, the weight of z in the average x, for the step after `step` updates, and `√Σγ²` over the rates γ so
-    /// far. `before` is that value at the step before.
+    /// far. `before` is this root over the rates of earlier steps alone.
     fn weight(&self, step: u64, before: f64) -> [f64; 2] {
         let rate = self.settings.rate * self.factor(step as f64 + 1.0);
         let norm = if step == 0 { rate } else { libm::hypot(before, rate) };

@@ -216,8 +216,8 @@ macro_rules! forwarded {
 forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
 forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
 
-/// Returns whether a chain may update the parameters of a layer as soon as their gradient is known. A chain of one
-/// transform has the answer of that transform. Of several it is [`InPlace::No`] if one of them says so, otherwise
+/// Returns whether a chain may update the parameters of a layer as soon as their gradient is known. For a chain of one
+/// transform it is the answer of that transform. For several it is [`InPlace::No`] if one of them says so, otherwise
 /// [`InPlace::Elementwise`].
 pub(crate) fn in_place<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
     let mut found = None;

@@ -69,8 +69,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.part_sums.reserve(memory.gradient.len(), parts)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward), that of part `part` of an update, to that of the parts
-    /// before. Part 0 overwrites. The sum is complete after [`finish_parts`](Self::finish_parts).
+    /// Adds the gradient of the last [`forward`](Self::forward), that of part `part` of an update, to the sum of the
+    /// parts before. Part 0 overwrites the sum. The sum is complete after [`finish_parts`](Self::finish_parts).
     ///
     /// Unlike [`accumulate_with`](Self::accumulate_with) it adds in levels, so that the sum of many parts keeps its
     /// digits.
@@ -143,7 +143,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
     /// Whether any parameter block is frozen.
     pub(crate) fn has_frozen(&self) -> bool {
-        self.memory.has_frozen()
+        self.memory.has_frozen
     }
 
     /// Returns the gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
@@ -210,7 +210,7 @@ impl<T> Given<'_, T> {
 
 impl<T: Scalar> Memory<T> {
     pub(crate) fn descend(&mut self, network: &dyn Layer<T>, w: &mut [T], rate: T) -> Result<(), Error> {
-        if self.has_frozen() {
+        if self.has_frozen {
             self.run_backward(network, Given::Stay(w), true, &mut ())?;
             descend(w, rate, &self.gradient);
         } else {
@@ -218,11 +218,6 @@ impl<T: Scalar> Memory<T> {
         }
         self.spent = true;
         Ok(())
-    }
-
-    #[inline]
-    fn has_frozen(&self) -> bool {
-        self.trainable.contains(&false)
     }
 
     /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins`, and otherwise adds to
@@ -239,8 +234,12 @@ impl<T: Scalar> Memory<T> {
     ) -> Result<(), Error> {
         require_length("parameters", self.dims.parameters, w.len())?;
         // The backward pass consumes the saved values, so each forward pass allows one backward pass.
-        let pass = self.last.filter(|_| self.ready);
-        let pass = pass.ok_or(Error::InvalidState { what: "a backward pass", needs: "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each backward pass" })?;
+        if !self.ready {
+            let needs = "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each \
+                         backward pass";
+            return Err(Error::InvalidState { what: "a backward pass", needs });
+        }
+        let pass = self.last;
         if self.wants_input && self.dx.len() < self.x.len() {
             self.dx = Aligned::zeros("the gradient of an input", self.x.len())?;
         }
@@ -278,8 +277,9 @@ impl<T: Scalar> Memory<T> {
         install(self.pool.as_mut(), || whole.backward(network, backward));
         self.spent = false;
         // A layer may or may not compute gradients of frozen blocks.
-        for block in self.blocks.iter().filter(|block| block.frozen) {
-            self.gradient[block.range.clone()].fill(T::zero());
+        if self.has_frozen {
+            let frozen = self.blocks.iter().filter(|block| block.frozen);
+            frozen.for_each(|block| self.gradient[block.range.clone()].fill(T::zero()));
         }
         if monitor.is_active() {
             monitor.event(&Event::Gradient { blocks: &self.blocks, w, dw: &self.gradient });

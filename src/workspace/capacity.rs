@@ -1,6 +1,6 @@
 //! The passes for which a workspace has memory.
 
-use super::Memory;
+use super::{Memory, forward::Pass};
 use crate::{
     batch_shape::BatchShape,
     error::Error,
@@ -31,7 +31,7 @@ pub(crate) struct Capacity {
 
 impl Capacity {
     /// Returns the smallest capacity that [holds](Self::holds) a pass over `shape`.
-    pub(super) fn of(shape: BatchShape<'_>) -> Self {
+    pub(super) fn of(shape: &BatchShape<'_>) -> Self {
         Capacity { batch: shape.batch, steps: shape.steps, rows: shape.rows() }
     }
 
@@ -115,7 +115,7 @@ impl<T: Scalar> Memory<T> {
         self.capacities.retain(|other| !capacity.holds(*other));
         self.capacities.push(capacity);
         self.state_values = infer.state;
-        (self.last, self.ready, self.scratch_threads) = (None, false, threads);
+        (self.last, self.ready, self.scratch_threads) = (Pass::NONE, false, threads);
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
     kernel::thread_pool::{install, threads},
-    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, hold, twice},
+    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, twice},
     monitor::GradientMonitor,
     scalar::Scalar,
     size::saturating_product,
+    slices::hold,
 };
 use core::fmt;
 
@@ -31,6 +32,8 @@ pub(super) struct Pass {
     pub(super) values: [usize; 3],
     /// The number of values that the layers keep for the backward pass, beside input and output.
     pub(super) saved: usize,
+    /// Whether the pass ended; if not, it panicked, or is still running.
+    pub(super) ended: bool,
 }
 
 /// The result of a forward pass: the output, and the buffer for the gradient of the loss.
@@ -94,7 +97,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Returns the input buffer of a pass over `shape`. Write the input to it and run
-    /// [`forward_filled`](Self::forward_filled), which saves the copy that [`forward`](Self::forward) makes. The
+    /// [`forward_filled`](Self::forward_filled), which spares the copy that [`forward`](Self::forward) makes. The
     /// previous forward pass can then have no backward pass.
     ///
     /// # Shapes
@@ -120,7 +123,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     pub fn input_mut(&mut self, shape: BatchShape<'_>) -> Result<&mut [T], Error> {
         let memory = &mut self.memory;
         memory.check_saves()?;
-        memory.check_shape(shape)?;
+        memory.check_shape(&shape)?;
         memory.ready = false;
         Ok(&mut memory.x[..shape.rows() * memory.dims.input])
     }
@@ -178,7 +181,11 @@ impl<T: Scalar> Memory<T> {
     }
 
     #[inline]
-    pub(super) fn check_shape(&self, shape: BatchShape<'_>) -> Result<(), Error> {
+    pub(super) fn check_shape(&self, shape: &BatchShape<'_>) -> Result<(), Error> {
+        // The last pass was valid, and within a capacity.
+        if self.last.has_shape(shape) {
+            return Ok(());
+        }
         shape.check()?;
         let needed = Capacity::of(shape);
         match self.capacities.iter().any(|capacity| capacity.holds(needed)) {
@@ -187,10 +194,11 @@ impl<T: Scalar> Memory<T> {
         }
     }
 
-    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` steps that no capacity holds. It
-    /// states the capacity of the most samples among those of enough steps, or else that of the most steps.
+    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` steps that no capacity holds. Of
+    /// the capacities with enough steps, the error states the one with the most samples. If none has enough, it states
+    /// the one with the most steps.
     #[cold]
-    fn beyond_capacity(&self, BatchShape { batch, steps, .. }: BatchShape<'_>) -> Error {
+    fn beyond_capacity(&self, &BatchShape { batch, steps, .. }: &BatchShape<'_>) -> Error {
         let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);
         let nearest = enough.max_by_key(|capacity| capacity.batch);
         let nearest = nearest.or_else(|| self.capacities.iter().max_by_key(|capacity| capacity.steps));
@@ -211,9 +219,7 @@ impl<T: Scalar> Memory<T> {
     ) -> Result<Output<'_, T>, Error> {
         // A refused pass leaves the last one unchanged.
         self.check_saves()?;
-        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
-        let pass = self.check(network, w, values, shape, mode.saving())?;
-        self.rules.check_indices(x.unwrap_or(&self.x[..values]), shape, self.dims.input)?;
+        self.check(network, w, x, &shape, mode.saving())?;
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
         }
@@ -223,21 +229,22 @@ impl<T: Scalar> Memory<T> {
         if let Some(lengths) = shape.lengths {
             self.lengths.extend_from_slice(lengths);
         }
-        self.run(network, w, None, shape, pass, monitor);
+        self.run(network, w, None, shape, monitor);
         self.ready = true;
-        let [_, outs, states] = pass.values;
+        let Pass { values: [_, outs, states], after, .. } = self.last;
         self.dy[..outs].fill(T::zero());
         self.d_state_end[..states].fill(T::zero());
-        let shape = match pass.after {
+        let BatchShape { batch, steps, lengths } = match after {
             Some([batch, steps]) => BatchShape::sequences(batch, steps),
             None => {
-                let before = pass.shape(&self.lengths);
+                let before = self.last.shape(&self.lengths);
                 let after = network.output_shape(before);
                 check_output_shape(before, after).unwrap_or_else(|rule| panic!("the network: {rule}"));
                 hold("the output of the network", saturating_product(&[after.rows(), self.dims.output]), outs);
                 after
             }
         };
+        let shape = BatchShape { batch, steps, lengths };
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
@@ -249,42 +256,45 @@ impl<T: Scalar> Memory<T> {
         x: Option<&[T]>,
         shape: BatchShape<'_>,
     ) -> Result<&[T], Error> {
-        let values = x.map_or(shape.rows().saturating_mul(self.dims.input), <[T]>::len);
-        let pass = self.check(network, w, values, shape, Mode::Infer)?;
-        let inputs = match x {
+        self.check(network, w, x, &shape, Mode::Infer)?;
+        self.run(network, w, x, shape, &mut ());
+        Ok(&self.y[..self.last.values[1]])
+    }
+
+    /// Checks `shape`, the parameters `w`, the input (`x`, or the content of the input buffer) and the state that was
+    /// set, for a pass in `mode`. If the lengths of its buffers are not those of the last pass, replaces them. On an
+    /// error the last pass is unchanged.
+    #[inline]
+    fn check(
+        &mut self,
+        network: &dyn Layer<T>,
+        w: &[T],
+        x: Option<&[T]>,
+        shape: &BatchShape<'_>,
+        mode: Mode,
+    ) -> Result<(), Error> {
+        self.check_shape(shape)?;
+        require_length("parameters", self.dims.parameters, w.len())?;
+        let values = shape.rows().saturating_mul(self.dims.input);
+        require_length("input", values, x.map_or(values, <[T]>::len))?;
+        let sizes = if self.last.is_over(shape, mode) {
+            None
+        } else {
+            self.rules.check_rows(network, *shape, mode)?;
+            Some(self.size(network, *shape, mode)?)
+        };
+        if self.starts_from_state {
+            require_length("state", sizes.as_ref().unwrap_or(&self.last).values[2], self.state.len())?;
+        }
+        let x = match x {
             Some(x) => x,
             None => &self.x[..values],
         };
-        self.rules.check_indices(inputs, shape, self.dims.input)?;
-        self.run(network, w, x, shape, pass, &mut ());
-        Ok(&self.y[..pass.values[1]])
-    }
-
-    /// Checks `shape`, and the lengths of the parameters `w`, the input (`inputs` values) and the state that was set,
-    /// for a pass in `mode`. Returns the lengths of the buffers of the pass.
-    #[inline]
-    pub(super) fn check(
-        &self,
-        network: &dyn Layer<T>,
-        w: &[T],
-        inputs: usize,
-        shape: BatchShape<'_>,
-        mode: Mode,
-    ) -> Result<Pass, Error> {
-        self.check_shape(shape)?;
-        require_length("parameters", self.dims.parameters, w.len())?;
-        require_length("input", saturating_product(&[shape.rows(), self.dims.input]), inputs)?;
-        let pass = match self.last.filter(|last| last.is_over(shape, mode)) {
-            Some(last) => last,
-            None => {
-                self.rules.check_rows(network, shape, mode)?;
-                self.size(network, shape, mode)?
-            }
-        };
-        if self.starts_from_state {
-            require_length("state", pass.values[2], self.state.len())?;
+        self.rules.check_indices(x, *shape, self.dims.input)?;
+        if let Some(sizes) = sizes {
+            (self.last, self.ready) = (sizes, false);
         }
-        Ok(Pass { with_state: self.starts_from_state, ..pass })
+        Ok(())
     }
 
     /// Returns the lengths of the buffers that a pass over `shape` in `mode` uses. Returns an error for lengths beyond
@@ -314,21 +324,24 @@ impl<T: Scalar> Memory<T> {
             after: after.lengths.is_none().then_some([after.batch, after.steps]),
             values: [shape.rows() * self.dims.input, outs, states],
             saved: memory.saved,
+            ended: false,
         })
     }
 
+    /// Runs a forward pass over `shape` after [`check`](Self::check), on `x` or on the content of the input buffer.
     #[inline]
-    pub(super) fn run(
+    fn run(
         &mut self,
         network: &dyn Layer<T>,
         w: &[T],
         x: Option<&[T]>,
         shape: BatchShape<'_>,
-        pass: Pass,
         monitor: &mut dyn GradientMonitor<T>,
     ) {
         // If the pass panics, no backward pass can follow.
-        (self.last, self.ready) = (None, false);
+        (self.last.ended, self.ready) = (false, false);
+        self.last.with_state = self.starts_from_state;
+        let pass = &self.last;
         let [ins, outs, states] = pass.values;
         let forward = Forward {
             x: x.unwrap_or(&self.x[..ins.min(self.x.len())]),
@@ -347,17 +360,37 @@ impl<T: Scalar> Memory<T> {
             },
         };
         install(self.pool.as_mut(), || network.forward(w, forward));
-        self.last = Some(pass);
+        self.last.ended = true;
     }
 }
 
 impl Pass {
+    /// The pass before the first. It is ragged, so that no other pass has its shape.
+    pub(super) const NONE: Pass = Pass {
+        batch: 0,
+        steps: 0,
+        ragged: true,
+        mode: Mode::Infer,
+        with_state: false,
+        after: None,
+        values: [0; 3],
+        saved: 0,
+        ended: false,
+    };
+
     /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this one. It is false if the lengths of
     /// the samples of either pass were given.
     #[inline]
-    pub(super) fn is_over(&self, shape: BatchShape<'_>, mode: Mode) -> bool {
+    fn is_over(&self, shape: &BatchShape<'_>, mode: Mode) -> bool {
+        self.mode == mode && self.has_shape(shape)
+    }
+
+    /// Whether a pass over `shape` has the samples and steps of this one. It is false if the lengths of the samples of
+    /// either pass were given.
+    #[inline]
+    fn has_shape(&self, shape: &BatchShape<'_>) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();
-        !ragged && (self.batch, self.steps, self.mode) == (shape.batch, shape.steps, mode)
+        !ragged && (self.batch, self.steps) == (shape.batch, shape.steps)
     }
 
     #[inline]

@@ -81,8 +81,10 @@ pub(crate) struct Memory<T> {
     /// Whether the gradient is invalid: after an in-place update of the parameters, or after a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
+    /// Whether any parameter block is frozen.
+    has_frozen: bool,
     lengths: Vec<usize>,
-    last: Option<Pass>,
+    last: Pass,
     /// Whether a backward pass can follow the last pass.
     ready: bool,
     starts_from_state: bool,
@@ -310,9 +312,10 @@ impl<T: Scalar> Memory<T> {
             per_step: per_step(network),
             spent: false,
             trainable: filled("the blocks", blocks.len(), true)?,
+            has_frozen: false,
             lengths: Vec::new(),
             blocks,
-            last: None,
+            last: Pass::NONE,
             ready: false,
             starts_from_state: false,
             wants_input: false,
@@ -320,7 +323,7 @@ impl<T: Scalar> Memory<T> {
             dropout: DropoutKey::default(),
             pool: None,
         };
-        memory.make_room(network, Capacity::of(capacity), mode.saves())?;
+        memory.make_room(network, Capacity::of(&capacity), mode.saves())?;
         Ok(memory)
     }
 
@@ -328,5 +331,6 @@ impl<T: Scalar> Memory<T> {
         for (trainable, block) in self.trainable.iter_mut().zip(&self.blocks) {
             *trainable = !block.frozen;
         }
+        self.has_frozen = self.trainable.contains(&false);
     }
 }

@@ -15,8 +15,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.set_state_of(most, state)
     }
 
-    /// Sets the initial state of passes as [`set_state`](Self::set_state), also for more samples than the capacity: a
-    /// pass over them needs more memory first, and a pass over others is an error.
+    /// Sets the initial state of passes as [`set_state`](Self::set_state), also for more samples than the capacity. A
+    /// pass over these samples then needs more memory first; a pass over another number of samples is an error.
     #[cfg(feature = "safetensors")]
     pub(crate) fn restore_state(&mut self, state: &[T]) -> Result<(), Error> {
         let each = self.memory.state_values;
@@ -99,6 +99,6 @@ impl<T: Scalar> Memory<T> {
     }
 
     pub(super) fn last_values(&self) -> [usize; 3] {
-        self.last.map_or([0; 3], |pass| pass.values)
+        if self.last.ended { self.last.values } else { [0; 3] }
     }
 }

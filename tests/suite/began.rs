@@ -3,12 +3,12 @@
 use crate::harmless::{WIDTH, above_a_note, checked, normal, run, signs};
 use chainrule::{
     BatchShape, Blocks, Error,
-    activation::{Gelu, Relu, Sigmoid, Tanh},
+    activation::{Gelu, HardTanh, Relu, Sigmoid, Tanh},
     dataset::Dataset,
     diagnosis::{Cause, Diagnosis, Report, check_parameters},
     initializer::{He, LeCun, Normal, Uniform},
     layer::{BranchScale, Embedding, LayerNorm, Linear, Residual, Sequential, initialize},
-    loss::{CrossEntropy, Target},
+    loss::{CrossEntropy, MeanSquaredError, Target},
     monitor::Statistics,
     theory::InputStatistics,
     trainer::{FitOptions, TrainConfig, Trainer},
@@ -147,6 +147,37 @@ fn table_of_large_rows_is_found_as_large_inputs_are() -> Result<(), Error> {
         assert_eq!(found, is_large, "{report}");
         let report = run(&network, &data, &CrossEntropy::new(), Adam::new(1e-4), 60, unchanged)?;
         assert_eq!(root(&report) == Some(Cause::LargeWeights), is_large, "{report}");
+    }
+    Ok(())
+}
+
+/// Outputs that begin at 900 are those of their biases, whatever the run leaves behind in the layers before them.
+#[test]
+fn loaded_output_biases_are_large_weights_of_the_last_layer() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    let y: Vec<f32> = x.chunks(WIDTH).map(|row| row[0] * row[1]).collect();
+    let data = Dataset::rows(WIDTH, &x, Target::Values(&y))?;
+    let network = stack(2, |inputs| Linear::new(inputs, 40), |network| network.activation(Tanh))?;
+    let network = Sequential::<f32>::input(WIDTH).layer(network).linear(1).build()?;
+    let load = |w: &mut [f32], blocks: &Blocks| w[blocks.get("1.bias").expect("a bias").range.clone()].fill(900.0);
+    let report = run(&network, &data, &MeanSquaredError::new(), Adam::new(0.01), 200, load)?;
+    let first = report.root().unwrap_or_else(|| panic!("{report}"));
+    assert_eq!((first.cause, &*first.layer), (Cause::LargeWeights, "1"), "{report}");
+    let report = run(&network, &data, &MeanSquaredError::new(), Adam::new(0.01), 200, unchanged)?;
+    assert!(report.is_healthy(), "{report}");
+    Ok(())
+}
+
+/// Inputs of size 1 saturate a tanh that is clipped at 0.01, whatever the weights: they are not to blame.
+#[test]
+fn activation_that_is_flat_at_size_one_is_at_fault() -> Result<(), Error> {
+    let x = normal(64 * WIDTH);
+    for (limit, is_flat) in [(0.01, true), (1.0, false)] {
+        let flat = HardTanh::new(-limit, limit)?;
+        let network = stack(3, |it| Linear::new(it, 40).weights(He::normal()), |network| network.activation(flat))?;
+        let report = checked(&network, &x, BatchShape::batch(64))?;
+        assert_eq!(root(&report) == Some(Cause::SaturatingActivation), is_flat, "{report}");
+        assert!(report.faults().all(|it| it.cause != Cause::LargeWeights), "{report}");
     }
     Ok(())
 }

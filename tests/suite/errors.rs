@@ -177,6 +177,7 @@ fn batch_shapes() {
         Error::NoSteps { sample: 0 },
         ["sample 0", "1"]
     );
+    refuses!(workspace.infer(&w, &[], BatchShape::sequences(0, 0)), Error::EmptyBatch, ["no samples"]);
     refuses!(workspace.forward(&w, &[], BatchShape::batch(0)), Error::EmptyBatch, ["no samples"]);
     refuses!(workspace.forward(&w, &[], BatchShape::ragged(&[])), Error::EmptyBatch, ["no samples"]);
     refuses!(workspace.forward(&w, &[], BatchShape::sequences(2, 0)), Error::NoSteps { .. }, ["no steps"]);
@@ -703,6 +704,12 @@ fn target_width_that_does_not_fit_the_network_is_named() {
     let steps = Dataset::sequences(1, 5, &x, Target::Values(&y)).unwrap();
     let rule = DataRule::TargetWidth { expected: 1, found: 2, per_step: true };
     assert_eq!(trainer.fit(&steps).unwrap_err(), rule.into());
+    // A single row of fewer targets than outputs has a weight too: the update is refused, not skipped.
+    let network = Sequential::<f64>::input(1).linear(3).build().unwrap();
+    let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    let rule = DataRule::TargetWidth { expected: 3, found: 2, per_step: false };
+    let one = trainer.step(&data, &mut Batch::new(&data, 1), &[0], &mut ());
+    assert_eq!(one.unwrap_err(), rule.into());
     // The kind of the targets is judged first.
     let network = Sequential::<f64>::input(1).linear(3).build().unwrap();
     let mut trainer = Trainer::new(network, MultiMargin::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();

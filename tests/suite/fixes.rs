@@ -3,17 +3,20 @@
 use crate::fixtures::normal;
 use chainrule::{
     BatchShape, Error, Layer,
-    activation::{ActivationKind, Identity, Relu, Sigmoid, Tanh, Threshold},
+    activation::{ActivationKind, HardShrink, Identity, Relu, Sigmoid, Tanh, Threshold},
     dataset::Standardize,
     diagnosis::{
         Cause, Change, Diagnosis, Finding, Fix, FixContext, first_check,
         fix::{FixStrategy, Lsuv, NormalizeLayers, strategies, survivors, transplant},
         suggest_fixes,
     },
-    initializer::{Constant, He, Zeros},
-    layer::{ActivationLayer, BranchScale, LastStep, LayerSpec, Linear, Mode, Residual, Sequential, initialize},
+    initializer::{self, Constant, He, Normal, Zeros},
+    layer::{
+        ActivationLayer, BranchScale, Embedding, LastStep, LayerNorm, LayerSpec, Linear, Merge, Mode, Residual,
+        Sequential, initialize,
+    },
     monitor::{Factor, GradientMonitor, Link},
-    network::summary,
+    network::{Builder, summary},
     recurrent::{Elman, Lstm, Recurrent},
     theory::InputStatistics,
     workspace::Workspace,
@@ -387,6 +390,72 @@ fn activation_of_the_accused_layer_alone_is_exchanged() -> Result<(), Error> {
         _ => None,
     });
     assert_eq!(names.collect::<Vec<_>>(), ["Relu", "Relu", "LeakyRelu"]);
+    Ok(())
+}
+
+/// Units that a shrinkage holds at 0 in one layer are held there in every layer that has it.
+#[test]
+fn activation_at_fault_is_exchanged_wherever_it_stands() -> Result<(), Error> {
+    let network = plain(3, HardShrink::new(4.0)?, 1.0);
+    let (described, finding) = (network.spec(), dead(&network, "5", Some(0)));
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    let fix = fixes.iter().find(|fix| fix.name == "another activation").expect("another activation");
+    let Change::Network(after) = &fix.change else { panic!("{fix}") };
+    assert!(!format!("{after:?}").contains("HardShrink"), "{fix}");
+    Ok(())
+}
+
+/// A draw as described brings back what the description has faulty: the rows of a table, the ε of a norm.
+#[test]
+fn faulty_tables_and_norms_of_the_description_are_drawn_as_usual() -> Result<(), Error> {
+    let table = Embedding::new(30, 8).weights(Normal { mean: 0.0, std: 300.0 });
+    let network = Sequential::<f32>::input(1).layer(table).linear(8).build()?;
+    let mut finding = dead(&plain(1, Tanh, 1.0), "0", Some(0));
+    (finding.cause, finding.decades, finding.predicted) = (Cause::LargeWeights, Some(2.5), Some(0.0));
+    let first = |network: &Sequential<f32>, finding: &Finding| -> Result<Fix, Error> {
+        let described = network.spec();
+        Ok(suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, finding))?.swap_remove(0))
+    };
+    let fix = first(&network, &finding)?;
+    let Change::Network(LayerSpec::Sequential { layers, .. }) = &fix.change else { panic!("{fix}") };
+    let sound = Sequential::<f32>::input(1).embedding(30, 8).linear(8).build()?.spec();
+    let LayerSpec::Sequential { layers: usual, .. } = &sound else { panic!("a sequence") };
+    assert_eq!(layers[0], usual[0], "{fix}");
+    let norm = |epsilon| LayerNorm::new(WIDTH).epsilon(epsilon);
+    let network = Sequential::<f32>::input(WIDTH).layer(norm(1e6)?).linear(8).build()?;
+    (finding.cause, finding.decades, finding.fix) = (Cause::Bottleneck, Some(-3.0), "a smaller ε of this norm".into());
+    let fix = first(&network, &finding)?;
+    let Change::Network(LayerSpec::Sequential { layers, .. }) = &fix.change else { panic!("{fix}") };
+    assert_eq!(layers[0], LayerSpec::LayerNorm(norm(1e-5)?), "{fix}");
+    Ok(())
+}
+
+/// Half of a rotated state is below 0, where a rectifier cuts it off: its matrix that keeps a state is the identity.
+#[test]
+fn recurrent_rectifiers_get_the_identity() -> Result<(), Error> {
+    let mut finding = dead(&plain(1, Relu, 1.0), "0", Some(0));
+    finding.cause = Cause::ExplodingRecurrence;
+    let matrix = |cell: Elman<Relu>| -> Result<String, Error> {
+        let layer = Recurrent::new(4, 8, cell).recurrent(initializer::Identity::new(1.4));
+        let described = Sequential::<f32>::input(4).layer(layer).linear(2).build()?.spec();
+        let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+        let fix = fixes.iter().find(|fix| fix.name == "orthogonal recurrence").expect("other matrices");
+        Ok(format!("{:?}", fix.change))
+    };
+    assert!(matrix(Elman::new(Relu))?.contains("Identity { scale: 1.0 }"));
+    Ok(())
+}
+
+/// The last weights of each head fit targets of the old scale.
+#[test]
+fn standardized_targets_draw_every_head_again() -> Result<(), Error> {
+    let head = |all: Builder<f32>| all.linear(8).tanh().linear(1);
+    let network = Sequential::<f32>::input(WIDTH).linear(8);
+    let network = network.parallel(Merge::Concatenate, |all| all.branch(head).branch(head)).build()?;
+    let (described, mut finding) = (network.spec(), dead(&plain(1, Tanh, 1.0), "", Some(0)));
+    finding.cause = Cause::UnscaledTarget;
+    let fixes = suggest_fixes(&FixContext::new(&described, InputStatistics::new(1.0)?, &finding))?;
+    assert_eq!(fixes[0].accused, ["1.0.2", "1.1.2"], "{fixes:?}");
     Ok(())
 }
 

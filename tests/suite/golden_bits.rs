@@ -146,7 +146,7 @@ fn listed_names() -> BTreeSet<&'static str> {
     let between =
         |text: &'static str, start: &str, end: &str| text.split_once(start).unwrap().1.split_once(end).unwrap().0;
     let layers = between(include_str!("../../src/layer/list.rs"), "$then! {", "\n        }");
-    let cells = between(include_str!("../../src/recurrent/list.rs"), "$then! {", "\n        }");
+    let cells = between(include_str!("../../src/cell/list.rs"), "$then! {", "\n        }");
     let of_lists = layers.lines().chain(cells.lines()).filter_map(|line| line.split_once(": "));
     let of_lists = of_lists.flat_map(|(_, types)| names(types.split(['[', ';']).next().unwrap()));
     let spec = between(include_str!("../../src/layer/spec.rs"), "pub enum LayerSpec {", "$($(");

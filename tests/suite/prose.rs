@@ -112,7 +112,7 @@ fn names_of_tests_begin_with_their_subject() {
 const CONTRACTS: [(&str, &[&str], usize); 5] = [
     ("layer/mod.rs", &["trait Layer"], 145),
     ("layer/pass.rs", &["struct Forward", "struct Backward"], 55),
-    ("recurrent/cell.rs", &["trait Cell"], 120),
+    ("cell/mod.rs", &["trait Cell"], 120),
     ("monitor/mod.rs", &["trait GradientMonitor"], 100),
     ("transform/mod.rs", &["trait GradientTransform"], 100),
 ];

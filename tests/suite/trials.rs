@@ -570,6 +570,28 @@ fn mixed_batches_have_no_blocks() -> Result<(), Error> {
     Ok(())
 }
 
+/// Of fixes whose losses are near each other, a second seed says most of the one with the lowest: here the second, as
+/// the first changes nothing. Targets that are mostly noise keep both near.
+#[test]
+fn further_seeds_go_to_the_lowest_loss() -> Result<(), Error> {
+    let (x, noise) = (normal(256 * WIDTH, 11), normal(256, 12));
+    let y: Vec<f32> = x.chunks(WIDTH).zip(&noise).map(|(x, noise)| 0.4 * x[0] + noise).collect();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(WIDTH).layer(Linear::new(WIDTH, 1).weights(Zeros)).build()?;
+    let (described, w) = (Layer::<f32>::spec(&network), initialize(&network, 3)?);
+    let finding = finding(Cause::LearningRateTooLow)?;
+    let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding);
+    let mut fixes = suggest_fixes(&context)?;
+    fixes.truncate(2);
+    (fixes[0].change, fixes[1].change) = (Change::LearningRate(1.0), Change::LearningRate(1e5));
+    let transform = || Box::new(Sgd::new(1e-6)) as Box<dyn GradientTransform<f32>>;
+    // One training without a fix and one with each; then one more of each seed for a single fix.
+    let trial = Trial::new(&data, &loss, &transform, 200).steps(20, 100).run(&described, &w, &fixes)?;
+    let seeds = |fix| trial.outcomes.iter().find(|it| it.fix == Some(fix)).map(|it| it.losses.len());
+    assert_eq!((seeds(0), seeds(1)), (Some(1), Some(2)), "{trial}");
+    Ok(())
+}
+
 /// A clip without a norm is fitted on the data: the gradient of plain descent is known from the trial's own steps.
 #[test]
 fn low_clip_is_raised_without_a_known_norm() -> Result<(), Error> {
@@ -588,6 +610,8 @@ fn low_clip_is_raised_without_a_known_norm() -> Result<(), Error> {
     let trial = Trial::new(&data, &loss, &transform, 800).settings(&raised);
     let context = FixContext::new(&described, InputStatistics::of_rows(&x)?, &finding);
     let applied = trial.apply_best(&context, &w, TrainConfig::default())?;
-    assert_eq!((applied.fixes[0].change.clone(), applied.trial.best()), (Change::FitClip, Some(0)), "{applied}");
+    // The steps that measure the norm count.
+    let is_measured = matches!(applied.fixes[0].change, Change::ClipNorm(norm) if norm > 0.0);
+    assert!(is_measured && applied.trial.best() == Some(0) && applied.trial.steps % 20 == 5, "{applied}");
     Ok(())
 }

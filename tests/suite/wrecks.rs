@@ -1,7 +1,7 @@
 //! Runs that leave a wreck: dead, saturated or exploded parameters. The report names what the run did, and not what it
 //! left behind.
 
-use crate::harmless::{WIDTH, checked, normal, run, signs};
+use crate::harmless::{WIDTH, checked, normal, run, run_with, signs};
 use chainrule::{
     BatchShape, Blocks, Error, Layer, Scalar,
     activation::{Gelu, Relu, Sigmoid, Tanh},
@@ -14,7 +14,7 @@ use chainrule::{
     recurrent::Gru,
     theory::InputStatistics,
     trainer::{FitOptions, TrainConfig, Trainer},
-    transform::{Adam, GradientTransform, Schedule, Sgd},
+    transform::{Adam, Adamax, GradientTransform, Schedule, Sgd},
 };
 
 fn rectifiers(activation: impl chainrule::activation::Activation + Copy) -> Result<Sequential<f32>, Error> {
@@ -191,5 +191,20 @@ fn inputs_of_eight_and_two_tanh_units_are_healthy() -> Result<(), Error> {
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let report = run(&rectifiers(Relu)?, &data, &CrossEntropy::new(), Adam::new(1e-3), 60, |_, _| {})?;
     assert!(report.is_healthy(), "{report}");
+    Ok(())
+}
+
+/// A first update twice as large as the weights replaces them, and a loss that then hardly falls shows it.
+#[test]
+fn first_update_larger_than_the_weights_is_a_high_rate() -> Result<(), Error> {
+    let x: Vec<f32> = normal(512 * 10);
+    let y: Vec<f32> = x.chunks(10).map(|x| (x[0] * x[1]).sin() + 0.5 * x[2] * x[2] - 0.5 + 0.7 * x[3]).collect();
+    let (data, loss) = (Dataset::rows(10, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let network = Sequential::<f32>::input(10).linear(40).activation(Tanh).linear(40).activation(Tanh);
+    let network = network.linear(1).build()?;
+    for (rate, is_high) in [(2.0, true), (0.01, false)] {
+        let report = run_with(&network, &data, &loss, Adamax::new(rate), 320, |_, _| {}, |it| it)?;
+        assert_eq!(root(&report) == Some(Cause::LearningRateTooHigh), is_high, "{report}");
+    }
     Ok(())
 }

@@ -14,10 +14,7 @@ use crate::{Verdict, share};
 use chainrule::{
     Blocks, Error, GradientMonitor, Layer,
     dataset::{Batch, Dataset, Standardize},
-    diagnosis::{
-        Cause, Change, Diagnosis, FixContext, Report, Trial, TrialReport, check_parameters, fix::survivors,
-        suggest_fixes,
-    },
+    diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Trial, TrialReport, check_parameters, fix::survivors},
     layer::{LayerSpec, Sequential},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
@@ -188,15 +185,24 @@ fn worse(outcome: Outcome, twin: Outcome) -> bool {
     outcome.level < twin.level - 0.05 || outcome.loss > 1.1 * twin.loss && outcome.level < twin.level - 0.01
 }
 
-/// The first verdict, with its report.
-fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> {
+/// The first verdict, with its report, what was measured until then, and the parameters then.
+struct Found {
+    verdict: Verdict,
+    report: Report,
+    seen: Statistics,
+    w: Vec<f32>,
+}
+
+/// Examines a case before and while it trains, up to the first fault.
+fn examine(case: &Case) -> Result<Option<Found>, Error> {
+    let before = |verdict, report| Found { verdict, report, seen: Statistics::new(), w: case.w.clone() };
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let run = chain(&case.recipe);
     let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span).transform(&*run));
     let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
     let forecast = diagnose()?.task(&case.w, &samples, &*loss)?.report();
     if let Some(root) = forecast.root() {
-        return Ok(Some((Verdict::of(root, 0), forecast.clone(), Statistics::new())));
+        return Ok(Some(before(Verdict::of(root, 0), forecast.clone())));
     }
     let mut batch = Batch::new(&samples, BATCH);
     batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
@@ -205,7 +211,7 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
         let span = (case.data.steps > 1).then_some(case.span);
         let check = check_parameters(&case.network, &case.w, x, batch.shape(), span)?;
         if let Some(root) = check.root() {
-            return Ok(Some((Verdict::of(root, 1), check.clone(), Statistics::new())));
+            return Ok(Some(before(Verdict::of(root, 1), check.clone())));
         }
     }
     let (mut seen, mut found) = (Statistics::new(), None);
@@ -217,11 +223,11 @@ fn examine(case: &Case) -> Result<Option<(Verdict, Report, Statistics)>, Error> 
         let report = diagnosed.and_then(|it| Ok(it.task(w, &samples, &*loss)?.statistics(seen).report()));
         let Ok(report) = report else { return true };
         if let Some(root) = report.root() {
-            found = Some((Verdict::of(root, step), report.clone()));
+            found = Some((Verdict::of(root, step), report.clone(), w.to_vec()));
         }
         found.is_some()
     })?;
-    Ok(found.map(|(verdict, report)| (verdict, report, seen)))
+    Ok(found.map(|(verdict, report, w)| Found { verdict, report, seen, w }))
 }
 
 /// The network that `spec` describes.
@@ -253,32 +259,28 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
     Some(after)
 }
 
-/// The case with the fix that did best in a trial; with the first, where none helped; `None` without a fix.
-fn with_fix(case: &Case, report: &Report, seen: &Statistics) -> Result<Option<(Case, TrialReport)>, Error> {
-    let Some(finding) = report.root() else { return Ok(None) };
+/// The case with the fix that a trial chooses; `None` without one.
+fn with_fix(case: &Case, found: &Found) -> Result<Option<(Case, TrialReport)>, Error> {
+    let Some(finding) = found.report.root() else { return Ok(None) };
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let described = Layer::<f32>::spec(&case.network);
-    let mut context = FixContext::new(&described, inputs, finding).span(case.span);
+    let mut context = FixContext::new(&described, inputs, finding).span(case.span).statistics(&found.seen);
     context = context.columns(Standardize::of(case.data.width, &case.data.x)?);
     if let Targets::Values(width, values) = &case.data.y {
         context = context.targets(Standardize::of(*width, values)?);
     }
-    let norm = seen.run().typical_norm();
-    if seen.run().passes() > 0 && norm.is_finite() && norm > 0.0 {
-        context = context.typical_norm(norm);
-    }
-    let fixes = suggest_fixes(&context)?;
     let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
     let transform = || chain(&case.recipe);
     let settings = |change: &Change| changed(&case.recipe, change).map(|recipe| chain(&recipe));
-    let trial = Trial::new(&samples, &*loss, &transform, STEPS).settings(&settings);
-    let trial = trial.behind(&context);
+    let trial = Trial::new(&samples, &*loss, &transform, STEPS).settings(&settings).behind(&context);
     let trial = if case.recipe.in_order { trial.in_order() } else { trial };
-    let tried = trial.run(&described, &case.w, &fixes)?;
-    let Some(best) = tried.best().or((!fixes.is_empty()).then_some(0)) else { return Ok(None) };
-    let fix = &fixes[best];
     let config = TrainConfig { batch_size: BATCH, seed: 1, ..TrainConfig::default() };
-    let Ok(run) = trial.apply(&described, &case.w, fix, config) else { return Ok(None) };
+    let applied = trial.apply_best(&context, &found.w, config)?;
+    let (fixes, tried) = (applied.fixes, applied.trial);
+    let (Some(run), Some(chosen)) = (applied.run, tried.choice().and_then(|choice| choice.fix)) else {
+        return Ok(None);
+    };
+    let fix = &fixes[chosen];
     let mut data = Data { x: run.data.inputs().to_vec(), ..case.data.clone() };
     match (run.data.targets(), &mut data.y) {
         (Some(Target::Classes(classes)), Targets::Classes(y)) => *y = classes.to_vec(),
@@ -326,8 +328,8 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
     let mut record = Record {
         kind,
         seed,
-        said: found.as_ref().and_then(|found| Some(format!("{}", found.1.root()?))).unwrap_or_default(),
-        verdict: found.as_ref().map(|found| found.0.clone()),
+        said: found.as_ref().and_then(|found| Some(format!("{}", found.report.root()?))).unwrap_or_default(),
+        verdict: found.as_ref().map(|found| found.verdict.clone()),
         harmed: false,
         cured: None,
         levels: String::new(),
@@ -345,11 +347,12 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
     record.levels = format!("sick {:.2}, twin {:.2}", ill.level, twin.level);
     let mut treated: Option<Case> = None;
     for round in 0..rounds {
-        let Some((_, report, seen)) = &found else { break };
+        let Some(fault) = &found else { break };
+        let report = &fault.report;
         if round > 0 {
             record.said += &format!("\nthen {}", report.root().map_or(String::new(), |root| format!("{root}")));
         }
-        let Some((next, tried)) = with_fix(treated.as_ref().unwrap_or(&case), report, seen)? else { break };
+        let Some((next, tried)) = with_fix(treated.as_ref().unwrap_or(&case), fault)? else { break };
         record.trials += &format!("{tried}\n");
         if round == 0 {
             let whole = report.clone().tried(tried);

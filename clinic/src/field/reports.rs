@@ -75,13 +75,13 @@ pub fn run(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
                 let (Outcome { loss, level }, report) = last(&case)?;
                 (format!("At the end, with a loss of {loss:.3} and an accuracy or R² of {level:.2}"), report)
             }
-            Some((verdict, report, seen)) => {
-                let when = match verdict.step {
+            Some(found) => {
+                let when = match found.verdict.step {
                     0 => String::from("Before the training"),
                     step => format!("At step {step}"),
                 };
-                let trial = with_fix(&case, &report, &seen)?.map(|(_, trial)| trial);
-                (when, trial.into_iter().fold(report, Report::tried))
+                let trial = with_fix(&case, &found)?.map(|(_, trial)| trial);
+                (when, trial.into_iter().fold(found.report, Report::tried))
             }
         };
         text += &format!("\n## {}\n\n```text\n{when}:\n\n{report}\n```\n", i + 1);

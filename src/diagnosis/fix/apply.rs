@@ -47,18 +47,23 @@ impl<T: Scalar> FixedRun<'_, T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AppliedTrial<'a, T: Scalar> {
-    /// The fixes that were proposed.
+    /// The fixes that were proposed, with the norm of a clip that was measured.
     pub fixes: Vec<Fix>,
     /// The losses of short trainings with each fix and without any.
     pub trial: TrialReport,
-    /// The run with the fix that helped most; `None` if none helped.
+    /// The run with the fix that helped most. If none helped in the trial, it is the first that does no harm
+    /// ([`TrialReport::choice`]); `None` if each does.
     pub run: Option<FixedRun<'a, T>>,
 }
 
-/// Writes the outcome of the trial.
+/// Writes the outcome of the trial, and the fix of the run if none helped.
 impl<T: Scalar> fmt::Display for AppliedTrial<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.trial)
+        write!(f, "{}", self.trial)?;
+        match self.trial.choice().filter(|_| self.trial.best().is_none()) {
+            Some(fix) => write!(f, "\n  applied, since it does no harm: {}", fix.name),
+            None => Ok(()),
+        }
     }
 }
 
@@ -115,8 +120,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         };
         let fixes = suggest_fixes(&FixContext { momentum, ..context.clone() })?;
         let this = Trial { first_parameters: self.first_parameters.or(context.first_parameters), ..*self };
-        let trial = this.run(context.network, w, &fixes)?;
-        let run = trial.best_outcome().and_then(|best| Some((best, &fixes[best.fix?]))).map(|(best, fix)| {
+        let (fixes, measured) = this.with_measured_clips(context.network, &this.starts(&*network, w)?.today, &fixes)?;
+        let mut trial = Trial { limit: this.limit.saturating_sub(measured), ..this }.run(context.network, w, &fixes)?;
+        trial.steps += measured;
+        let run = trial.choice().and_then(|best| Some((best, &fixes[best.fix?]))).map(|(best, fix)| {
             let starts = this.starts(&*network, w)?;
             match starts.second(context.network, fix)?.filter(|_| best.from_beginning) {
                 Some((fix, first)) => self.apply(context.network, first, &fix, settings),
@@ -198,6 +205,24 @@ impl<'a, T: Scalar> Trial<'a, T> {
             _ => return Ok(Cow::Borrowed(fix)),
         };
         Ok(Cow::Owned(Fix { change, ..fix.clone() }))
+    }
+
+    /// Returns `fixes` with [`Change::FitClip`] [measured](Self::fitted), and the number of steps that it took. A clip
+    /// that cannot be measured, or for which the total has too few steps, stays as it is.
+    pub(super) fn with_measured_clips(
+        &self,
+        network: &LayerSpec,
+        w: &[T],
+        fixes: &[Fix],
+    ) -> Result<(Vec<Fix>, usize), Error> {
+        let (mut fixes, mut steps) = (fixes.to_vec(), 0);
+        for fix in fixes.iter_mut().filter(|fix| fix.change == Change::FitClip && 2 * MEASURED < self.limit) {
+            steps += MEASURED;
+            if let Ok(Cow::Owned(fitted)) = self.fitted(network, w, fix) {
+                *fix = fitted;
+            }
+        }
+        Ok((fixes, steps))
     }
 
     /// Returns the data after the fix; `None` if the fix does not change the data, or would leave no sample.

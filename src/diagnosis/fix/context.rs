@@ -4,10 +4,13 @@ use super::{Change, Effort, Fix, survivors};
 use crate::{
     block::{Blocks, Role},
     dataset::Standardize,
-    diagnosis::{Finding, Thresholds, left_out, rules::layer_of},
+    diagnosis::{
+        Cause, Finding, Thresholds, left_out,
+        rules::{SMALLER_EPSILON, layer_of},
+    },
     error::Error,
-    initializer::{Initializer, InitializerKind, Shape, Zeros},
-    layer::{LayerSpec, Linear},
+    initializer::{Initializer, InitializerKind, Normal, Shape, Zeros},
+    layer::{LayerNorm, LayerSpec, Linear, RmsNorm},
     monitor::Statistics,
     theory::{InputStatistics, PredictedLink, Prediction},
 };
@@ -146,30 +149,59 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Returns `network`, a changed layer specification, with biases of 0 in the layers that the finding accuses, and
-    /// in layers described as these: a draw from the same initializer would bring the fault back.
-    pub(super) fn with_sound_biases(&self, network: LayerSpec) -> LayerSpec {
+    /// Returns `network`, a changed layer specification, without what the layers that the finding accuses draw faulty,
+    /// and what is drawn instead: a draw from the same initializer would bring the fault back. Biases of a mean other
+    /// than 0 become 0, rows of a large table get a variance of 1, and norms whose ε is at fault the usual one. Layers
+    /// described as these change too. `None` if none does.
+    pub(super) fn with_sound_draws(&self, network: &LayerSpec) -> Option<(LayerSpec, &'static str)> {
         let accused = survivors::accused(self.network, self.finding);
         let parts = self.network.parts();
-        let accused = parts.iter().filter(|(path, _)| accused.contains(path)).filter_map(|(_, part)| match part {
-            LayerSpec::Linear(Linear { inputs, outputs, bias: Some(bias), .. }) => Some(([inputs, outputs], bias)),
-            _ => None,
+        let accused: Vec<&LayerSpec> =
+            parts.iter().filter(|(path, _)| accused.contains(path)).map(|(_, part)| *part).collect();
+        let mut drawn = "";
+        let sound = super::rewrite(network, &mut |leaf, _| {
+            let is_accused = accused.iter().any(|part| match (part, &*leaf) {
+                // Other weights, such as critical ones, are drawn with the biases of the old layer.
+                (LayerSpec::Linear(old), LayerSpec::Linear(new)) => {
+                    (old.inputs, old.outputs, &old.bias) == (new.inputs, new.outputs, &new.bias)
+                }
+                (part, leaf) => *part == leaf,
+            });
+            let sound = if is_accused { self.draw_soundly(leaf) } else { None };
+            drawn = sound.unwrap_or(drawn);
+            sound.is_some()
         });
+        Some((sound?, drawn))
+    }
+
+    /// Replaces what the description of an accused leaf draws faulty. Returns what is drawn instead; `None` if nothing
+    /// changes.
+    fn draw_soundly(&self, leaf: &mut LayerSpec) -> Option<&'static str> {
         // Biases of mean 0, such as those of a critical initialization, hold no layer off.
         let has_mean = |bias: &InitializerKind, units: usize| {
             bias.mean(Shape::new(units, 1, Role::Bias)).is_some_and(|it| it != 0.0)
         };
-        let faulty: Vec<_> = accused.filter(|([_, units], bias)| has_mean(bias, **units)).collect();
-        let sound = super::rewrite(&network, &mut |leaf, _| match leaf {
-            LayerSpec::Linear(Linear { inputs, outputs, bias: Some(bias), .. })
-                if faulty.contains(&([&*inputs, &*outputs], bias)) =>
-            {
+        match leaf {
+            LayerSpec::Linear(Linear { outputs, bias: Some(bias), .. }) if has_mean(bias, *outputs) => {
                 *bias = Zeros.kind();
-                true
+                Some("biases of 0")
             }
-            _ => false,
-        });
-        sound.unwrap_or(network)
+            LayerSpec::Embedding(table) if self.finding.cause == Cause::LargeWeights => {
+                let rows = Normal { mean: 0.0, std: 1.0 }.kind();
+                let is_drawn = table.weights == rows;
+                table.weights = rows;
+                (!is_drawn).then_some("rows of a standard deviation of 1")
+            }
+            LayerSpec::LayerNorm(norm) if self.finding.fix == SMALLER_EPSILON => {
+                norm.epsilon = LayerNorm::new(1).epsilon;
+                Some("the usual ε")
+            }
+            LayerSpec::RmsNorm(norm) if self.finding.fix == SMALLER_EPSILON => {
+                norm.epsilon = RmsNorm::new(1).epsilon;
+                Some("the usual ε")
+            }
+            _ => None,
+        }
     }
 
     /// Returns a fix that changes the layer specification to `after`, with the predicted decades to the first weights
@@ -181,7 +213,7 @@ impl<'a> FixContext<'a> {
         after: LayerSpec,
         why: String,
     ) -> Result<Fix, Error> {
-        let after = self.with_sound_biases(after);
+        let after = self.with_sound_draws(&after).map_or(after, |(sound, _)| sound);
         let [before, promised] = [self.network, &after].map(|network| self.budget(network));
         let (before, promised) = (before?, promised?);
         let Thresholds { vanishing: [low, _], exploding: [high, _], .. } = self.thresholds;

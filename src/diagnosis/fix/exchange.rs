@@ -49,7 +49,7 @@ pub fn shaped_slope(depth: usize) -> f64 {
 }
 
 /// Returns the activation to take in place of `activation`; `None` if it stays. `accused` is whether the finding names
-/// its layer.
+/// a layer of this activation.
 fn instead(activation: &ActivationKind, cause: Cause, depth: usize, accused: bool) -> Option<ActivationKind> {
     let bounds = activation.derivative_bounds();
     let low = bounds.is_some_and(|bounds| bounds.magnitude() <= 0.5);
@@ -69,15 +69,24 @@ fn instead(activation: &ActivationKind, cause: Cause, depth: usize, accused: boo
     }
 }
 
-/// Returns, for each layer without inner layers, in order, whether the finding names it; true for all if it names
-/// none.
-fn named_leaves(parts: &[(String, &LayerSpec)], finding: &Finding) -> Vec<bool> {
+/// Returns the activations of the layers that the finding names; of all if it names none. An activation at fault in
+/// one layer is at fault wherever the network has it.
+fn named<'a>(parts: &[(String, &'a LayerSpec)], finding: &Finding) -> Vec<&'a ActivationKind> {
     let place = |path: &str| parts.iter().rposition(|(at, _)| at == path);
     let ranges = finding.layers.iter().filter_map(|range| Some(place(&range.first)?..=place(&range.last)?));
     let ranges: Vec<_> = ranges.collect();
-    let is_leaf = |(_, part): &(usize, &(String, &LayerSpec))| part.1.children().next().is_none();
     let is_named = |at: usize| ranges.is_empty() || ranges.iter().any(|range| range.contains(&at));
-    parts.iter().enumerate().filter(is_leaf).map(|(at, _)| is_named(at)).collect()
+    let named = parts.iter().enumerate().filter(|(at, _)| is_named(*at)).map(|(_, (_, part))| *part);
+    named.filter_map(activation).collect()
+}
+
+/// Returns the activation of a layer without inner layers; `None` if it has none.
+fn activation(leaf: &LayerSpec) -> Option<&ActivationKind> {
+    match leaf {
+        LayerSpec::ActivationLayer { activation, .. } => Some(activation),
+        LayerSpec::Recurrent { cell, .. } => cell.activation(),
+        _ => None,
+    }
 }
 
 impl FixStrategy for ExchangeActivation {
@@ -95,19 +104,15 @@ impl FixStrategy for ExchangeActivation {
         let hidden = |part: &&(_, &LayerSpec)| matches!(part.1, LayerSpec::ActivationLayer { .. });
         let parts = context.network.parts();
         let depth = parts.iter().filter(hidden).count();
-        let accused = named_leaves(&parts, context.finding);
-        let mut place = 0;
+        let accused = named(&parts, context.finding);
         let exchanged = rewrite(context.network, &mut |leaf, _| {
-            place += 1;
             let activation = match leaf {
                 LayerSpec::ActivationLayer { activation, .. } => Some(activation),
                 LayerSpec::Recurrent { cell, .. } => cell.activation_mut(),
                 _ => None,
             };
             let Some(activation) = activation else { return false };
-            let Some(new) = instead(activation, cause, depth, accused.get(place - 1) == Some(&true)) else {
-                return false;
-            };
+            let Some(new) = instead(activation, cause, depth, accused.contains(&&*activation)) else { return false };
             names = Some((activation.name(), new.name()));
             *activation = new;
             true

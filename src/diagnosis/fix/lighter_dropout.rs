@@ -16,10 +16,10 @@ pub struct LighterDropout {
     pub(super) share: f64,
 }
 
-/// Returns the fix with s = 1: the masks add as much as the signal has.
+/// Returns the strategy with s = 0.1: the masks add a tenth of what the signal has.
 impl Default for LighterDropout {
     fn default() -> Self {
-        LighterDropout { share: 1.0 }
+        LighterDropout { share: 0.1 }
     }
 }
 

@@ -28,7 +28,8 @@ impl LongerStep {
     const LEAST: f64 = 1.778;
 }
 
-/// Returns the fix with the first ratio of the ladder.
+/// Returns the strategy with the first ratio of [`LADDER`](LongerStep::LADDER): updates of about 1/32 of the
+/// parameters, by their norms.
 impl Default for LongerStep {
     fn default() -> Self {
         LongerStep { ratio: Self::LADDER[0] }

@@ -23,6 +23,7 @@ mod orthogonal;
 mod redraw;
 mod residual;
 mod rewrite;
+mod seeds;
 mod shorter_step;
 mod standardize;
 mod starts;
@@ -84,7 +85,7 @@ pub enum Effort {
     Training,
     /// The activations.
     Activation,
-    /// The layers.
+    /// The structure of the network: its layers.
     Structure,
 }
 
@@ -228,7 +229,7 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(MixBatches),
         Box::new(WithoutDecay),
         Box::new(LighterDropout::default()),
-        Box::new(LighterDropout { share: 0.1 }),
+        Box::new(LighterDropout { share: 1.0 }),
         Box::new(UnsquashOutputs),
         Box::new(LogProbabilities),
         Box::new(ExchangeActivation),

@@ -2,14 +2,16 @@
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, rewrite};
 use crate::{
+    diagnosis::intervention::rectifies,
     error::Error,
-    initializer::{Initializer, Orthogonal},
+    initializer::{Identity, Initializer, Orthogonal},
     layer::LayerSpec,
 };
 use alloc::string::String;
 
 /// Draws recurrent weights as orthogonal matrices. All singular values are 1, so a product of any number of them keeps
-/// norms (Saxe et al. 2014; Henaff et al. 2016).
+/// norms (Saxe et al. 2014; Henaff et al. 2016). Those of a rectifier become the identity: a rotation turns a state of
+/// values above 0 into its flat part, which cuts half of it off in each step (Le, Jaitly & Hinton 2015).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrthogonalRecurrence;
 
@@ -24,8 +26,9 @@ impl FixStrategy for OrthogonalRecurrence {
 
     fn propose(&self, context: &FixContext<'_>) -> Result<Option<Fix>, Error> {
         let orthogonal = rewrite(context.network, &mut |leaf, _| match leaf {
-            LayerSpec::Recurrent { recurrent, .. } => {
-                *recurrent = Orthogonal::default().kind();
+            LayerSpec::Recurrent { cell, recurrent, .. } => {
+                let rectifies = cell.activation().is_some_and(rectifies);
+                *recurrent = if rectifies { Identity::new(1.0).kind() } else { Orthogonal::default().kind() };
                 true
             }
             _ => false,

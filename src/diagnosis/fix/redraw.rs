@@ -14,7 +14,8 @@ use alloc::{format, string::String};
 /// Independent draws of all parameters separate units that were set to equal values. For other causes only the
 /// parameters of the layers that the finding names are drawn. That needs measured decades more than one away from the
 /// prediction, or an intervention over time that shows the effect. Units that were dead before training are drawn again
-/// if the initial biases of their layers are 0. Biases whose initializer has another mean than 0 are drawn as 0.
+/// if the initial biases of their layers are 0. What the layers draw faulty, such as biases of a
+/// mean other than 0 or rows of a large table, is drawn as usual.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
@@ -35,10 +36,9 @@ impl FixStrategy for Redraw {
             return Ok(Some(fix.preferred()));
         }
         let layers = accused(context.network, context.finding);
-        // Of biases that the description draws faulty, a draw as described is no fix.
-        let sound = context.with_sound_biases(context.network.clone());
-        if sound != *context.network {
-            let why = format!("the parameters of {}, with biases of 0", context.finding.place());
+        // Of what the description draws faulty, a draw as described is no fix.
+        if let Some((sound, drawn)) = context.with_sound_draws(context.network) {
+            let why = format!("the parameters of {}, with {drawn}", context.finding.place());
             let fix = context.network_becomes(self.name(), Effort::Initialization, sound, why)?;
             return Ok(Some(fix.preferred()));
         }

@@ -67,10 +67,13 @@ impl<T: Scalar> Starts<'_, T> {
         }))
     }
 
-    /// Returns the fix for a training from where the run began, and the parameters there. `None` if that training
-    /// would be the one from today's parameters, or the fix changes the length of steps alone.
+    /// Returns the fix for a training from where the run began, and the parameters there. `None` if the run has not
+    /// moved the parameters, or has made one NaN or infinite. A fix that draws most parameters again is returned only
+    /// if too long steps alone have spoiled parameters that were loaded. Any other fix is returned unless it changes
+    /// only rates, clipping or the schedule.
     ///
-    /// Parameters that only too long steps have spoiled are sound where the run began, and are kept.
+    /// Parameters that too long steps alone have spoiled are sound where the run began: if it is known where, the
+    /// returned fix does not draw them again.
     pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<Second<'f, '_, T>>, Error> {
         if !self.is_trained {
             return Ok(None);

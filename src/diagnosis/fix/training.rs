@@ -103,9 +103,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         spread.filter(|sample| !left_out.contains(sample)).collect()
     }
 
-    /// Returns the loss of a trained network on up to 512 evenly spaced samples, other than `left_out`: inputs of
-    /// `data`, and targets of the trial's own data. Its outputs are brought back to the scale of these if `targets`,
-    /// the standardization in training, is given. NaN without such samples.
+    /// Returns the loss of a trained network on the samples that [`compared`](Self::compared) returns: their inputs
+    /// are those of `data`, their targets those of the trial's own data. If `targets`, the standardization in
+    /// training, is given, the outputs are first converted back to the scale of the targets. NaN if no row counts.
     fn compare<L: Layer<T>, C: Loss<T>, G: GradientTransform<T>>(
         &self,
         trainer: &mut Trainer<T, L, C, G>,

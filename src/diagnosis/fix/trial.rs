@@ -202,6 +202,16 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let built = network.build::<T>()?;
         require_length("parameters", built.dims().parameters, w.len())?;
         fixes.iter().try_for_each(|fix| fix.check_network(network))?;
+        let (fixes, measured) = self.with_measured_clips(network, &self.starts(&*built, w)?.today, fixes)?;
+        let limit = self.limit.saturating_sub(measured);
+        let mut report = Trial { limit, ..*self }.run_measured(network, w, &fixes)?;
+        report.steps += measured;
+        Ok(report)
+    }
+
+    /// [`run`](Self::run) of fixes whose clips are measured.
+    fn run_measured(&self, network: &LayerSpec, w: &[T], fixes: &[Fix]) -> Result<TrialReport, Error> {
+        let built = network.build::<T>()?;
         let starts = self.starts(&*built, w)?;
         let w = &*starts.today;
         if let Some(context) = self.context {
@@ -211,12 +221,13 @@ impl<'a, T: Scalar> Trial<'a, T> {
             // Too few steps for the network as it is, one fix, and the look.
             let spared = if limit >= reserved.saturating_add(self.steps.saturating_mul(2)) { reserved } else { 0 };
             let alone = Trial { context: None, limit: limit - spared, ..*self };
-            let mut report = alone.run(network, w, fixes)?;
+            let mut report = alone.run_measured(network, w, fixes)?;
             if spared > 0 {
                 let left = limit.saturating_sub(report.steps);
                 let (behind, steps) = alone.look(context, [look, left], network, w, fixes, &report)?;
                 report.behind = behind;
                 report.steps += steps;
+                self.add_seeds(network, w, fixes, &mut report)?;
             }
             return Ok(report);
         }
@@ -224,17 +235,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let (limit, shortest) = (self.limit.max(2), (self.limit / 2).max(1));
         // Too few steps for the network as it is and one fix.
         if shortest < self.steps {
-            return Trial { steps: shortest, limit, ..*self }.run(network, w, fixes);
+            return Trial { steps: shortest, limit, ..*self }.run_measured(network, w, fixes);
         }
-        // Samples that some fix leaves out do not count in any loss.
-        let mut left_out: Vec<usize> = Vec::new();
-        for fix in fixes.iter().filter(|fix| matches!(fix.change, Change::LeaveOut(_) | Change::FitLeaveOut)) {
-            if let Ok(fix) = self.fitted(network, w, fix)
-                && let Change::LeaveOut(samples) = &fix.change
-            {
-                left_out.extend(samples);
-            }
-        }
+        let left_out = self.left_out(network, w, fixes);
         // Both trainings without a fix take their parameters as they are, from each seed.
         let unchanged = |_: u64| self.as_it_is(network, w).map(Some);
         let mut report = TrialReport {
@@ -295,8 +298,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         // Of each further seed the better half of the fixes, as far as the steps go.
         let mut kept = report.outcomes.len();
         for seed in 1..self.seeds {
-            report.rank();
-            report.outcomes.sort_by_key(|outcome| core::cmp::Reverse(outcome.losses.len()));
+            // Further seeds go to the lowest losses: a fix that is near them and helps less shows nothing.
+            report.outcomes.sort_by(|a, b| {
+                b.losses.len().cmp(&a.losses.len()).then(a.median().total_cmp(&b.median())).then(a.fix.cmp(&b.fix))
+            });
             let without = 1 + usize::from(report.restarted.is_some());
             kept = kept.div_ceil(2).min(((limit - report.steps) / self.steps).saturating_sub(without));
             if kept == 0 {
@@ -305,11 +310,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             self.adds(&mut report.baseline, seed, &left_out, &unchanged)?;
             report.restarted.as_mut().map(|it| self.adds(it, seed, &left_out, &again)).transpose()?;
             for outcome in &mut report.outcomes[..kept] {
-                let Some(fix) = outcome.fix.map(|fix| &fixes[fix]) else { continue };
-                match starts.second(network, fix)?.filter(|_| outcome.from_beginning) {
-                    Some((fix, first)) => self.tries(&fix, outcome, seed, &left_out, (network, first))?,
-                    None => self.tries(fix, outcome, seed, &left_out, (network, w))?,
-                };
+                self.tries_again(&starts, outcome, seed, &left_out, (network, fixes))?;
             }
             report.steps += (kept + without) * self.steps;
         }
@@ -319,7 +320,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Trains the network, from `w`, with a fix and the seed `seed`, and adds the loss on samples other than
     /// `left_out` to `outcome`. Returns whether the fix could be tried.
-    fn tries(
+    pub(super) fn tries(
         &self,
         fix: &Fix,
         outcome: &mut TrialOutcome,
@@ -336,7 +337,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Trains the candidate that `make` returns for `seed`, and adds its loss on samples other than `left_out` to
     /// `outcome`. Returns false if `make` returns `None`, or the optimizer names a block that the candidate does not
     /// have.
-    fn adds<'c>(
+    pub(super) fn adds<'c>(
         &self,
         outcome: &mut TrialOutcome,
         seed: u64,

@@ -18,7 +18,9 @@ pub struct TrialOutcome {
     /// The index of the fix in the list given to [`Trial::run`](crate::diagnosis::Trial::run); `None` for the network
     /// without a fix.
     pub fix: Option<usize>,
-    /// Whether the training starts from initial values for most parameters, or from where the run began.
+    /// Whether the training gives up most of what the run has learned: the fix draws most parameters again, or the
+    /// training starts from where the run began. False if the run has not moved the parameters, or has made one NaN or
+    /// infinite.
     pub is_restarted: bool,
     /// Whether the training starts from where the run [began](crate::diagnosis::Trial::first_parameters), or from
     /// initial values if that is not known: with this fix the better start of the two.
@@ -153,6 +155,20 @@ impl TrialReport {
         self.helps().map(|(best, _)| best)
     }
 
+    /// Returns the outcome of the [best](Self::best) fix; if none helped, that of a fix whose effect a short trial may
+    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it. Without one it is
+    /// the first in the ranking that does no harm: its median loss is finite, and at most 1.1 times that without it.
+    /// `None` if there is none.
+    pub fn choice(&self) -> Option<&TrialOutcome> {
+        let (bounds, without) = (self.bounds(), self.baseline.median());
+        let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);
+        let removes = || {
+            let behind = self.behind.as_ref().filter(|behind| behind.removed)?;
+            self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))
+        };
+        self.best_outcome().or_else(removes).or_else(|| self.outcomes.iter().find(is_harmless))
+    }
+
     /// Whether the loss of a fix is clearly lower than that of the network as it is.
     pub(super) fn lowers(&self, fixed: &TrialOutcome) -> bool {
         self.beats(fixed, &self.baseline)
@@ -237,7 +253,9 @@ impl TrialReport {
                     behind.others()
                 ),
                 None => {
-                    format!("{}, of {} that were tried for {steps}{}", self.none(), self.outcomes.len(), self.short())
+                    let choice = self.choice().map(|fix| format!("; the first that does no harm: {}", fix.name));
+                    let (tried, choice) = (self.outcomes.len(), choice.unwrap_or_default());
+                    format!("{}, of {tried} that were tried for {steps}{}{choice}", self.none(), self.short())
                 }
             },
         }
@@ -331,6 +349,16 @@ mod tests {
         // Of near losses the first that helps is the best.
         assert_eq!(report(None, 2.2, &[&[1.5, 2.3], &[1.9]]).best(), Some(1));
         assert_eq!(report(None, 2.0, &[&[f64::INFINITY], &[f64::INFINITY]]).best(), None);
+    }
+
+    /// A trial of few steps that shows no help also shows no harm: the first such fix is chosen.
+    #[test]
+    fn fix_without_harm_is_chosen_where_none_helps() {
+        let chosen = |without, fixes: &[&[f64]]| report(None, without, fixes).choice().and_then(|it| it.fix);
+        assert_eq!(chosen(2.0, &[&[2.05], &[1.95], &[3.0]]), Some(0));
+        assert_eq!(chosen(2.0, &[&[2.05], &[1.0]]), Some(1));
+        assert_eq!(chosen(2.0, &[&[3.0], &[f64::INFINITY]]), None);
+        assert_eq!(chosen(f64::INFINITY, &[&[f64::INFINITY]]), None);
     }
 
     /// The lowest loss of smoothed labels is their entropy, and that of a likelihood may be below 0.

@@ -80,12 +80,12 @@ pub(in crate::diagnosis) fn twice(
 }
 
 /// Sets the initializers of a layer at the critical gain of the activation `next` that follows it, with orthogonal
-/// weights if `orthogonal` is set. Returns whether the activation has a critical point; `None` for a layer without such
-/// weights.
+/// weights if `orthogonal` is set. Returns whether the activation has a critical point; `None` for a layer without
+/// such weights.
 ///
 /// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. Of a
-/// gated layer the values are drawn so that their product with the gates has the variance of the input. The slopes of a
-/// [`PRelu`] get their usual value, 0.25.
+/// gated layer the values are drawn so that their product with the gates has the variance of the input. The slopes of
+/// a [`PRelu`] get their usual value, 0.25.
 pub(in crate::diagnosis) fn make_critical(
     leaf: &mut LayerSpec,
     next: Option<&ActivationKind>,
@@ -115,13 +115,28 @@ pub(in crate::diagnosis) fn make_critical(
 }
 
 /// Whether the activation has no critical point at variance 1: no initial weights and biases keep both the variance of
-/// the signal and the norm of the gradient.
+/// the signal and the norm of the gradient. True too for one that is [flat](unit_slope) at that variance.
 pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -> bool {
-    CriticalGain::new(activation.as_any()).is_err()
+    CriticalGain::new(activation.as_any()).is_err() || unit_slope(activation).is_some_and(|slope| slope < FLAT)
 }
 
-/// Returns the network with tanh in place of activations without a critical point. An activation that is the last layer
-/// of the network is kept. `None` if nothing changes.
+/// The part of its bound below which the mean of |φ′| makes an activation flat: units count as saturated there.
+pub(in crate::diagnosis) const FLAT: f64 = 0.05;
+
+/// Returns the mean of |φ′| for standard normal inputs over its bound; `None` without a bound above 0. Where it is
+/// near 0 the activation itself saturates, and not the weights before it.
+pub(in crate::diagnosis) fn unit_slope(activation: &ActivationKind) -> Option<f64> {
+    let bound = activation.derivative_bounds()?.magnitude();
+    let grid = (-1000..=1000).map(|i| 4e-3 * f64::from(i));
+    let weight = |z: f64| libm::exp(-0.5 * z * z);
+    let [slopes, weights] = grid.fold([0.0, 0.0], |[slopes, weights], z| {
+        [slopes + weight(z) * activation.derivative(z, activation.value(z)).abs(), weights + weight(z)]
+    });
+    (bound > 0.0 && bound.is_finite()).then(|| slopes / weights / bound)
+}
+
+/// Returns the network with tanh in place of activations without a critical point. An activation that is the last
+/// layer of the network is kept. `None` if nothing changes.
 fn exchanged(network: &LayerSpec) -> Option<LayerSpec> {
     let last =
         network.parts().into_iter().filter(|(_, part)| matches!(part, LayerSpec::ActivationLayer { .. })).count();
@@ -172,7 +187,8 @@ pub(in crate::diagnosis) fn learned_scales(network: &LayerSpec) -> Vec<String> {
     parts.map(|(path, _)| join(&path, "scale")).collect()
 }
 
-/// Returns the network with each branch scale replaced by the result of `change`, which receives the path of its layer.
+/// Returns the network with each branch scale replaced by the result of `change`, which receives the path of its
+/// layer.
 fn each_scale(network: &LayerSpec, change: &dyn Fn(&str, BranchScale) -> BranchScale) -> LayerSpec {
     fn walk(
         spec: &mut LayerSpec,

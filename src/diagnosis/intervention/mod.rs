@@ -1,19 +1,20 @@
 //! Interventions: the gradient budget of the same network with one thing changed, on a copy.
 
+mod bench;
 mod change;
+mod experiments;
 mod forecast;
 mod over_time;
-mod passes;
 mod redrawn;
 mod tower;
 
 use crate::{layer::LayerSpec, monitor::Factor};
-use change::{changed_layers, has_slopes};
 pub(super) use change::{
-    has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice,
+    FLAT, has_no_critical_point, learned_scales, make_critical, residual_blocks, scaled_branches, twice, unit_slope,
 };
+use change::{changed_layers, has_slopes};
+pub(super) use experiments::Experiments;
 pub(super) use forecast::forecast;
-pub(super) use passes::Experiments;
 pub(super) use redrawn::{Loud, Off, rectifies};
 pub(super) use tower::{Tower, towers};
 

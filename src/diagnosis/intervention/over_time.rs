@@ -1,10 +1,6 @@
 //! Interventions on the way of a gradient back through time.
 
-use super::{
-    Alteration, Intervention,
-    change::altered,
-    passes::{Bench, Tried},
-};
+use super::{Alteration, Intervention, bench::Bench, change::altered, experiments::Tried};
 use crate::{
     block::{Block, Blocks, Role},
     diagnosis::{LayerRange, rules::layer_of_block},

@@ -1,7 +1,7 @@
 //! What other parameters make of the forward pass: units that biases hold off, and the size of outputs with weights
 //! drawn again.
 
-use super::{Alteration, change::altered, passes::Bench};
+use super::{Alteration, bench::Bench, change::altered};
 use crate::{
     activation::{Activation, ActivationKind},
     block::{Blocks, Role},

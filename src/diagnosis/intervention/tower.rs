@@ -1,6 +1,6 @@
 //! Towers: the branches of parallel layers, each a path of its own for the gradient.
 
-use super::{Alteration, Budget, Verdict, change::weight_layers, layer_of, passes::Bench, search};
+use super::{Alteration, Budget, Verdict, bench::Bench, change::weight_layers, layer_of, search};
 use crate::{
     diagnosis::{has_weights, is_inside, norm_after, splits},
     error::Error,

@@ -1,10 +1,10 @@
 //! Rules about parameters that were at fault before the run, by what others do on the same batch.
 
-use super::{above, layer_of, layer_of_block, left_behind};
+use super::{above, layer_of, layer_of_block, left_behind, units::output_weights};
 use crate::{
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
-        difference::{is_resumed, most_loaded},
+        difference::{is_resumed, loaded_size, most_loaded},
         figures::number,
         first_sized,
         intervention::{Loud, Off, rectifies},
@@ -20,8 +20,8 @@ use alloc::{format, string::String, vec::Vec};
 /// Reports layers of which far more units are off for every row than without biases, and recurrent rectifiers that
 /// output 0 at every step.
 ///
-/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units that
-/// are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
+/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units
+/// that are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
 pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_told = findings.iter().any(|it| it.cause == Cause::DeadUnits && it.severity > Severity::Note);
     if is_told {
@@ -147,6 +147,30 @@ const TIMES: f64 = 10.0;
 /// log10 of [`TIMES`].
 pub(super) const LOADED: f64 = 1.0;
 
+/// Reports biases of the outputs that were changed or loaded, so large that the first loss was more than a decade
+/// above that of constant outputs. Steps of the usual length do not bring them back, and the layers before them are
+/// pushed into their flat parts.
+pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
+    let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
+    let began = run.first_loss().zip(diagnosis.chance()).filter(|(first, chance)| *first > TIMES * chance);
+    let (Some((loss, chance)), Some(layer)) = (began, output_weights(&diagnosis.spec)) else { return };
+    let harms = diagnosis.stays_up() && !diagnosis.is_examined_alone;
+    let Some(size) = loaded_size(diagnosis, &format!("{layer}.bias")).filter(|size| harms && *size > TIMES) else {
+        return;
+    };
+    let text = format!(
+        "the biases of layer {layer} are too large: loaded with a root mean square of {}, they make the first outputs",
+        number(size)
+    );
+    let because =
+        format!("the first loss was {}, and that of constant outputs is {} (measured)", number(loss), number(chance));
+    let finding = diagnosis.finding(Cause::LargeWeights, Severity::Critical, &layer, text, because);
+    let refuted_by = "a first loss as high with these biases at 0";
+    let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(size)));
+    let fix = "biases of the outputs at 0, or at the mean of the targets".into();
+    findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, fix, ..finding });
+}
+
 /// Reports changed or loaded weights, more than a decade larger than their initializer draws them, that make the
 /// pre-activations or the outputs of their layer large, where those of drawn weights are not. The budget shows neither
 /// those of gates, which saturate, nor those of a gated layer. In a run the first loss must also be far above that of
@@ -197,6 +221,9 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { since, decades, predicted: Some(0.0), is_proof: true, refuted_by, ..finding });
 }
 
+/// The fix of a norm whose ε is far above the variance of its inputs.
+pub(in crate::diagnosis) const SMALLER_EPSILON: &str = "a smaller ε of this norm";
+
 /// Reports norms on the main path that began with outputs far from 1. A norm is there to give its outputs the size of
 /// inputs, so they have the lines of inputs: its gains, or its ε, set another. The sum of the decades does not show
 /// it, since the next norm divides by this size again.
@@ -245,7 +272,7 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         };
         let severity = if harms { Severity::Warning } else { Severity::Note };
         let finding = diagnosis.finding(cause, severity, link.name(), text, because).in_layers(layers);
-        let fix = if is_epsilon { "a smaller ε of this norm" } else { "gains of the norm at 1, and biases at 0" };
+        let fix = if is_epsilon { SMALLER_EPSILON } else { "gains of the norm at 1, and biases at 0" };
         let refuted_by = "the same course of the loss with outputs of this norm of size 1";
         let decades = Some(libm::log10(size));
         let since = diagnosis.seen_at(0);

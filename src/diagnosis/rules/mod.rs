@@ -21,6 +21,7 @@ mod units;
 mod zeros;
 
 pub(super) use depth::{counted, uncounted};
+pub(super) use first::SMALLER_EPSILON;
 pub(super) use gates::by_biases;
 use order::left_behind;
 pub(super) use order::{begin, merge, of_first_parameters, order, temper};
@@ -48,6 +49,7 @@ pub(super) const ALL: &[Rule] = &[
     first::off,
     first::loud,
     first::loaded,
+    first::loaded_outputs,
     first::norms,
     first::table,
     units::saturated,

@@ -86,6 +86,11 @@ pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
                     core::mem::swap(told, &mut finding);
                 }
                 told.because = format!("{}; also: {}; {}", told.because, finding.text, finding.because);
+                // A fault is as old as its first sight, `None` before the training.
+                told.since = told.since.min(finding.since);
+                if told.decades.is_none() {
+                    (told.decades, told.predicted) = (finding.decades, finding.predicted);
+                }
                 told.intervention = told.intervention.take().or(finding.intervention);
                 told.is_proof |= finding.is_proof;
                 told.needs_restart |= finding.needs_restart;

@@ -171,6 +171,15 @@ impl Diagnosis<'_> {
         self.way().is_some_and(|way| way < 0.5 * (seen + certain))
     }
 
+    /// Whether the mean of about 30 losses is the lowest of the run and below nine tenths of that after ten losses,
+    /// when four times [`patience`](crate::diagnosis::Thresholds::patience) losses are known. Noise alone hardly ends
+    /// at its lowest mean: such a fall is real, however small the moves.
+    pub(super) fn falls_steadily(&self, run: &RunStatistics) -> bool {
+        let [settled, usual] = run.settled_and_usual_loss();
+        let judged = run.recent_loss().count() >= 4 * self.thresholds.patience && run.is_at_its_lowest();
+        judged && usual < self.part(settled, STILL)
+    }
+
     /// Whether the run shows that something was learned. What was there before the first step was not: a fresh network
     /// can begin somewhat below the loss of constant outputs. Where that is not known, a resumed run has learned.
     pub(super) fn has_learned(&self, run: &RunStatistics) -> bool {

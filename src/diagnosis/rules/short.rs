@@ -176,7 +176,10 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let decades = Some(block.update_ratio().mean());
         return report(diagnosis, Finding { fix, refuted_by, decades, ..finding }, findings);
     }
-    let has_no_course = diagnosis.has_patience() && diagnosis.has_no_course() && !diagnosis.has_fitted();
+    let has_no_course = diagnosis.has_patience()
+        && diagnosis.has_no_course()
+        && !diagnosis.has_fitted()
+        && !diagnosis.falls_steadily(run);
     if !diagnosis.stagnates() && !has_no_course {
         return;
     }
@@ -215,7 +218,7 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         // A plateau is left as the rate predicts: the course so far, gone once more, ends below it. Parameters that
         // have hardly moved explain no course.
         let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.fallen[0]));
-        let comes_down = !diagnosis.has_no_course() && line.is_some_and(|line| diagnosis.comes_down(line, run));
+        let comes_down = !has_no_course && line.is_some_and(|line| diagnosis.comes_down(line, run));
         // A run that has learned may have converged: then the loss stands still at any rate.
         let severity = if diagnosis.has_learned(run) || warms_up || (comes_down && severity < Severity::Critical) {
             Severity::Note

@@ -56,7 +56,8 @@ const LONG_AT_FIRST: f64 = -1.0;
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned. `None` otherwise, and if the gradient vanished or exploded in the first pass already.
+/// was learned, or if it [replaced](replaced) the weights. `None` otherwise, and if the gradient vanished or exploded
+/// in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -68,8 +69,23 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
-    let run = statistics.run();
-    (outgrew && diagnosis.learns_nothing(run)).then_some(least)
+    (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis, first))
+}
+
+/// Returns the least growth of the matrices before those of the outputs, which follow their targets, if steps replaced
+/// them. That is: the first update, `first` as a ratio, was larger than the weights; all now have a gain above the
+/// threshold of inputs; and the loss has not fallen.
+fn replaced(diagnosis: &Diagnosis<'_>, first: f64) -> Option<f64> {
+    let outputs = super::units::output_weights(&diagnosis.spec);
+    let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));
+    let hidden = || matrices(diagnosis).filter(|block| !block.frozen()).filter(is_hidden);
+    let gain = |block: &BlockStatistics| block.parameters() * libm::sqrt(block.shape()[1] as f64);
+    let are_large = hidden().all(|block| gain(block) > diagnosis.thresholds.input[0]);
+    let growth = hidden().filter_map(|block| Some(block.parameters() / block.first_parameters()?)).reduce(f64::min);
+    growth.filter(|growth| {
+        let grown = *growth > 1.0 / diagnosis.thresholds.shrinks[1] && growth.is_finite();
+        grown && are_large && first > 0.0 && began_sound(diagnosis) && diagnosis.stays_up()
+    })
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
@@ -124,10 +140,11 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     };
     let text = format!(
-        "steps are too long: together they made all weights larger, {} times their first size or more, and the loss, \
-         lately {}, shows nothing learned",
+        "steps are too long: together they made the weights larger, {} times their first size or more, and the loss, \
+         lately {}, {}",
         number(least),
-        number(run.recent_loss().mean())
+        number(run.recent_loss().mean()),
+        if diagnosis.learns_nothing(run) { "shows nothing learned" } else { "has hardly fallen" }
     );
     let because =
         format!("the gradient was within the thresholds in the first pass, and the loss went {}", course(run));
@@ -200,7 +217,9 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
     let needs_restart = !diagnosis.has_fallen() && (!relapsed || diagnosis.learns_nothing(run));
-    findings.push(Finding { decades: block.first_update_ratio(), needs_restart, ..finding });
+    // The steps to shorten are those of the highest rate.
+    let decades = block.first_update_ratio().map(|first| first + libm::log10(run.rate_rise()));
+    findings.push(Finding { decades, needs_restart, ..finding });
 }
 
 /// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. A run that has come

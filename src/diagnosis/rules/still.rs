@@ -91,9 +91,9 @@ fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
     groups().filter(|group| !group.owns).map(|group| group.rate).product::<f64>() * owner
 }
 
-/// Returns the matrix that a low rate of its group holds, and that holds up the others, with its part of the highest
-/// rate. The part is below a hundredth, and so are the gradients of all others beside its own. The run has hardly
-/// moved: the only block that could move did not.
+/// Returns the weight matrix whose low rate holds up the run, and its rate over the highest of all matrices. `None`
+/// unless every other gradient is below a hundredth of its own by the norm, and its rate is below a hundredth of the
+/// highest. The run must also be stuck and have hardly moved: the only matrix that could move did not.
 fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)> {
     let line = libm::exp10(diagnosis.thresholds.vanishing[0]);
     let trained = || matrices(diagnosis).filter(|it| !it.frozen());

@@ -151,15 +151,16 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let bound = bound(diagnosis, layer).filter(|_| lengthens && gate.is_none());
         // A gradient that vanishes since such weights saturate the units has them as its cause, and not the cell.
         let slope = libm::exp10(state.activation().mean());
-        let is_saturated = diagnosis.span.is_none() && bound.is_some_and(|bound| slope < lines.slope[0] * bound);
-        if let Some(severity) = above(-total, lines.over_time).filter(|_| !is_saturated) {
+        let is_saturated = bound.is_some_and(|bound| slope < lines.slope[0] * bound);
+        let is_effect = is_saturated && diagnosis.span.is_none();
+        if let Some(severity) = above(-total, lines.over_time).filter(|_| !is_effect) {
             let severity = of_span(diagnosis, severity, forgets_fast(diagnosis, layer, each));
             let (cause, gate) = by_weights.map_or_else(|| forgets(diagnosis, layer), |cause| (cause, String::new()));
             say(cause, severity, format!("the gradient vanishes over time: {size}{gate}"), parts);
         } else if let Some(severity) = above(total, lines.over_time) {
             let cause = by_weights.unwrap_or(Cause::ExplodingRecurrence);
             say(cause, severity, format!("the gradient explodes over time: {size}"), parts);
-        } else if bound.is_some() {
+        } else if is_saturated {
             let text = format!(
                 "recurrent weights lengthen the state until its units saturate: {} decades by the weights over the {} \
                  of the span, of which φ′ leaves {}",

@@ -10,6 +10,7 @@ use crate::{
         Cause, Diagnosis, Finding, Severity,
         figures::number,
         has_weights,
+        intervention::{FLAT, unit_slope},
         place::{LayerRange, place},
     },
     initializer::{Initializer, Shape},
@@ -231,6 +232,21 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         if stretch > 1 { "their" } else { "its" },
         if stretch > 1 { " in the first" } else { "" }
     );
+    // What saturates for inputs of size 1 does so whatever the weights.
+    let flat = drift.is_none().then(|| unit_slope_of(diagnosis, link.name())).flatten().filter(|slope| *slope < FLAT);
+    if let Some(slope) = flat {
+        let text = format!(
+            "the activation of {place} is flat: for inputs of size 1 its φ′ is {} of its bound on average",
+            number(slope)
+        );
+        let because = format!(
+            "pre-activations have a root mean square of {}, and φ′ is below 5 % of its bound in {:.0} % of the units",
+            number(link.input().mean()),
+            100.0 * first
+        );
+        let finding = diagnosis.finding(Cause::SaturatingActivation, *severity, "", text, because).in_layers(layers);
+        return findings.push(Finding { since: diagnosis.seen_at(0), ..finding });
+    }
     let because = match drift {
         Some(drift) => format!("they are {drift:.0} times as large as the description draws them"),
         None => format!(
@@ -246,6 +262,12 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     // Changed weights are measured, so a falling loss is no evidence against them.
     let is_proof = drift.is_some();
     findings.push(Finding { since: diagnosis.seen_at(0), decades, predicted, is_proof, ..finding });
+}
+
+/// Returns the [`unit_slope`] of the activation at the path `name`.
+fn unit_slope_of(diagnosis: &Diagnosis<'_>, name: &str) -> Option<f64> {
+    let kinds = super::links::activations(&diagnosis.spec);
+    unit_slope(kinds.iter().find(|(path, _)| path == name)?.1)
 }
 
 /// The saturation of one layer in the first pass.
@@ -284,7 +306,9 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
         Severity::Warning if !diagnosis.is_harmed() => Severity::Note,
         it => it,
     });
-    let severity = above(first, lines.saturated).max(by_slope)?;
+    // One saturated unit of three may be the draw alone: the fraction counts less its standard error.
+    let certain = first - libm::sqrt(first * (1.0 - first) / link.units().max(1) as f64);
+    let severity = above(certain, lines.saturated).max(by_slope)?;
     let severity = if drift.is_some() { Severity::Warning } else { severity };
     Some(Saturation { severity, drift, slope, first })
 }

@@ -76,8 +76,8 @@ fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
-/// Reports, before training, predicted weights that are all 0: a note if the input of their layer is not 0, so that
-/// they can change, otherwise a fault.
+/// Reports, before training, the first link whose predicted budget is −∞, if it is one of weights, which are then all
+/// 0. It is a note if the input of their layer is not 0, so that they can change, otherwise a fault.
 fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
     let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };

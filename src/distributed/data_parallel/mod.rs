@@ -32,9 +32,10 @@ pub struct DataParallel<T> {
     /// The ranges of a sum (losses, marks of the samples, flags, buffers, then gradient) that are added over the ranks
     /// one after the other, from the end of the sum to its start.
     parts: Vec<Range<usize>>,
-    /// The number of `parts` of the current update that were given to a sum over the ranks beside the pass.
+    /// The number of `parts` of the current update that a thread adds over the ranks during the pass.
+    /// [`add_ranks`](Self::add_ranks) adds the others.
     added: usize,
-    /// The error of the sum over the ranks beside the last pass, until [`add_ranks`](Self::add_ranks) returns it.
+    /// The error of the sum over the ranks during the last pass, until [`add_ranks`](Self::add_ranks) returns it.
     failed: Option<Error>,
     /// The total row weight of each shard of all ranks, for the current update.
     pub(crate) weights: Vec<f64>,
@@ -130,9 +131,9 @@ impl<T: Scalar> DataParallel<T> {
     ///
     /// A part has whole parameter blocks and, but for the first, at least 65,536 values. A second thread of the rank
     /// sends it, which pays if a core or a network card is idle: see docs/scale.md. Parts are sent after the pass with
-    /// an active monitor, frozen blocks, several passes of a rank, or without `std`. So they are if each shard needs
-    /// its own pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a shard without
-    /// weight. A number of ranks that is not a power of two takes one message.
+    /// an active monitor, frozen blocks, several passes of a rank, or without `std`. They are also sent after it if
+    /// each shard needs its own pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a
+    /// shard without weight. If the number of ranks is not a power of two, the gradient is not cut into parts.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }
@@ -237,8 +238,9 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the part of the update that the rows of `shards` are: their weight over that of all rows. By the mean of
-    /// means of a `mean` loss it is their number over that of all shards, those of weight 0 left out.
+    /// Returns the fraction of the update that the rows of `shards` are: their weight over that of all rows. Under a
+    /// mean of means of a `mean` loss it is the number of `shards` over the number of all shards, those of weight 0
+    /// not counted.
     pub(crate) fn fraction(&self, shards: Range<usize>, mean: bool) -> f64 {
         let (own, (whole, count)) = (&self.weights[shards], self.weight());
         match mean && self.mean_of_means {
@@ -253,8 +255,8 @@ impl<T: Scalar> DataParallel<T> {
         if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }
 
-    /// Returns the factor, in the loss of the update, of the loss of rows of `shard`, of total weight `weight`. For
-    /// a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. By the mean of means it is
+    /// Returns the factor, in the loss of the update, of the loss of rows of `shard` whose total weight is `weight`.
+    /// For a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. Under a mean of means it is
     /// `weight / (S V)` for a mean and `1/S` for a sum: S shards of nonzero weight, V the weight of this one.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {

@@ -132,7 +132,7 @@ pub(crate) fn gemm_nt<T: Scalar>(
     if rows == 1 && inputs <= KC && is_tiny::<T>(outputs, inputs) {
         // The size of a tiny matrix does not overflow.
         return match (x.data.get(..inputs), w.get(..outputs * inputs), c.get_mut(..outputs)) {
-            (Some(x), Some(w), Some(c)) => gemv(x, w, c, epilogue),
+            (Some(x), Some(w), Some(c)) => gemv(x, w, c, &epilogue),
             _ => refuse("each slice of a product", [outputs, inputs], inputs, w.len()),
         };
     }
@@ -217,13 +217,13 @@ pub(crate) fn gemm_tn<'a, T: Scalar>(
     if rows == 1
         && let (Some(d), Some(x)) = (d.matrix.data.get(..outputs), x.data.get(..inputs))
     {
-        return rank_one(d, x, c, epilogue);
+        return rank_one(d, x, c, &epilogue);
     }
     gemm_tn_rows(d, x, [outputs, inputs, rows], c, epilogue, scratch, OneSum);
 }
 
 /// Whether [`gemm_tn_of_shards`] can sum `shards` shards (consecutive rows with a sum of their own), with `rows` rows
-/// in all, in one tile (a block of the result in registers). It also accepts a single shard with more rows.
+/// in all, in one tile (a block of the result in registers). That function also accepts a single shard with more rows.
 pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
     shards <= MOST_SHARDS && rows <= KC
 }

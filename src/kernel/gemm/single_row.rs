@@ -22,7 +22,7 @@ pub(super) fn is_tiny<T: Scalar>(outputs: usize, inputs: usize) -> bool {
 /// # Shapes
 /// x: \[inputs\]; w: \[outputs, inputs\]; c: \[outputs\].
 #[inline(never)]
-pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
+pub(super) fn gemv<T: Scalar>(x: &[T], w: &[T], c: &mut [T], epilogue: &Epilogue<'_, T>) {
     dispatch(Gemv { x, w, c, epilogue });
 }
 
@@ -31,7 +31,8 @@ struct Gemv<'a, T> {
     x: &'a [T],
     w: &'a [T],
     c: &'a mut [T],
-    epilogue: Epilogue<'a, T>,
+    /// A reference: a copy would load it in wider words than it was stored.
+    epilogue: &'a Epilogue<'a, T>,
 }
 
 impl<T: Scalar> Kernel for Gemv<'_, T> {
@@ -39,12 +40,12 @@ impl<T: Scalar> Kernel for Gemv<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: Level>(mut self) {
-        let whole = self.c.len() - self.c.len() % MR;
+        let (whole, epilogue) = (self.c.len() - self.c.len() % MR, *self.epilogue);
         for j in (0..whole).step_by(MR) {
-            self.outputs::<LEVEL, MR>(j);
+            self.outputs::<LEVEL, MR>(j, epilogue);
         }
         for j in whole..self.c.len() {
-            self.outputs::<LEVEL, 1>(j);
+            self.outputs::<LEVEL, 1>(j, epilogue);
         }
     }
 }
@@ -52,7 +53,7 @@ impl<T: Scalar> Kernel for Gemv<'_, T> {
 impl<T: Scalar> Gemv<'_, T> {
     /// Computes N outputs, from output `j` on.
     #[inline(always)]
-    fn outputs<const LEVEL: Level, const N: usize>(&mut self, j: usize) {
+    fn outputs<const LEVEL: Level, const N: usize>(&mut self, j: usize, epilogue: Epilogue<'_, T>) {
         let inputs = self.x.len();
         let rows: [&[T]; N] = core::array::from_fn(|q| &self.w[(j + q) * inputs..][..inputs]);
         let mut sums = [T::zero(); N];
@@ -62,7 +63,7 @@ impl<T: Scalar> Gemv<'_, T> {
             }
         }
         for (q, sum) in sums.into_iter().enumerate() {
-            self.c[j + q] = self.epilogue.apply(self.c[j + q], sum, j + q);
+            self.c[j + q] = epilogue.apply(self.c[j + q], sum, j + q);
         }
     }
 }
@@ -123,7 +124,7 @@ impl<T: Scalar> GemvTransposed<'_, T> {
 /// # Shapes
 /// d: \[outputs\]; x: \[inputs\]; c: \[outputs, inputs\].
 #[inline(never)]
-pub(super) fn rank_one<T: Scalar>(d: &[T], x: &[T], c: &mut [T], epilogue: Epilogue<'_, T>) {
+pub(super) fn rank_one<T: Scalar>(d: &[T], x: &[T], c: &mut [T], epilogue: &Epilogue<'_, T>) {
     require("the result of an outer product", [d.len(), x.len()], x.len(), c.len());
     if !x.is_empty() {
         dispatch(RankOne { d, x, c, epilogue });
@@ -135,7 +136,7 @@ struct RankOne<'a, T> {
     d: &'a [T],
     x: &'a [T],
     c: &'a mut [T],
-    epilogue: Epilogue<'a, T>,
+    epilogue: &'a Epilogue<'a, T>,
 }
 
 impl<T: Scalar> Kernel for RankOne<'_, T> {
@@ -143,7 +144,7 @@ impl<T: Scalar> Kernel for RankOne<'_, T> {
 
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
-        match self.epilogue {
+        match *self.epilogue {
             Epilogue::Overwrite | Epilogue::Bias(_) => self.each(|_, d, x| d * x),
             Epilogue::Accumulate => self.each(|c, d, x| c + d * x),
             Epilogue::AddScaled(factor) => self.each(|c, d, x| c + factor * (d * x)),

@@ -57,8 +57,8 @@ impl<'a, T: Scalar> BlockSum<'a, T> {
         }
     }
 
-    /// Adds the sum of the group that ends with the last added block to the level above. The first group of a level is
-    /// there already.
+    /// Adds the sum of the group that ends with the last added block to the level above, unless it is the first group,
+    /// which was added to the total directly.
     fn end_group(&mut self) {
         let (len, group) = (self.total.len(), self.blocks.saturating_sub(1) / FAN);
         if group == 0 {

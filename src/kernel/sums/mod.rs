@@ -32,7 +32,7 @@ pub(crate) use self::{
     term_sums::{add_sums, sum_of},
 };
 
-/// The number of rows that are added in sequence, in registers. Their sum is one term of the tree above, in which a
+/// The number of rows that are added in sequence, in registers. Their sum is one term of a tree of sums, in which a
 /// node adds [`FAN`] terms.
 const ROWS: usize = 32;
 

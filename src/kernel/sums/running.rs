@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub(crate) struct RunningMeans<T> {
     rows: usize,
-    /// The sums of the rows of the current block of 32, of the complete blocks of the current group of 32, of the
-    /// complete groups of the current 32, and of all rows before. Each row is in one of them.
+    /// Four sums of rows: of the current block of 32 rows, of the complete blocks of the current group of 32 blocks,
+    /// of the complete groups among the current 32 groups, and of all rows before. Each row is in one of them.
     levels: [Vec<T>; 4],
     /// The sums of all rows in a format narrower than `f32`, where those of `levels` would overflow; otherwise empty.
     wide: Vec<f64>,

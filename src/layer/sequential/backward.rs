@@ -5,10 +5,8 @@
 //! order, so each layer takes its values from the end of the remaining memory.
 
 use super::{Entry, SAVED, SCRATCH, STATE, Sequential};
-use crate::layer::{
-    Backward, BackwardState, Collected, Context, Parameters,
-    check::{check_output_shape, cut, cut_end, cut_end_shared, hold},
-};
+use crate::layer::{Backward, BackwardState, Collected, Context, Parameters, check::check_output_shape};
+use crate::slices::{cut, cut_end, cut_end_shared, hold};
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
@@ -20,8 +18,9 @@ impl<T: Scalar> Sequential<T> {
     /// Of layer i: x_i, dx_i \[rows i, width i\]; y_i = x_{i+1}, dy_i \[rows i + 1, width i + 1\]. `pass.saved`: the
     /// kept x_i in the order of the layers, then the saved values of the layers in order. `pass.scratch`: buffers for
     /// dx_i and dy_i, then the scratch of a layer.
-    pub(super) fn backward_links(&self, w: Parameters<'_, T>, pass: Backward<'_, T>) {
-        let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, mut ctx } = pass;
+    pub(super) fn backward_links(&self, w: Parameters<'_, T>, mut pass: Backward<'_, T>) {
+        let ctx = &mut pass.ctx;
+        let Backward { x, y, dy, dx: mut first_dx, dw, saved, scratch, state, overwrite_dw, trainable, .. } = pass;
         let BackwardState { mut initial_state, mut d_final_state, mut d_initial_state } = state;
         let (shape, mode) = (ctx.shape, ctx.mode.saving());
         if self.layers.is_empty() {

@@ -3,10 +3,8 @@
 //! An x_i that the backward pass reads is kept in `saved`, in order. The others alternate between two buffers.
 
 use super::{SAVED, SCRATCH, STATE, Sequential};
-use crate::layer::{
-    Context, Forward, ForwardState, Layer,
-    check::{cut, cut_shared, hold},
-};
+use crate::layer::{Context, Forward, ForwardState, Layer};
+use crate::slices::{cut, cut_shared, hold};
 use crate::{kernel::prefetch::request, scalar::Scalar};
 
 impl<T: Scalar> Sequential<T> {
@@ -14,8 +12,9 @@ impl<T: Scalar> Sequential<T> {
     ///
     /// # Shapes
     /// Of layer i: x_i \[rows before i, width before i\]; y_i \[rows after i, width after i\].
-    pub(super) fn forward_links(&self, w: &[T], pass: Forward<'_, T>) {
-        let Forward { x, y, saved, scratch, state, mut ctx } = pass;
+    pub(super) fn forward_links(&self, w: &[T], mut pass: Forward<'_, T>) {
+        let ctx = &mut pass.ctx;
+        let Forward { x, y, saved, scratch, state, .. } = pass;
         let (shape, mode, mut y) = (ctx.shape, ctx.mode, Some(y));
         let ForwardState { mut initial_state, mut final_state } = state;
         if self.layers.is_empty() {

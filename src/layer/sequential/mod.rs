@@ -298,8 +298,9 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
         T::sequential_memory(self, shape, mode)
     }
 
-    /// Returns the promises of the first layer about x and dx, of the last layer about y and dy, and of a single layer
-    /// about its saved values. A backward pass can always overwrite dw. Without layers nothing is read.
+    /// Returns the promises of the first layer about x and dx, of the last layer about y and dy, and, if there is only
+    /// one layer, of that layer about its saved values. A backward pass can always overwrite dw. Without layers
+    /// nothing is read.
     fn hints(&self) -> Hints {
         let [first, last] = [self.layers.first(), self.layers.last()].map(|link| link.map(|link| link.kept.hints));
         Hints {

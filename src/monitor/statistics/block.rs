@@ -22,7 +22,7 @@ pub struct BlockStatistics {
     frozen: bool,
     rows: usize,
     columns: usize,
-    /// The number of gates, whose rows of the same unit belong together: 1 without gates.
+    /// The number of gates, 1 without gates. A unit has one row in each gate.
     gates: usize,
     parameters: f64,
     first_parameters: Option<f64>,
@@ -39,11 +39,12 @@ pub struct BlockStatistics {
     /// Over all updates: the sum of the ratios (norm of the update) / (norm of the parameters before it), and the
     /// number of terms.
     way: [f64; 2],
-    /// The highest mean of `ratio` over a whole window of updates: in the run, and since the loss was lowest.
+    /// The highest mean of `ratio` over about [`WINDOW`] updates: in the whole run, and since the mean loss was
+    /// lowest.
     longest: [f64; 2],
-    /// log10 of three measures of the last update u: `‖u‖`, `‖u‖ / ‖gradient‖` and `‖u‖ /
-    /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` for a block that no update
-    /// moved, and for other roles than weights.
+    /// log10 of three measures of the last update u: its root mean square, `‖u‖ / ‖gradient‖` and `‖u‖ /
+    /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` if a norm is 0 or not finite,
+    /// for frozen blocks, and for other roles than weights.
     paces: Option<[f64; 3]>,
     lag: RunningMoments,
     long: u64,
@@ -114,9 +115,9 @@ impl BlockStatistics {
     }
 
     /// Counts the units of a block with parameters `w` and gradient `dw` that repeat another unit in both: k equal
-    /// units count k − 1. A unit has one row for each gate. Units count as equal if a weighted sum of their
-    /// parameters is, and that of their gradients within a relative 1e-5. A unit without a gradient does not count: its
-    /// part in this batch is not known. Returns 0 if the gradient of the block is 0 or not finite.
+    /// units count k − 1. A unit has one row for each gate. Two units count as equal if a weighted sum over their
+    /// parameters is the same, and that over their gradients is within a relative 1e-5. A unit without a gradient does
+    /// not count: its part in this batch is not known. Returns 0 if the gradient of the block is 0 or not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -176,8 +177,8 @@ impl BlockStatistics {
         self.paces
     }
 
-    /// Compares the last update with `largest`, the maxima of [`paces`](Self::paces) over all blocks. The smallest of
-    /// the three lags counts, in decades.
+    /// Compares [`paces`](Self::paces) with `largest`, their maxima over all blocks. The difference that is nearest to
+    /// 0 is added to the moments of the lag, in decades.
     pub(super) fn lags(&mut self, largest: [f64; 3]) {
         if let Some(paces) = self.paces {
             let behind = paces.iter().zip(largest).map(|(pace, most)| pace - most);
@@ -247,16 +248,17 @@ impl BlockStatistics {
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
     }
-    /// Returns the moments, over updates, of log10 of how far the block moves beside the block that moves farthest, for
-    /// weights and recurrent weights. An update is compared by its root mean square, by its norm over that of the
-    /// gradient, and by its norm over that of the parameters; the least difference counts. One of the three is equal
-    /// for all blocks with descent, adaptive or layer-wise optimizers, so 0 is expected of one rate for all. Later
-    /// updates have more weight.
+    /// Returns the moments, over updates, of log10 of the size of the block's update over the largest size in any
+    /// block, for weights and recurrent weights. Three sizes are compared: the root mean square of the update, its
+    /// norm over that of the gradient, and its norm over that of the parameters. The result nearest to 0 counts, and
+    /// is about 0 with one rate for all blocks: they have the first size in common in adaptive optimizers, the second
+    /// in descent, the third in layer-wise optimizers. Later updates have more weight.
     pub fn lag(&self) -> RunningMoments {
         self.lag
     }
-    /// Returns the moments, over updates, of cos(g, w), with w the block's parameters and g their gradient, as
-    /// [`shrinkage`](Self::shrinkage): 1 if the gradient alone, without decay, shrinks the parameters.
+    /// Returns the moments, over updates, of cos(g, w), with w the block's parameters and g their gradient, estimated
+    /// as in [`shrinkage`](Self::shrinkage). It is 1 if descent along the gradient, without decay, only shrinks the
+    /// parameters.
     pub(crate) fn pull(&self) -> RunningMoments {
         self.pull
     }
@@ -266,9 +268,9 @@ impl BlockStatistics {
         let [sum, updates] = self.way;
         if sum > 0.0 { [libm::log10(sum / updates), libm::log10(sum)] } else { [f64::NEG_INFINITY; 2] }
     }
-    /// Returns the highest mean of [`update_ratio`](Self::update_ratio), over about ten updates. The first value is
-    /// that of the whole run, the second that since the mean loss was lowest. Units that die, and weights that
-    /// explode, leave small updates behind. Each is the recent mean if that is higher.
+    /// Returns the highest mean, over about ten updates, of [`update_ratio`](Self::update_ratio): in the whole run,
+    /// and since the mean loss was lowest. Each is the recent mean if that is higher. After units have died or weights
+    /// have exploded, updates are small: the highest mean shows the updates before.
     pub(crate) fn longest_updates(&self) -> [f64; 2] {
         self.longest.map(|longest| longest.max(self.ratio.mean()))
     }
@@ -300,7 +302,8 @@ impl BlockStatistics {
     }
 }
 
-/// The number of updates of a window.
+/// The number of updates before the highest mean of the update ratio is first taken: about as many as that mean
+/// covers.
 const WINDOW: u64 = 10;
 
 /// log10 of the ratio of an update's norm to that of its block's parameters, above which the update counts as large.

@@ -8,11 +8,11 @@ use super::RunningMoments;
 pub(super) struct Distance {
     moments: RunningMoments,
     first: Option<[f64; 2]>,
-    /// The value of ‖∂L/∂y‖ √n at the first loss, with n values y, and the moments of its values over that
-    /// first one; about the last five count.
+    /// The value of ‖∂L/∂y‖ √n at the first loss, with n values y, and the moments of its values divided by that first
+    /// value; about the last five count.
     gradient: (f64, RunningMoments),
-    /// The weight of the rows of the current pass over that of the update, and their effective number over their
-    /// number; 1 unless the trainer states them.
+    /// The weight of the rows of the current pass over that of all rows of the update, and the effective number of
+    /// these rows over their number. Both are 1 unless the trainer states them.
     rows: [f64; 2],
 }
 
@@ -46,7 +46,7 @@ impl Distance {
         self.first.get_or_insert([distance, output]);
     }
 
-    /// Returns the moments, over losses, of ‖∂L/∂y‖ √n over its first value, with n values y.
+    /// Returns the moments, over losses, of ‖∂L/∂y‖ √n divided by its first value, with n values y.
     pub(super) fn gradient(&self) -> RunningMoments {
         self.gradient.1
     }

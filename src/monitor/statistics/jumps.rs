@@ -16,7 +16,7 @@ const UNDONE: f64 = 0.1;
 struct Wake {
     /// The loss above which the jump counts as harmful.
     line: f64,
-    /// The number of passes since the jump, all of them with a loss above `line`.
+    /// The number of passes since the jump, all of them with a loss above `line`, or NaN.
     worse: u64,
     /// The mean loss over about the 30 passes before the jump.
     usual: f64,
@@ -40,8 +40,8 @@ impl Default for Jumps {
 }
 
 impl Jumps {
-    /// Receives a jump, and checks the next losses for its harm. `loss` has the moments of the loss over about the last
-    /// 30 passes, and `learned` is the first loss minus their mean.
+    /// Receives a jump; the next calls of [`loss`](Self::loss) check whether it is harmful. `loss` has the moments of
+    /// the loss over about the last 30 passes, and `learned` is the first loss minus their mean.
     pub fn jump(&mut self, loss: RunningMoments, learned: f64) {
         self.count += 1;
         let (usual, spread) = (loss.mean(), loss.standard_deviation());

@@ -46,15 +46,15 @@ pub struct LinkStatistics {
     parts: [Parts; 4],
 }
 
-/// The norm and the counts (of zero, subnormal and non-finite values) of a link's values in the parts of a pass so far,
-/// and the number of all these values.
+/// The norm and the counts (of zero, subnormal and non-finite values) of a link's values in the parts of a pass so
+/// far, and the number of all these values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
     /// Adds the part of a pass that `at` describes: the norm and counts `part` of its values, and their number
-    /// `values`. The first part of a pass replaces what was there. Returns the norm and counts of all parts, and the
-    /// number of their values, after the last part; `None` before.
+    /// `values`. The first part of a pass replaces the values of the pass before. Returns the norm and counts of all
+    /// parts, and the number of their values, after the last part; `None` before.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -206,8 +206,8 @@ impl LinkStatistics {
     pub fn sup_slope(&self) -> Option<f64> {
         self.sup_slope
     }
-    /// Returns the moments of log10 of the factor by which the link multiplies the norm of the gradient, over passes in
-    /// which the gradient is not zero. Later passes have more weight.
+    /// Returns the moments of log10 of the factor by which the link multiplies the norm of the gradient, over passes
+    /// in which the gradient is not zero. Later passes have more weight.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
@@ -236,14 +236,14 @@ impl LinkStatistics {
     pub fn output(&self) -> RunningMoments {
         self.output
     }
-    /// Returns the moments, over passes, of the root mean square of the pre-activations. They have no values unless the
-    /// link is an activation.
+    /// Returns the moments, over passes, of the root mean square of the pre-activations. They have no values unless
+    /// the link is an activation.
     pub fn input(&self) -> RunningMoments {
         self.input
     }
-    /// Returns the mean cosine between the pre-activations of different samples, over up to 16 samples of the last pass
-    /// at their first step. `None` unless the link is an activation, for fewer than two samples, or if a row is zero or
-    /// not finite.
+    /// Returns the mean cosine between the pre-activations of different samples, over up to 16 samples of the last
+    /// pass at their first step. `None` unless the link is an activation, for fewer than two samples, or if a row is
+    /// zero or not finite.
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
@@ -261,9 +261,9 @@ impl LinkStatistics {
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
-    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, over the passes of the
-    /// current window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and
-    /// for a link without an activation.
+    /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, over the passes of the current
+    /// window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and for a
+    /// link without an activation.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
@@ -272,6 +272,11 @@ impl LinkStatistics {
     /// pass, and without an activation.
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
+    }
+    /// Returns the number of units of the link's activation; 0 before the first backward pass, and without an
+    /// activation.
+    pub(crate) fn units(&self) -> usize {
+        self.units.sums.len() / 3
     }
     /// Returns the root mean square of the link's output in the first pass; `None` before it.
     pub(crate) fn first_output(&self) -> Option<f64> {
@@ -282,13 +287,14 @@ impl LinkStatistics {
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
-    /// Returns the fraction of units that passed no gradient for any example of the current window so far; a window has
-    /// at least 10 passes and 2,000 examples. 0 before the first backward pass, and without an activation.
+    /// Returns the fraction of units that passed no gradient for any example of the current window so far; a window
+    /// has at least 10 passes and 2,000 examples. 0 before the first backward pass, and without an activation.
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
     /// Returns the fraction of units that passed no gradient for any example of the last complete window. A window has
-    /// at least 2,000 examples and 10 passes. `None` before the end of the first, and for a link without an activation.
+    /// at least 2,000 examples and 10 passes. `None` before the end of the first, and for a link without an
+    /// activation.
     pub fn dead(&self) -> Option<f64> {
         self.units.dead
     }

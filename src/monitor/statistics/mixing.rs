@@ -75,8 +75,8 @@ impl Mixing {
         }
     }
 
-    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before
-    /// [`WARM_UP`] batches of the largest size.
+    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before 20
+    /// batches of the largest size.
     pub fn within(&self) -> Option<[f64; 2]> {
         (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }
@@ -131,8 +131,8 @@ mod tests {
         let [mixed, sorted] = [mixed, sorted].map(|mixing| mixing.correlation().unwrap());
         assert!(mixed < 0.1 && sorted > 0.5, "{mixed} {sorted}");
     }
-    /// The mean of a loss gives each row of a smaller batch more weight. So the last, smaller batch of an epoch does
-    /// not enter the correlation of the rows of a batch, which it would raise.
+    /// A loss that is a mean over rows gives each row of a smaller batch more weight. So the last, smaller batch of an
+    /// epoch does not enter the correlation of the rows of a batch, which it would raise.
     #[test]
     fn smaller_batches_make_no_correlation() {
         let (mut mixing, mut state) = (Mixing::default(), 1_u64);

@@ -65,7 +65,7 @@ pub struct Statistics {
     blocks: Vec<BlockStatistics>,
     run: RunStatistics,
     history: BudgetHistory,
-    /// The parameters of the first gradient; empty before it, and beyond [`KEPT_PARAMETERS`].
+    /// The parameters at the first gradient; empty before it, and for more than [`KEPT_PARAMETERS`].
     first_parameters: Vec<f64>,
     /// The norm and the counts of the network's input, in the parts of the current pass that the first link has
     /// reported.
@@ -113,8 +113,8 @@ impl Statistics {
         &self.blocks
     }
 
-    /// Whether the last gradient had the names and shapes of `blocks`, or none was seen: a measurement belongs to the
-    /// network with its blocks.
+    /// Whether the last gradient had the names and shapes of `blocks`: then the statistics are those of a network with
+    /// these blocks. True before the first gradient.
     pub(crate) fn is_of(&self, blocks: &Blocks) -> bool {
         let same = |(known, block): (&BlockStatistics, &Block<'_>)| known.is_of(block);
         self.blocks.is_empty() || self.blocks.len() == blocks.len() && self.blocks.iter().zip(blocks).all(same)
@@ -131,9 +131,9 @@ impl Statistics {
         &self.history
     }
 
-    /// Returns the parameters of the first monitored gradient, before its update: those where the run began, or went
-    /// on after a resume. A [`Diagnosis`](crate::diagnosis::Diagnosis) judges a run that was held up from there,
-    /// too.
+    /// Returns the parameters of the first monitored gradient, before its update: those at which the run began or was
+    /// resumed. If the run was held up, a [`Diagnosis`](crate::diagnosis::Diagnosis) also judges the network with
+    /// these parameters.
     ///
     /// `None` before the first gradient, and for a network of more than 2²² parameters. The copy is made once, of
     /// 8 bytes for each parameter.
@@ -148,7 +148,8 @@ impl Statistics {
     }
 }
 
-/// The largest number of parameters that are kept of the first gradient: 32 MiB.
+/// The largest number of parameters of a network of which a copy is kept at the first gradient: 32 MiB of `f64`. Of a
+/// larger network none are kept.
 const KEPT_PARAMETERS: usize = 1 << 22;
 
 /// Returns the index of the first entry of `list` for which `is` holds, from the index `next` on and then from the

@@ -31,8 +31,8 @@ impl Rates {
         (self.last, self.highest, self.count) = (rate, self.highest.max(rate), self.count + 1);
     }
 
-    /// Whether the last learning rate is the highest so far, and has risen: it is above the rate of [`WINDOW`] updates
-    /// before, or above the first one. `None` before the second update.
+    /// Whether the last learning rate is the highest so far, and above the earliest of the last [`WINDOW`] rates.
+    /// `None` before the second update.
     pub fn grow(&self) -> Option<bool> {
         let earliest = if self.count < WINDOW { self.first } else { self.recent[self.count % WINDOW] };
         (self.count > 1).then_some(self.last > earliest && self.last >= self.highest)
@@ -45,10 +45,15 @@ impl Rates {
 }
 
 impl RunStatistics {
-    /// Whether the last learning rate is the highest so far, and above the earliest of the last ten; `None` if the
-    /// trainer states no rates.
+    /// Whether the last learning rate is the highest so far, and above the earliest of the last ten; `None` before the
+    /// second update, and if the trainer states no rates.
     pub(crate) fn rate_grows(&self) -> Option<bool> {
         self.rates.grow()
+    }
+    /// Returns the highest learning rate over the first; 1 if the trainer states none.
+    pub(crate) fn rate_rise(&self) -> f64 {
+        let rise = self.rates.highest / self.rates.first;
+        if rise >= 1.0 && rise.is_finite() { rise } else { 1.0 }
     }
     /// Returns the learning rates of the first and of the last update; `None` if the trainer states none.
     pub(crate) fn rates(&self) -> Option<[f64; 2]> {

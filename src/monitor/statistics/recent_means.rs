@@ -6,7 +6,8 @@ use core::fmt;
 /// constant outputs. Also the number of losses in a row that make a relapse.
 pub(super) const SETTLED: u64 = 10;
 
-/// The mean of about five losses after each of the last [`SETTLED`] losses, in no order; NaN before.
+/// The moving mean (of about five losses) after each of the last [`SETTLED`] losses; NaN where the run has fewer
+/// losses.
 #[derive(Clone)]
 pub(super) struct RecentMeans([f64; SETTLED as usize]);
 
@@ -31,7 +32,7 @@ impl RecentMeans {
 
     /// Returns the highest mean; NaN before [`SETTLED`] losses.
     pub fn highest(&self) -> f64 {
-        self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean { most } else { mean })
+        self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean || most.is_nan() { most } else { mean })
     }
 
     /// Whether all means are above `line`; false before [`SETTLED`] losses.

@@ -39,7 +39,7 @@ pub struct RunStatistics {
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
-    /// The exponential mean of the first `SETTLED` losses; infinite before.
+    /// The exponential mean of the first `SETTLED` losses; infinite before as many losses.
     settled_loss: f64,
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
@@ -264,32 +264,33 @@ impl RunStatistics {
     pub fn has_fallen(&self) -> bool {
         self.first_loss.is_some_and(|first| self.recent.count() > 0 && self.recent.mean() < part_of(first, 2.0 / 3.0))
     }
-    /// Whether the loss has risen again. Its mean over about 30 passes had fallen below half of the first loss. For at
-    /// least the last ten losses its mean over about five was above the midpoint between the first loss and the lowest
-    /// mean, as is now that over about 30. False for a loss that begins at 0 or below.
+    /// Whether the loss has risen again. Its mean over about 30 passes was below half of the first loss, and is now
+    /// above the midpoint between the first loss and its own lowest value. The mean over about five passes was above
+    /// that midpoint after each of the last ten losses. False for a loss that begins at 0 or below.
     pub fn has_relapsed(&self) -> bool {
         // A loss that begins at 0 or below has no zero from which a half of it is measured.
         self.first_loss.is_some_and(|first| first > 0.0 && self.has_risen_to(first, 0.5 * first))
     }
-    /// The highest of the last ten means of about five losses; NaN before ten losses.
+    /// The highest of the moving means (of about five losses) after each of the last ten losses; NaN before ten
+    /// losses.
     pub(crate) fn highest_lately(&self) -> f64 {
         self.recent_means.highest()
     }
-    /// Whether the mean of about 30 losses had fallen below `learned`, and is now above the midpoint between `start`
-    /// and its lowest value, as is that of about five for at least the last ten losses.
+    /// Whether the mean of about 30 losses was below `learned`, and is now above the midpoint between `start` and its
+    /// own lowest value. The mean of about five must have been above that midpoint after each of the last ten losses.
     pub(crate) fn has_risen_to(&self, start: f64, learned: f64) -> bool {
         let line = 0.5 * (start + self.lowest_mean);
         self.lowest_mean < learned && self.loss.mean() > line && self.recent_means.are_above(line)
     }
-    /// Whether the loss stagnates after at least 25 passes: the targets are not [fitted](Self::has_fitted), and the
-    /// mean of about the last five losses has not fallen by a tenth of its magnitude. It must fall from the lower of
-    /// two values, the first loss and the loss after 10 passes. A fall in the first passes does not count: outputs that
-    /// ignore the input have it, too.
+    /// Whether the loss stagnates, after at least 25 passes: the targets are not [fitted](Self::has_fitted), and the
+    /// loss has not fallen by a tenth. It has fallen if the mean of about the last five losses is below the lower of
+    /// two values, the first loss and the loss after 10 passes, by a tenth of that value's magnitude. A fall in the
+    /// first passes does not count: outputs that ignore the input have it, too.
     pub fn stagnates(&self) -> bool {
         self.stands_still(|loss| part_of(loss, 0.9)) && !self.has_fitted()
     }
-    /// Whether, after at least 25 losses, the mean of about the last five is above `part` of the lower of the first
-    /// loss and the loss after 10 passes.
+    /// Whether, after at least 25 losses, the mean of about the last five is above `part(r)`, r the lower of two
+    /// values: the first loss, and the loss after 10 passes. True if that mean is NaN.
     pub(crate) fn stands_still(&self, part: impl Fn(f64) -> f64) -> bool {
         let lately = self.recent.mean();
         let flat = |first: f64| lately > part(first.min(self.settled_loss)) || lately.is_nan();
@@ -300,9 +301,10 @@ impl RunStatistics {
     pub fn has_fitted(&self) -> bool {
         self.distance().count() > 0 && (0.0..FITTED).contains(&self.distance().mean())
     }
-    /// Returns the moments of the root mean square distance from the outputs to their targets, relative to that of the
-    /// outputs; about the last five count. It is `2 L / (‖∂L/∂y‖ √n)` of a loss L and n values y of one pass,
-    /// weighted by its [rows](crate::monitor::Event::Rows): the residual of a squared error, else of the same order.
+    /// Returns the moments of d / r over losses, d the distance from the outputs to their targets, r the root mean
+    /// square of the outputs; about the last five losses count. For a loss L and n values y of one pass, d is
+    /// `2 L / (‖∂L/∂y‖ √n)`, weighted by its [rows](crate::monitor::Event::Rows). It is the root mean square residual
+    /// of a squared error, and of the same order for other losses.
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
@@ -314,8 +316,12 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
+    /// Returns the mean of about five losses after ten passes, infinite before, and that of about the last 30.
+    pub(crate) fn settled_and_usual_loss(&self) -> [f64; 2] {
+        [self.settled_loss, self.loss.mean()]
+    }
     /// Whether the mean loss over about 30 passes is the lowest so far; false before ten losses.
-    pub(super) fn is_at_its_lowest(&self) -> bool {
+    pub(crate) fn is_at_its_lowest(&self) -> bool {
         self.loss.count() >= SETTLED && self.loss.mean() <= self.lowest_mean
     }
     /// The norm of the last gradient of all parameters, before clipping; 0 before the first.
@@ -383,8 +389,8 @@ impl RunStatistics {
     pub fn non_finite(&self) -> Option<&NonFinite> {
         self.non_finite.as_ref()
     }
-    /// Whether the run went on after its first non-finite value, unless a parameter or an update had it. At least three
-    /// passes later the last loss and gradient are finite, and no update is being skipped.
+    /// Whether the run has recovered from its first non-finite value: at least three passes later the last loss and
+    /// gradient are finite, and no update is being skipped. False if a parameter or an update had the value.
     pub(crate) fn has_recovered(&self) -> bool {
         // Parameters that took it in may be read later.
         let is_kept = |origin| matches!(origin, NonFiniteOrigin::Update | NonFiniteOrigin::Parameters);

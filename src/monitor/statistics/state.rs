@@ -21,8 +21,8 @@ pub(super) fn layer_of(name: &str) -> &str {
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// The sums, over the time steps of the current pass, of log10 of the factors on the norm: of weights, of
-    /// activations and gates, and of other links except additions.
+    /// The sums, over the time steps of the current pass, of log10 of the factors by which links multiply the norm:
+    /// first of weights, then of activations and gates, then of other links except additions.
     sums: [f64; 3],
     /// The number of time steps in `sums`.
     steps: usize,
@@ -111,8 +111,8 @@ impl StateStatistics {
         }
     }
 
-    /// Ends a backward pass: the mean, over its time steps, of log10 of each factor on the norm is added to the moments
-    /// over passes.
+    /// Ends a backward pass: the mean, over its time steps, of log10 of each factor by which links multiply the norm
+    /// is added to the moments over passes.
     pub(super) fn end(&mut self) {
         // A gradient that enters at the first step takes no step back.
         if self.steps > 0 && self.from > 0 {
@@ -159,9 +159,9 @@ impl StateStatistics {
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient to
-    /// the first step of the sequence, in the last pass with a gradient. It is 0 for the backward layer of a
-    /// [`Bidirectional`](crate::recurrent::Bidirectional) one before [`LastStep`](crate::layer::LastStep).
+    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient
+    /// to the first step of the sequence, in the last pass with a gradient. It is 0 for the backward direction of a
+    /// [`Bidirectional`](crate::recurrent::Bidirectional) layer that precedes a [`LastStep`](crate::layer::LastStep).
     pub fn reach(&self) -> usize {
         self.reach
     }

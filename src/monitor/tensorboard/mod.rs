@@ -71,7 +71,7 @@ pub struct TensorBoard<W: Write = BufWriter<File>> {
     /// The number of updates from histogram to histogram; 0 for no histograms.
     every: u64,
     updates: u64,
-    /// Whether the next pass is a further part of the same update.
+    /// Whether the next pass belongs to the same update as the last one.
     same_update: bool,
     links: Vec<LinkHistogram>,
     /// The index in `links` at which the search for the next link starts.
@@ -173,8 +173,8 @@ impl<W: Write> TensorBoard<W> {
     }
 
     /// Writes the histogram of the gradient at each link in the current update, if this update has histograms, at
-    /// `step`, usually the number of updates. [`Event::Step`] of a trainer does the same; in a loop of your own, call
-    /// it after the backward pass.
+    /// `step`, usually the number of updates. [`Event::Step`] of a trainer does the same; a custom loop calls it after
+    /// the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
             let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];

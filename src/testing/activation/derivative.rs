@@ -103,8 +103,8 @@ impl Suite<'_, '_> {
         (right - left - expected).abs() <= 0.5 * expected.abs()
     }
 
-    /// Returns φ′(z), its true value, and the error as a fraction of that, where the true value is small, a normal
-    /// number, and changes slowly. `None` elsewhere.
+    /// Returns φ′(z), its true value, and the error as a fraction of the true value, where that value is small, a
+    /// normal number, and changes slowly. `None` elsewhere.
     #[inline]
     fn tail<T: Precision>(&self, z: f64, format: &Format) -> Option<Reading> {
         let (expected, curvature) = self.truth(z);
@@ -176,8 +176,9 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Notes an interval `slanted` over which the integral of φ′ is not the rise of φ, and a kink `undeclared` of
-    /// φ′ that φ has not. They are matters of φ′ only if φ′ is found right at the test arguments.
+    /// Notes, as a wrong φ′, an interval `slanted` over which the integral of φ′ is not the rise of φ. Otherwise notes
+    /// a jump `undeclared` of φ′ where the tangent of φ has none. Does nothing if φ′ was found wrong at a test
+    /// argument.
     #[inline]
     pub(super) fn later(&mut self, slanted: Option<Slanted>, undeclared: Option<(f64, String)>) {
         if self.trial.broken(Law::Derivative) || self.trial.broken(Law::Saturation) {

@@ -13,8 +13,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Whether φ and φ′ have a limit at `sign · ∞`; a sine has none. It asks whether both are monotone over 24
-    /// points far inside the range of the format, where the argument of a sine does not overflow.
+    /// Whether φ and φ′ have a limit at `sign · ∞`, which a sine has not: both are monotone over 24 points far inside
+    /// the range of the format, where the argument of a sine does not overflow.
     #[inline]
     fn has_limit(&self, sign: f64, format: &Format) -> bool {
         let far = (2..26).map(|i| self.activation.double(sign * libm::sqrt(format.max) / f64::from(i)));
@@ -27,9 +27,9 @@ impl Suite<'_, '_> {
         settles(&values) && settles(&slopes)
     }
 
-    /// Returns the last argument before the first infinite value of φ (`which` 0) or φ′ (1) from `from` to `to`, where
-    /// it is infinite. `None` if its magnitude grows to it: its values before that are large, as before an overflow. A
-    /// stretch of infinity among small values is a mistake.
+    /// Returns the last argument of a finite φ (`which` 0) or φ′ (1) between `from`, where it is finite, and `to`,
+    /// where it is infinite. `None` if its values just before the infinity are large, as before an overflow: infinity
+    /// among small values is a mistake.
     #[inline]
     fn breaks_off<T: Precision>(&self, which: usize, from: f64, to: f64, format: &Format) -> Option<f64> {
         let read = |z: f64| T::read(self.activation, (format.value)(z))[which].abs();

@@ -232,9 +232,9 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
 }
 
-/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters: 1,024 in a unit
-/// up to ±10, one in a unit up to ±10⁴, and all magnitudes beyond. Every second one up to ±10, and all others, are
-/// exact in `f32`.
+/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters. They are a grid,
+/// 1,024 in a unit up to ±10 and one in a unit up to ±10⁴, and numbers of all magnitudes. Of the grid every second
+/// argument up to ±10, and all beyond, are exact in `f32`.
 ///
 /// | law | what is asked |
 /// | --- | --- |
@@ -252,8 +252,9 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) between its jumps |
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
 ///
-/// Laws that follow from others are only tried where these hold: of a wrong φ′ no tails, bounds or `f32`. An undeclared
-/// jump of φ is no kink, too, and an infinity beyond half the largest number is that of a sum `z + z` there.
+/// A law that follows from others is tested only if these hold: if φ′ is wrong, its tails, bounds and `f32` values are
+/// not tested. An undeclared jump of φ is not reported as a kink as well. Beyond half the largest number an infinity
+/// is allowed if it is the limit at ±∞, since a sum `z + z` overflows there.
 ///
 /// If an activation declares no bounds, none are tested. The evidence states this, and the bounds that were found.
 /// [`measure_derivative`](super::measure_derivative) prints the declaration.

@@ -44,10 +44,11 @@ const FOLLOWS: f64 = 1e3;
 /// The two pre-activations of a gate that [carries the state](crate::Gate::carries_state) at which the fraction of the
 /// previous state in the new one is compared.
 const ENDS: [f64; 2] = [-15.0, 15.0];
-/// The least change of the fraction of the previous state in the new one between the pre-activations of [`ENDS`]. It is
-/// a multiple of the change of the gate's value, and a mean over [`CARRYING`] random layers.
+/// The least change of the fraction of the previous state in the new one between the pre-activations of [`ENDS`]: a
+/// mean over [`CARRYING`] random layers, as a fraction of the change of the gate's value.
 const CARRIED: f64 = 0.5;
-/// The least size of that change for a gate that carries the state by an activation that is not declared.
+/// The least change, in magnitude, of the fraction of the previous state in the new one between the pre-activations of
+/// [`ENDS`], for a gate that carries the state and declares no activation.
 const CARRIED_BY_ANY: f64 = 1e-3;
 const CARRYING: u64 = 24;
 /// The number of terms of a sum over [`CARRYING`] random layers and their units.
@@ -282,8 +283,8 @@ fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift:
     saturated.then_some(Shares { expected, found })
 }
 
-/// Returns the change of the part of the state that stays, ∂s/∂s_prev summed over the units, when the
-/// pre-activation of gate number `gate` goes from one of [`ENDS`] to the other. `None` if a step fails.
+/// Returns the change of ∂s/∂s_prev, the fraction of the state s that stays, summed over the units, when the
+/// pre-activation of gate number `gate` goes from the first of [`ENDS`] to the second. `None` if a step fails.
 fn stays<C: Cell>(cell: &C, gate: usize, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;

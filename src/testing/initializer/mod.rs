@@ -37,8 +37,8 @@ macro_rules! initializer_laws {
     };
 }
 
-/// The blocks to fill, each with the number of entries from which its moments are estimated. Blocks that an initializer
-/// refuses are left out.
+/// The blocks to fill, each with the number of entries from which its moments are estimated. Blocks that an
+/// initializer refuses are left out.
 const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(1, 1, Role::Weight), SOME),
     (Shape::new(7, 1, Role::Bias), SOME),
@@ -51,8 +51,8 @@ const SHAPES: [(Shape, usize); 10] = [
     (Shape::new(130, 3, Role::Weight), SOME),
     (Shape::new(32, 32, Role::Recurrent), MANY),
 ];
-/// The number of entries N from which moments of two of the larger blocks are estimated. The variance of normal entries
-/// is then known to √(2/N) = 0.2 %, so a variance that is 2 % off is 10 standard errors away.
+/// The number of entries N from which moments of two of the larger blocks are estimated. The variance of normal
+/// entries is then known to √(2/N) = 0.2 %, so a variance that is 2 % off is 10 standard errors away.
 const MANY: usize = 524_288;
 /// The number of entries from which moments of the other blocks are estimated: a variance that is 5 % off is 12
 /// standard errors away.
@@ -65,12 +65,14 @@ const FILLS: u64 = 8;
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
-/// * Where a variance is stated that is not zero, or none is and random numbers are drawn, another seed gives other
-///   bits, and no two rows are copies of each other. If none are drawn, the evidence says so.
+/// * Values are random if the stated variance is not 0, or if none is stated and random numbers are drawn. Another
+///   seed then gives other bits, and no two rows are copies of each other. Where no variance is stated, only equal
+///   bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and no
+///   block is random, the evidence says so.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
 ///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of up
-///   to half a million entries; what is farther off is estimated again from four times as many. This accuses no right
-///   initializer in 10,000 seeds, and finds a variance that is 2 % off.
+///   to half a million entries; a moment that is farther off is estimated again from four times as many. This accuses
+///   no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
 /// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
 ///   column, and w_ij with w_ji. Equal magnitudes are no more frequent in a fill than between two fills.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
@@ -182,8 +184,8 @@ fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits())
 }
 
-/// Tests that `again`, which fills the block anew, returns `values` to the bit for the same `seed`, and that the former
-/// content of the slice has no influence. `place` begins the place of a violation.
+/// Tests that `again`, which fills the block anew, returns `values` to the bit for the same `seed`, and that the
+/// former content of the slice has no influence. `place` begins the place of a violation.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {
@@ -213,9 +215,10 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     }
 }
 
-/// Tests that another seed gives other values than `values`, those of `seed`, and that no row is a copy of another.
-/// Returns whether another seed gives the same values, which is a violation if a variance is stated; `None` for a block
-/// that is not random, or has few values.
+/// Tests that another seed gives other values than `values`, those of `seed`. Also tests that rows differ: a fault is
+/// a row that is a copy of another in every fill or, if no variance is stated, rows that are all equal in every fill.
+/// Rows of up to 16 entries are not compared. Returns whether other seeds give the same values, which is a violation
+/// if a variance is stated. `None` for a block that is not random, or has up to 32 values.
 fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) -> Option<bool> {
     if !is_random(initializer, shape) {
         return None;

@@ -109,9 +109,9 @@ pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, e
     }
 }
 
-/// Tests that equal magnitudes, those of 0 left out, are as frequent within a fill by `next` as between two fills. One
-/// random number that is used for several entries, with either sign, leaves no covariance. Blocks without a stated
-/// variance of more than 0 are not tested, nor are orthogonal ones.
+/// Tests that equal magnitudes, those of 0 left out, are as frequent within a fill by `next` as between two fills. It
+/// finds a random number that is used for several entries with random signs, which have no covariance. Blocks without
+/// a stated variance of more than 0 are not tested, nor are orthogonal ones.
 pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, trial: &mut Trial) {
     let Facts { shape: Shape { rows, columns, .. }, ref place, variance, orthogonal, .. } = *facts;
     if orthogonal || variance.is_none_or(|variance| variance == 0.0) {
@@ -145,9 +145,10 @@ pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts
     }
 }
 
-/// Tests that the entries of gates stacked in the rows of a block are uncorrelated: the covariance of an entry with the
-/// same one of another gate. `shape` is that of a gate, and `fills` holds one block after the other. Gates without a
-/// stated variance of more than 0 are not tested, nor is a negative covariance with a gate that carries the state.
+/// Tests that the entries of gates stacked in the rows of a block are uncorrelated: each entry of one gate with the
+/// entry at the same place in another gate. `shape` is that of a gate, and `fills` holds one block after the other.
+/// Gates without a stated variance of more than 0 are not tested, nor is a negative covariance with a gate that
+/// carries the state.
 pub(super) fn between_gates(
     fills: &[f64],
     initializer: &dyn Initializer,
@@ -193,7 +194,7 @@ pub(super) fn between_gates(
 /// The number of fills of a second estimate, as a multiple of those of the first.
 const AGAIN: usize = 4;
 
-/// An estimated moment beside the stated one.
+/// An estimated moment, and the one that the initializer states.
 struct Moment {
     law: Law,
     place: String,

@@ -81,8 +81,8 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::Adjoint, place, expected, found, input);
     }
 
-    /// Whether ⟨c, (y, final state)⟩ rises along `direction` by `slope` times the distance, to half of it, c being the
-    /// gradient of the results in `given`.
+    /// Whether ⟨c, (y, final state)⟩ rises along `direction` by `slope` times the distance, to within half of that, c
+    /// being the gradient of the results in `given`.
     #[inline]
     fn rises_by(&self, slope: f64, given: &Given<f64>, direction: &Given<f64>, asked: &Asked<'_>) -> bool {
         let by = libm::exp2(-20.0);

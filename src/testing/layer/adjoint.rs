@@ -22,9 +22,9 @@ use num_traits::Float;
 /// In `f32` only mistakes of the fast paths remain to be found, and these are large.
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// The number of random changes of the last digits of the inputs. A difference is due to rounding, not to a mistake, if
-/// some of them change it by more than a quarter of it, and the derivative ⟨c, J v⟩ as much. The derivative need
-/// not change if the difference is within what is allowed of a usual derivative: then the gradient is all rounding.
+/// The number of random changes of the last digits of the inputs. A difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ is due to
+/// rounding, not to a mistake, if some change alters it by over a quarter of it, and ⟨c, J v⟩ as much. The latter need
+/// not change if the difference is allowed for a derivative of usual size: then all is rounding.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
@@ -320,11 +320,10 @@ impl Suite<'_, '_> {
         Some([compare(&results[0], 1e-290), compare(&results[1], 1e-35)])
     }
 
-    /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs.
-    ///
-    /// The gradient of a pre-activation is a product with one of the values, such as dy · x · σ′ of a gate. Its
-    /// relative error is large where σ′ is near 0: the error grows as the values do. The gradient of weights is its
-    /// product with the input. Between them the weights of other layers are factors, and the caller counts them once.
+    /// Returns the factor by which rounding errors of the gradient of `part` may exceed those at usual inputs. It is v
+    /// for inputs and states, v² for parameters, where v ≥ 1 is the largest input or state over the usual largest. The
+    /// gradient of a pre-activation is a product with one value x, such as dy · x · σ′ of a gate: where σ′ is near 0,
+    /// its relative error grows with x. The gradient of weights is also a product with their input, hence v².
     #[inline]
     fn growth(&self, part: Part, given: &Given<f64>) -> f64 {
         let values = if self.size > 0.0 { Float::max(largest(given) / self.size, 1.0) } else { 1.0 };

@@ -16,7 +16,7 @@ const SEEDS: u64 = 8;
 /// pairs differ, the 128 rows of the passes of two keys are equal by chance once in 10⁹ cases.
 const FREQUENT: f64 = 0.15;
 
-/// The distance of the two rows of a pair, among the rows of all passes.
+/// The distance, among the rows of all passes, between two rows whose outputs are compared.
 const APART: usize = 37;
 
 /// The parts of the key of a mask, in the order of the argument `at` of [`key`].
@@ -142,8 +142,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Returns a link that has the same masks for each of [`SEEDS`], which `asked` turns into settings. For inputs
-    /// that are equal in all samples its outputs then differ from sample to sample, and not from seed to seed.
+    /// Returns a link that has the same masks for each of [`SEEDS`] seeds, which `asked` turns into the settings of a
+    /// pass. For inputs that are equal in all samples its outputs then differ from sample to sample, and not from seed
+    /// to seed.
     fn link_of_one_mask<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

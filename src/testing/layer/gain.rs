@@ -119,7 +119,7 @@ impl Suite<'_, '_> {
         self.layers.double.gain_bound(&given.w, shape).filter(|bound| *bound != f64::INFINITY)
     }
 
-    /// Tests the stated bound at the parameters and the input of `given`, by so many steps of power iteration.
+    /// Tests the stated `bound` at the parameters and the input of `given`, by `iterations` steps of power iteration.
     #[inline]
     fn gain_of(
         &mut self,

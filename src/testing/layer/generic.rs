@@ -87,8 +87,9 @@ impl Suite<'_, '_> {
         Some((given, results))
     }
 
-    /// Tests each row of dx, and dw, in `f32` against `f64`: `results` of a pass of `shape` in `f64` and `f32`. In a
-    /// sum over all rows, the gradient of one would be lost. At a kink a row may differ, but not in another draw.
+    /// Tests dw and each row of dx in `f32` against `f64`, in the `results` of a pass of `shape` in `f64` and `f32`.
+    /// Rows are compared one by one, since the sum over all of them would hide an error in one. A difference counts if
+    /// it also appears in two other draws: in a single draw it may be a kink.
     #[inline]
     fn single_rows(&mut self, shape: BatchShape<'_>, results: &[Results<f64>; 2]) {
         let (width, outputs) = (self.layers.double.dims().input.max(1), self.layers.double.dims().output.max(1));
@@ -114,8 +115,9 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Returns the first gradient of two results, in `f64` and `f32`, that differs by more than a hundredth of its norm:
-/// its name, and the row of the input with `width` values. Only gradients that `counts` accepts are compared.
+/// Returns the first gradient, dw or a row of dx, whose values in `f64` and `f32` differ by more than a hundredth of
+/// its norm plus `floor` for each row. The result is its name and the index of the row, 0 for dw. Rows of dx have
+/// `width` values. Only gradients that `counts` accepts are compared.
 #[inline]
 fn single_off(
     [double, single]: &[Results<f64>; 2],

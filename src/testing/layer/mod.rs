@@ -80,11 +80,12 @@ macro_rules! layer_laws {
 ///   and without a state, in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled
 ///   by 0, 30 and 10⁴, states by 30, gradients by 10⁻⁴ and 10⁴, parameters by −1, 1/100 and 10. Rows of equal values
 ///   must give numbers, too. Buffers are the first ones, and those that passes in training leave.
-/// * **Purity.** A pass repeated after others, in evaluation and inference also after the first one in training, and
-///   with another forward pass before its backward pass, gives the same
-///   bits. If it does not, no further law is tested. Updated buffers are finite, and the same bits again.
+/// * **Purity.** A pass gives the same bits if it is repeated after others, and with another forward pass before its
+///   backward pass. An evaluation or inference gives the same bits before and after the first pass in training. If any
+///   of these differ, no further law is tested. Updated buffers are finite, and those of a repeated pass have the same
+///   bits.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
-///   outside the slices. Here, too, no further law is tested otherwise.
+///   outside the slices. If one of these is broken, no further law is tested.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
 ///   to the bit, and to rounding the same in `f32`. Random weights are others for another seed, and in no two rows
 ///   equal.
@@ -94,9 +95,9 @@ macro_rules! layer_laws {
 ///   them off in both passes.
 /// * **Passes** agree with a monitor, with gradient descent in the pass, without dropout, without optional gradients,
 ///   with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints) make optional.
-/// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the same bits. So do
-///   windows with the state carried from one to the next. Carried back in the same way, their gradients give that of
-///   the whole.
+/// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the outputs of the whole
+///   sequence to the bit. So do windows with the state carried from one to the next. If the gradient of the state is
+///   carried back, the gradients of the windows make up that of the whole.
 /// * **Links.** A link is reported once in each pass, in each format and mode, with the values of the pass; so is the
 ///   first link of branches. A part reports the same links inside the layer as by itself. The decades of a chain are
 ///   those of its links.
@@ -191,7 +192,7 @@ struct Suite<'a, 't> {
     /// The largest gain ‖J v‖/‖v‖ of a direction v at usual inputs, J being the Jacobian of the pass: the unit
     /// of rounding errors at unusual ones.
     gain: f64,
-    /// The same of the pass that is tested.
+    /// The gain ‖J v‖/‖v‖ of a random direction v in the pass that is tested.
     gain_here: f64,
     /// The largest magnitude of an input or a state at usual inputs.
     size: f64,

@@ -71,7 +71,7 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) trainable: &'a [bool],
     /// Whether a monitor is active.
     pub(in crate::testing) watched: bool,
-    /// Whether a forward pass of another input runs between the two passes.
+    /// Whether a forward pass of another input runs between the forward and the backward pass.
     pub(in crate::testing) between: bool,
     /// The number of links (factors of the chain rule) before the layer in its network.
     pub(in crate::testing) place: usize,

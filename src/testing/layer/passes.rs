@@ -146,7 +146,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that a backward pass of the rows in parts, the settings `of.usual`, sums to the gradients of all rows.
+    /// Tests that the backward passes of two halves of the rows, the settings `of.usual`, add up to the parameter
+    /// gradient of all rows in `of.plain`.
     fn sums_of_parts<T: Scalar>(&mut self, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual: divided, plain } = of;
         let Some(parts) = self.pass(layer, name, given, divided) else { return };
@@ -226,8 +227,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether passes may withhold the rows that the layer's hints say it does not read: not after it was seen to read
-    /// them, and not if this is not tested.
+    /// Whether passes may withhold the rows that the layer's hints say it does not read. False once the layer was seen
+    /// to read them, and if [`Law::IgnoredRows`] is left out of the tests.
     fn may_withhold(&self) -> bool {
         !self.trial.broken(Law::IgnoredRows) && !self.trial.excepts(Law::IgnoredRows)
     }

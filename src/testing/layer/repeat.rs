@@ -14,8 +14,9 @@ use crate::{
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// Tests that a pass in the scalar called `name` gives the same bits after another one, and with another forward
-    /// pass before its backward pass. Evaluation and inference must give the same bits after a pass in training.
+    /// Tests that a pass in the scalar called `name` gives the same bits after a pass of another input, and with a
+    /// forward pass of another input before its backward pass. Evaluation and inference must give the same bits before
+    /// and after the first pass in training.
     pub(super) fn repeatable<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in [BatchShape::batch(1), BatchShape::sequences(2, 3)] {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };
@@ -46,7 +47,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the buffers of a layer, which a pass of training updates, are finite and the same bits again.
+    /// Tests that the buffers of a layer after a forward pass of training are finite, and have the same bits if the
+    /// same pass runs again from the first buffers.
     fn buffers<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let asked = Asked { updates: true, backward: false, ..*usual };
         let Some(first) = self.pass(layer, name, given, &asked) else { return };

@@ -18,8 +18,8 @@ const LONG: usize = 12;
 const FIRST: [usize; 5] = [1, 2, 5, 8, 11];
 
 impl Suite<'_, '_> {
-    /// Tests the laws of rows, masks and steps. Of a layer that couples samples, or whose masks are wrong, the first of
-    /// these laws that is broken is the cause, and the others are not tested.
+    /// Tests the laws of rows, masks and steps, in this order. Once a batch in parts or a dropout mask breaks its law,
+    /// the laws after it are not tested: they would fail for the same reason.
     #[inline]
     pub(super) fn rows_and_steps(&mut self) {
         self.split(self.layers.single, "f32");
@@ -87,9 +87,9 @@ impl Suite<'_, '_> {
     }
 
     /// Tests, in the scalar called `name`, that each sequence of a ragged batch with given states and gradients of
-    /// states gives the bits that it gives alone. If the layout of the state is not known, one of these must fit: the
-    /// batch holds equal pieces of the state, from one value to all, each for all samples in turn. A composite with
-    /// such a state is not tested.
+    /// states gives the bits that it gives alone. If the layout of the state is not known, one of several must fit. In
+    /// each, the state of a sample is cut into equal pieces, and the batch holds one piece after the other, each for
+    /// all samples. A composite without a known layout is not tested.
     fn ragged_states<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 4) else { return };
         let (Some(state), Some(d_state)) = (&given.state, &given.d_state) else { return };

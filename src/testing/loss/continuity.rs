@@ -19,7 +19,7 @@ const REACHES: [f64; 2] = [4.0, 40.0];
 /// The number of segments of each reach: one alone misses a jump at which few of its outputs take part.
 const SEGMENTS: u64 = 8;
 
-/// Outputs from `start` on, along `way`, and the case that is evaluated there.
+/// A segment of outputs from `start` to `start` + `way`, and the case that is evaluated at its points.
 struct Line {
     start: Vec<f64>,
     way: Vec<f64>,
@@ -34,8 +34,9 @@ struct Part {
 }
 
 impl Suite<'_, '_> {
-    /// Tests L(b) − L(a) = ∫ ⟨dy, ẏ⟩ along segments from one side of the targets to the other, in turns in the first of
-    /// these sizes and in the fourth. Of a wrong gradient, or one that need not be right, nothing is known.
+    /// Tests L(b) − L(a) = ∫ ⟨dy, ẏ⟩ along segments from one side of the targets to the other. Segments have the first
+    /// and the fourth of `sizes` in turn. Nothing is tested if the gradient is wrong, or may be, since
+    /// [`Law::Derivative`] is left out.
     #[inline]
     pub(super) fn continuity(&mut self, sizes: &[[usize; 2]]) {
         let tried = sizes.iter().take(1).chain(sizes.get(3));
@@ -56,7 +57,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Draws a segment of outputs of this size, on both sides of the targets, or of 0 if these are no outputs.
+    /// Draws a segment of outputs of this size, from one side of the targets to the other, or from one side of 0 to
+    /// the other if targets are classes or have another width.
     #[inline]
     fn line(&self, size: [usize; 2], reach: f64, stream: u64) -> Line {
         let case = self.draw(size, Outputs::Usual, false, stream);

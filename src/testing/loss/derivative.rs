@@ -201,8 +201,8 @@ impl Suite<'_, '_> {
     }
 
     /// Compares the value in `f64` with that on dual numbers, and the value in `f32` with that in `f64`, in cases of
-    /// this size: the number of rows and the width. All of [`DRAWS`] cases must fail. Values that may overflow `f32`
-    /// are not compared.
+    /// this size: the number of rows and the width. A difference counts if all of [`DRAWS`] cases show it. Values that
+    /// may overflow `f32` are not compared.
     #[inline]
     pub(super) fn values(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
         for (scalar, law) in [(0, Law::GenericBody), (1, Law::Precision)] {

@@ -41,8 +41,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the loss at the target, `least` with the gradient `dy`, is at most that at other valid outputs. A
-    /// target at which it is not finite may be no valid output.
+    /// Tests that the loss at the target, `least` with the gradient `dy`, is at most that at other valid outputs.
+    /// Nothing is tested if `least` or `dy` is not finite: the target may be no valid output.
     fn minimum_among_valid<T: Scalar>(
         &mut self,
         loss: &dyn Loss<T>,

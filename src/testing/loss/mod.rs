@@ -101,13 +101,15 @@ const SIZES: [[usize; 2]; 14] = [
     [2, 32],
     [2, 33],
 ];
-/// The largest width that is tried for a loss that takes none of [`SIZES`], and the numbers of rows.
+/// The largest width that is tried for a loss that takes none of [`SIZES`]. Each width is tried with each number of
+/// `ROWS`.
 const WIDEST: usize = 33;
 const ROWS: [usize; 3] = [1, 3, 7];
 
-/// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1,
-/// 0 and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without
-/// row weights. Outputs are normal numbers, 30 times such numbers, and zeros.
+/// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1, 0
+/// and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without
+/// row weights. Outputs are normal numbers, 30 times such numbers, such numbers of all magnitudes from 0.01 to 10⁴,
+/// and zeros.
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
 ///   lies between the derivatives on both sides.
@@ -214,7 +216,7 @@ impl Suite<'_, '_> {
         sizes
     }
 
-    /// Tests all laws in these sizes. Laws that assume others follow them.
+    /// Tests all laws in these sizes. A law that assumes others is tested after them.
     #[inline]
     fn run(&mut self, sizes: &[[usize; 2]]) {
         let (single, double) = (self.losses.single, self.losses.double);
@@ -343,8 +345,8 @@ impl Suite<'_, '_> {
         Some((value, dy))
     }
 
-    /// Tests results in the scalar of the number `scalar` in [`ALLOWED`]: overwritten, repeated, and of a batch in
-    /// parts.
+    /// Tests, in the scalar of index `scalar` in [`ALLOWED`], that results overwrite what the slice held, repeat, and
+    /// are the combined results of two parts of the batch.
     fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
@@ -359,7 +361,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests rows of weight zero, and outputs equal to the targets.
+    /// Tests the laws of rows of weight zero, and of outputs equal to the targets.
     fn apart<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);

@@ -10,7 +10,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The least number of calls that are repeated: every fiftieth may differ.
+/// The least number of calls to repeat, so that a loss is found of which every fiftieth call differs.
 const LEAST: usize = 256;
 
 /// A call of a loss in `f64`, with its results.
@@ -22,8 +22,8 @@ pub(super) struct Call {
     pub dy: Vec<f64>,
 }
 
-/// Whether each of the calls gives the bits of its first results again, in reverse order and in rounds. A difference is
-/// noted as a violation.
+/// Repeats the calls in reverse order, in rounds, and returns whether each gives the bits of its first results. A
+/// difference is noted as a violation.
 #[inline]
 pub(super) fn repeat(loss: &dyn Loss<f64>, calls: &[Call], trial: &mut Trial) -> bool {
     let rounds = LEAST.div_ceil(calls.len().max(1));

@@ -31,8 +31,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the updates of the blocks beside those of `blocks` that are frozen, under `name`. They are those of a run
-    /// in which parameters and gradients of the frozen ones are 0, to rounding and to a factor of all of a step.
+    /// Tests the updates of the blocks that are not frozen if those under `name` are, as in `blocks`. They must be the
+    /// updates of a run without frozen blocks in which the parameters and gradients of these blocks are 0. Rounding,
+    /// and a factor of all updates of a step, are allowed.
     fn beside_frozen(&mut self, name: &str, blocks: &Blocks) {
         let silence = |values: &mut [T]| {
             blocks.iter().filter(|block| block.frozen).for_each(|block| values[block.range.clone()].fill(T::zero()));
@@ -70,8 +71,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 
     /// Returns the effect of the gradient on the updates of a run from `w`: u − v for the updates u of gradients g and
-    /// v of −g, in which noise and weight decay cancel. `silence` writes zeros to the gradients of some blocks, and
-    /// those under `frozen` are frozen. `None` after a failure.
+    /// v of −g, in which noise and weight decay cancel. `silence` writes zeros to the gradients of some blocks. The
+    /// blocks under `frozen` are frozen, if it is given. `None` after a failure.
     fn effects(&mut self, frozen: Option<&str>, w: &[T], silence: &dyn Fn(&mut [T])) -> Option<Vec<Vec<f64>>> {
         let (mut along, mut against) = (self.begun(frozen, w.to_vec())?, self.begun(frozen, w.to_vec())?);
         let mut effects = Vec::new();

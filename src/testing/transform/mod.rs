@@ -106,26 +106,26 @@ const OFF: usize = 7;
 /// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
 /// `1.gain`, `2.weight`, `2.recurrent`, `2.bias` and `3.gain`, which is one parameter.
 ///
-/// Runs take 1,000 steps, with a metric every tenth step. Gradients have norms from 0.01 to 1,000, and some of their
-/// values are 0.
+/// Runs take 1,000 steps, with a metric every tenth step. Gradients have norms from about 0.01 to 1,000, and some of
+/// their values are 0.
 ///
 /// * The same steps give the same bits. A new transform continues, to the bit, from the state slice of another.
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits. All
-///   others have the updates of a run in which parameters and gradients of these blocks are 0, times one number.
+///   other blocks have the updates of a run in which parameters and gradients of the frozen ones are 0, times one
+///   number.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite. Finite gradients,
 ///   those of 0 among them, give finite updates.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
 ///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
-///   negative. With the opposite gradient in one block alone, that of the block is not positive. The update of a
-///   skipped step is 0. A transform of another stage can promise it by [`Law::Downhill`].
+///   negative. If the gradient is opposite in one block alone, the sum over this block is not positive. The update of
+///   a skipped step is 0. A transform of another stage can promise to step downhill by [`Law::Downhill`].
 /// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
 /// * Not all steps of finite gradients are skipped.
 /// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it.
 ///   `averaged_weights` and `result` hold one value for each parameter, none outside its past values, and begin where
-///   `begin_at` says. The
-///   `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised schedule, are those
-///   of the update.
+///   `begin_at` says. The `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised
+///   schedule, are those of the update.
 /// * With a formula, each update is that of the formula: to 1e-9 in `f64`, to 1e-3 in `f32`.
 /// * Laws that hold if promised: [`Law::ReducesNorm`], [`Law::KeepsDirection`], [`Law::Idempotent`],
 ///   [`Law::RestsAtZero`], [`Law::Scales`].

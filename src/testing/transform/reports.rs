@@ -125,8 +125,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that averages are the parameters at which [`begin_at`](crate::transform::GradientTransform::begin_at) lets
-    /// them begin.
+    /// Tests that averages equal the parameters at which [`begin_at`](crate::transform::GradientTransform::begin_at)
+    /// restarts them.
     pub(super) fn begins(&mut self) {
         let Some(mut run) = self.fresh(None) else { return };
         for step in 0..FEW {
@@ -154,9 +154,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the reports of a promised clip whose step multiplied the norm of the gradient by `factor` to `norm`. Only
-    /// a clip that keeps the direction, promised as `law`, has the factor as its `clip_factor`; that of others is from
-    /// 0 to 1. The clips of a chain are not tested.
+    /// Tests the reports of a promised clip whose step multiplied the norm of the gradient by `factor`, which gave
+    /// `norm`. For a clip that keeps the direction, promised as `law`, `clip_factor` must be `factor`; for other clips
+    /// it is from 0 to 1. The clips of a chain are not tested.
     pub(super) fn clip_reports(&mut self, run: &Run<T>, law: Law, factor: f64, norm: f64) {
         if !alone(run) || !factor.is_finite() {
             return;

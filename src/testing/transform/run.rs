@@ -15,7 +15,7 @@ pub(super) struct Run<T: Scalar> {
     pub blocks: Blocks,
     pub state: Vec<T>,
     pub w: Vec<T>,
-    /// Whether clips compute the norm of the gradient that they leave.
+    /// Whether clips compute the norm of the gradient after clipping.
     pub recorded: bool,
     /// Whether a step so far was applied, and not skipped.
     pub applied: bool,

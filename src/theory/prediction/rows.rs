@@ -21,8 +21,8 @@ fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 impl Prediction {
-    /// Returns the prediction for a batch, from the predictions `rows`, one for rows of each norm. Only the decades are
-    /// theirs; all else is that of `self`, the prediction for rows of one norm.
+    /// Returns the prediction for a batch, from the predictions `rows`, one for rows of each norm. Only the decades
+    /// follow from `rows`; all else is that of `self`, the prediction for rows of one norm.
     ///
     /// The squared norm of a batch's gradient is the sum of the squared norms of its rows. If the
     /// norm for row r changes by c_r decades up to some link, the squared norm for the batch is multiplied by the mean

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// The folders of `src` that have mutants.
-const FOLDERS: [&str; 6] = ["activation", "initializer", "layer", "loss", "recurrent", "transform"];
+const FOLDERS: [&str; 7] = ["activation", "cell", "initializer", "layer", "loss", "recurrent", "transform"];
 
 /// The switch, as a module of the crate.
 const SWITCH: &str = include_str!("switch.rs");

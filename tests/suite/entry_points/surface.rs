@@ -25,6 +25,10 @@ const TRAITS: &[&str] = &[
     "Deserialize",
 ];
 
+/// Modules whose items are public in another folder: cells and checkpoint intervals in that of recurrent layers, the
+/// records of a run in that of the trainer, dual numbers in that of the laws.
+const ELSEWHERE: &[&str] = &["cell", "checkpoint_interval", "progress", "dual"];
+
 /// One public item that takes values of a caller.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point {
@@ -400,9 +404,8 @@ impl Surface {
             let exported = |name: &str| self.exported.contains(&(outer.clone(), name.to_string()));
             self.open[outer] && (exported(name) || exported("*"))
         });
-        // The records of a run lie below the trainer, dual numbers below the laws, and are reached through these.
         let elsewhere = || self.exported.iter().find(|(other, own)| own == name && self.open[other]);
-        let crate_wide = module.last().is_some_and(|last| last == "progress" || last == "dual");
+        let crate_wide = module.iter().any(|part| ELSEWHERE.contains(&&**part));
         outer.or_else(|| elsewhere().filter(|_| crate_wide).map(|(other, _)| other.clone()))
     }
 

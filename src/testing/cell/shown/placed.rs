@@ -5,25 +5,27 @@ use super::{HIDDEN, Point};
 use crate::{activation::AnyActivation, block::Role, kernel::reduce::norm, recurrent::Cell};
 use alloc::{vec, vec::Vec};
 
-/// What is added to the bias of a gate, in turn.
+/// The numbers that are added to the bias of a gate, one after the other.
 const BIASES: [f64; 7] = [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5];
-/// The largest distance that is searched, and the number of places at which a search begins.
+/// The largest distance from the pre-activation that a monitor receives at which the argument of φ is searched for.
+/// The search compares `PLACES` + 1 evenly spaced distances, and refines the best.
 const FARTHEST: f64 = 3.0;
 const PLACES: i32 = 96;
-/// The misfit of an effect up to which it counts as proportional to φ′, as a fraction of its norm. The relation is
-/// exact, so only rounding is left.
+/// The misfit up to which an effect of a gate's bias on the state counts as proportional to φ′, as a fraction of the
+/// norm of the effect. The relation is exact, so only rounding is left.
 const FITS: f64 = 1e-8;
 /// The distance up to which two pre-activations are the same.
 const SAME: f64 = 1e-6;
-/// The norm of an effect below which nothing is concluded from it.
+/// The norm below which nothing is concluded from an effect of a gate's bias on the state.
 const LEAST: f64 = 1e-3;
 
 /// Returns the distance from the pre-activation of the first unit of gate number `gate` that a monitor receives to the
 /// argument z of φ in the cell, at a random point; 0 if they are equal. `activation` is φ.
 ///
 /// The effect of the gate's bias on a value of the new state that is linear in φ(z) is a multiple of φ′(z), for each
-/// bias with the same factor. What is shown is tried first, then the sum of weighted inputs, weighted state and
-/// bias, then other arguments near what is shown. `None` if no value is linear in it, or if a step fails.
+/// bias with the same factor. As z, the received pre-activation is tried first, then the sum of weighted inputs,
+/// weighted state and bias. If φ has no kink, other numbers near the received pre-activation follow. `None` if no z
+/// fits, or if a step fails.
 pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?.start;
@@ -89,7 +91,8 @@ impl<C: Cell> Point<C> {
     }
 }
 
-/// Returns how far `effect` is from the nearest multiple of φ′(z + `by`), as a fraction of its norm.
+/// Returns the distance from `effect` to the nearest multiple of φ′(z + `by`), as a fraction of its norm. `effect`
+/// holds the derivatives of a value of the new state along the gate's bias, one for each of `z`.
 fn misfit(effect: &[f64], z: &[f64], by: f64, activation: &dyn AnyActivation) -> f64 {
     let slopes: Vec<f64> = z.iter().map(|z| activation.derivative_at(z + by)).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();

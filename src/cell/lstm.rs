@@ -1,21 +1,17 @@
 //! Long short-term memory.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, StepBounds, UnitSizes},
-    kind::CellKind,
-    layer::Recurrent,
+    Cell, CellBackward, CellForward, CellKind, CellSizes, GateBounds, StepBounds, UnitSizes, own_box,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{Activation, AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::Layer,
     linalg::Upper,
     math::mul_add,
     scalar::Scalar,
 };
-use alloc::boxed::Box;
 
 /// Long short-term memory. Along c, the gradient has a path without weights: the term `diag(f_t)` of
 /// `∂c_t/∂c_{t−1}`.
@@ -52,9 +48,7 @@ impl Lstm {
 const SIZES: UnitSizes = UnitSizes { gates: 4, separate: 0, cell_state: 1, between_stages: 0, operand: false };
 
 impl Cell for Lstm {
-    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
-        T::Lstm(layer)
-    }
+    own_box!(Lstm);
 
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("input"), Gate::carrying_state("forget"), Gate::new("candidate"), Gate::new("output")] }

@@ -16,6 +16,8 @@ use crate::{
 use alloc::vec::Vec;
 use core::{fmt, ops::Range};
 
+mod places;
+
 /// A batch of samples in the layout of a workspace: time-major (the rows of all samples at one step, then those at the
 /// next), the longest sample first.
 ///
@@ -45,8 +47,8 @@ pub struct Batch<T> {
     window: Range<usize>,
     /// The range of the batch's target rows (and row weights) that belong to the steps of the window.
     target_rows: Range<usize>,
-    /// The number of target rows of all steps of the chosen samples.
-    all_targets: usize,
+    /// The number of values of a target row; 0 before targets are chosen.
+    target_width: usize,
     /// The number of steps of each sample within the window; empty unless the data set is ragged.
     window_lengths: Vec<usize>,
     kind: Kind,
@@ -60,9 +62,10 @@ impl<T> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DataShape { steps, width, .. } = self.shape;
         let longest = self.lengths.first().copied().unwrap_or(steps);
+        let target_rows = self.classes.len().max(self.values.len() / self.target_width.max(1));
         let mut shape = f.debug_struct("Batch");
         shape.field("samples", &self.samples.len()).field("steps", &longest).field("width", &width);
-        shape.field("targets", &self.kind).field("target_rows", &self.all_targets);
+        shape.field("targets", &self.kind).field("target_rows", &target_rows);
         shape.field("row_weights", &self.weighted).finish()
     }
 }
@@ -91,7 +94,7 @@ impl<T: Scalar> Batch<T> {
             starts: with_room(if data.lengths.is_some() { samples } else { 0 }),
             window: 0..0,
             target_rows: 0..0,
-            all_targets: 0,
+            target_width: 0,
             window_lengths: with_room(if data.lengths.is_some() { samples } else { 0 }),
             kind,
             weighted: false,
@@ -105,9 +108,9 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::InvalidState`] for data of other sizes than that for which the batch was [made](Self::new): samples,
     /// steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the data does not
-    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse, and
-    /// [`DataRule::TargetShape`] if its values are as many as steps; [`Error::Length`] if row weights differ in that
-    /// way. [`Error::TooLarge`] where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
+    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse;
+    /// [`DataRule::TargetShape`] instead if such a row has a value per step; [`Error::Length`] for such row weights.
+    /// [`Error::TooLarge`] where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
     /// [`Error::DataValue`] for a value that is not finite, and [`Error::File`] where a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
@@ -154,11 +157,11 @@ impl<T: Scalar> Batch<T> {
             return Err(Error::Sample { sample, samples: data.samples });
         }
         self.samples.clear();
-        self.lengths.clear();
-        self.starts.clear();
         grow("the samples of a batch", &mut self.samples, samples.len())?;
         self.samples.extend_from_slice(samples);
         if data.lengths.is_some() {
+            self.lengths.clear();
+            self.starts.clear();
             grow("the lengths of a batch", &mut self.lengths, samples.len())?;
             grow("the first rows of a batch", &mut self.starts, samples.len())?;
             // An unstable sort does not allocate; the sample index breaks ties, so the order is unique.
@@ -167,7 +170,7 @@ impl<T: Scalar> Batch<T> {
             self.starts.extend(self.samples.iter().filter_map(|&sample| data.starts.get(sample)));
         }
         self.window = 0..self.samples.first().map_or(0, |&sample| data.length_of(sample));
-        (self.target_rows, self.all_targets) = (0..0, 0);
+        (self.target_rows, self.target_width) = (0..0, 0);
         self.weighted = false;
         self.x.clear();
         self.classes.clear();
@@ -212,7 +215,11 @@ impl<T: Scalar> Batch<T> {
     /// weights.
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
-        let width = if layout.kind == Kind::Values { layout.targets / rows } else { 1 };
+        let width = match layout.kind {
+            Kind::Values => layout.targets / rows,
+            Kind::Classes => 1,
+            Kind::None => 0,
+        };
         // If lengths are equal, targets per sample and per step can have the same number of values, unless it is
         // declared which they are.
         let other_rows = layout.rows != layout.samples
@@ -240,10 +247,10 @@ impl<T: Scalar> Batch<T> {
         self.classes.resize(classes, 0);
         self.values.resize(values, T::zero());
         self.weights.resize(weights, T::zero());
-        (self.target_rows, self.all_targets) = (0..chosen, chosen);
+        (self.target_rows, self.target_width) = (0..chosen, width);
         let Batch { samples, lengths, starts, window, classes, values, weights, .. } = self;
-        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: window.clone() };
-        data.write_targets(&rows, per_step, ChosenTargets { classes, values, weights })
+        let rows = ChosenRows { samples, lengths, starts, longest: layout.steps, steps: 0..window.end };
+        data.write_targets(&rows, per_step, ChosenTargets { classes, values, width, weights })
     }
 
     /// Writes the input rows of the chosen samples within the window to `x`, in the order of the batch.
@@ -251,7 +258,7 @@ impl<T: Scalar> Batch<T> {
     /// # Errors
     /// [`Error::Length`] if `x` has another length, because the network has another input width.
     pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
-        require_length("input", x.len(), self.input_values()?)?;
+        require_length("input", x.len(), self.rows().saturating_mul(self.shape.width))?;
         data.write_inputs(&self.chosen_rows(), x)
     }
 
@@ -281,57 +288,6 @@ impl<T: Scalar> Batch<T> {
         self.chosen_rows().each_target(per_step, copy);
     }
 
-    /// Replaces `order` by two indices for each output row of a weight other than 0: among the output rows of all
-    /// samples of the data set, then among those of the batch. The pairs are sorted. Outputs have one row per step if
-    /// `per_step`, otherwise one per sample.
-    pub(crate) fn counted_rows(&self, per_step: bool, order: &mut Vec<(usize, usize)>) {
-        let mut rows = 0..;
-        let weights = self.row_weights();
-        order.clear();
-        self.chosen_rows().each_target(per_step, |place| {
-            let row = rows.next().unwrap_or_default();
-            if weights.is_none_or(|weights| !weights[row].is_zero()) {
-                order.push((place, row));
-            }
-        });
-        order.sort_unstable();
-    }
-
-    /// Translates an error about a row, a sample or the targets of the batch into one about `data`. Targets have one
-    /// row per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
-    pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
-        if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
-            *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
-            *step = step.map(|step| step + self.window.start);
-        }
-        if let Error::Length { what: "targets", expected, found } = error {
-            let width = (self.values.len() / self.all_targets.max(1)).max(1);
-            let (expected, per_step) = (expected / (found / width).max(1), per_step && data.layout().steps > 1);
-            return DataRule::TargetWidth { expected, found: width, per_step }.into();
-        }
-        let Error::ClassOutOfRange { row, label, classes } = error else { return error };
-        let (sample, step) = self.target_place(data, per_step, row);
-        DataRule::LabelOutOfRange { sample, step, label, classes }.into()
-    }
-
-    /// Returns the sample of `data`, and its step, of the target row with index `row` in the batch. The step is `None`
-    /// where targets have one row per sample. They have one per step if `per_step`.
-    pub(crate) fn target_place(&self, data: &dyn Source<T>, per_step: bool, row: usize) -> (usize, Option<usize>) {
-        let mut found = self.samples.get(row).copied();
-        if per_step {
-            let mut rows = 0..=row;
-            self.chosen_rows().each(|place| {
-                if rows.next() == Some(row) {
-                    found = Some(place);
-                }
-            });
-        }
-        let layout = data.layout();
-        let count = if per_step { layout.rows } else { layout.samples };
-        let (sample, step, _) = layout.place(count, found.unwrap_or(row));
-        (sample, step)
-    }
-
     /// Returns the number of input values of the chosen samples within the window; an error if a `usize` cannot count
     /// them, or memory cannot hold their rows.
     fn input_values(&self) -> Result<usize, Error> {
@@ -357,8 +313,7 @@ impl<T: Scalar> Batch<T> {
         match self.kind {
             Kind::Classes => Target::Classes(&self.classes[self.target_rows.clone()]),
             Kind::Values | Kind::None => {
-                let (Range { start, end }, width) =
-                    (self.target_rows.clone(), self.values.len() / self.all_targets.max(1));
+                let (Range { start, end }, width) = (self.target_rows.clone(), self.target_width);
                 Target::Values(&self.values[start * width..end * width])
             }
         }
@@ -369,15 +324,19 @@ impl<T: Scalar> Batch<T> {
         self.target_rows.len()
     }
 
+    /// Returns the number of target rows if each weighs 1 in a loss that does not weigh by target values. `None` for
+    /// rows with weights or classes.
+    pub(crate) fn rows_of_weight_1(&self) -> Option<usize> {
+        (self.kind == Kind::Values && !self.weighted).then_some(self.target_rows.len())
+    }
+
     /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window;
     /// `None` for data without row weights.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
+        let width = self.target_width;
         let target = match self.target() {
             Target::Classes(classes) => Target::Classes(&classes[rows.clone()]),
-            Target::Values(values) => {
-                let width = values.len() / self.target_rows.len().max(1);
-                Target::Values(&values[rows.start * width..rows.end * width])
-            }
+            Target::Values(values) => Target::Values(&values[rows.start * width..rows.end * width]),
         };
         (target, self.row_weights().map(|weights| &weights[rows]))
     }

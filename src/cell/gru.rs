@@ -1,20 +1,17 @@
 //! The gated recurrent unit, in both reset conventions.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes},
-    kind::CellKind,
-    layer::Recurrent,
+    Cell, CellBackward, CellForward, CellKind, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes, own_box,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::Layer,
     linalg::Upper,
     scalar::Scalar,
 };
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 /// Where the reset gate of a GRU acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -200,9 +197,7 @@ impl Gru {
 }
 
 impl Cell for Gru {
-    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
-        T::Gru(layer)
-    }
+    own_box!(Gru);
 
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("reset"), Gate::carrying_state("update"), Gate::new("candidate")] }

@@ -1,20 +1,17 @@
 //! The minimal gated unit.
 
 use super::{
-    cell::{Cell, CellBackward, CellForward, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes},
-    kind::CellKind,
-    layer::Recurrent,
+    Cell, CellBackward, CellForward, CellKind, CellSizes, GateBounds, Operand, Product, StepBounds, UnitSizes, own_box,
     saved_gate::{self, sigmoid_from_saved, tanh_from_saved},
 };
 use crate::{
     activation::{AnyActivation, Sigmoid, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::Layer,
     linalg::Upper,
     scalar::Scalar,
 };
-use alloc::{boxed::Box, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 
 /// The minimal gated unit, with one gate f and the candidate n: `h_t = (1 − f) ⊙ h_{t−1} + f ⊙ n`.
 ///
@@ -131,9 +128,7 @@ fn backward_gate<T: Scalar>(unit: CellBackward<'_, T>) {
 }
 
 impl Cell for Mgu {
-    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
-        T::Mgu(layer)
-    }
+    own_box!(Mgu);
 
     fn gates(&self) -> &'static [Gate] {
         const { &[Gate::new("update"), Gate::new("candidate")] }

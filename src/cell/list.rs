@@ -9,7 +9,7 @@ macro_rules! cells {
                 elman: Elman;
             }
             plain {
-                gru: Gru [Gru::new(), Gru::new().variant(crate::recurrent::GruVariant::ResetBefore)];
+                gru: Gru [Gru::new(), Gru::new().variant(crate::cell::GruVariant::ResetBefore)];
                 lstm: Lstm [Lstm::new()];
                 mgu: Mgu [Mgu::new()];
             }

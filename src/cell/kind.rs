@@ -2,7 +2,7 @@
 
 #[cfg(feature = "proptest")]
 use super::*;
-use super::{cell::Cell, list::cells};
+use super::{Cell, cells};
 use crate::{
     activation::{Activation, ActivationKind, ActivationVisitor, Identity},
     block::Gate,
@@ -36,9 +36,9 @@ macro_rules! kinds {
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum CellKind {
-            $(#[doc = concat!("[`", stringify!($generic), "`](crate::recurrent::", stringify!($generic), ").")]
+            $(#[doc = concat!("[`", stringify!($generic), "`](super::", stringify!($generic), ").")]
             $generic(ActivationKind),)*
-            $(#[doc = concat!("[`", stringify!($name), "`](crate::recurrent::", stringify!($name), ").")]
+            $(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
             $name(super::$name),)*
             /// A custom cell.
             Custom {
@@ -70,7 +70,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// As [`activation`](Self::activation), to be replaced.
+            /// Returns [`activation`](Self::activation) mutable, to be replaced.
             pub(crate) fn activation_mut(&mut self) -> Option<&mut ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*

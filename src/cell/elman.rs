@@ -1,12 +1,10 @@
 //! The plain recurrent cell.
 
-use super::cell::{Cell, CellBackward, CellForward, GateBounds, StepBounds, UnitSizes};
-use super::{kind::CellKind, layer::Recurrent};
+use super::{Cell, CellBackward, CellForward, CellKind, GateBounds, Layer, RecurrentLayer, StepBounds, UnitSizes};
 use crate::{
     activation::{Activation, AnyActivation, Tanh},
     block::Gate,
     kernel::register_block::{by_blocks, load_block, store_block},
-    layer::Layer,
     linalg::Upper,
     scalar::Scalar,
 };
@@ -27,8 +25,8 @@ impl<A: Activation> Clone for Elman<A> {
 }
 
 impl<A: Activation> Elman<A> {
-    /// Creates the cell `h_t = φ(W x_t + U h_{t−1} + b)` with `activation` as φ. The [`Recurrent`] layer of the
-    /// cell sets its widths and owns its weights.
+    /// Creates the cell `h_t = φ(W x_t + U h_{t−1} + b)` with `activation` as φ. The
+    /// [`Recurrent`](crate::recurrent::Recurrent) layer of the cell sets its widths and owns its weights.
     pub const fn new(activation: A) -> Self {
         Elman { activation }
     }
@@ -93,7 +91,7 @@ impl<A: Activation> Cell for Elman<A> {
         CellKind::Elman(self.activation.kind())
     }
 
-    fn boxed_layer<T: Scalar>(layer: Recurrent<Self>) -> Box<dyn Layer<T>> {
+    fn boxed_layer<T: Scalar>(layer: RecurrentLayer<Self>) -> Box<dyn Layer<T>> {
         A::boxed_elman(layer)
     }
 }
