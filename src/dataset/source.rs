@@ -167,12 +167,12 @@ impl<T: Scalar> Dataset<'_, T> {
         let (inputs, width) = (self.inputs(), self.width);
         // A value takes about a nanosecond, since it is read from memory.
         let nanoseconds = x.len();
-        if is_short(nanoseconds) {
+        let count = x.len() / width.max(1);
+        let parts = if is_short(nanoseconds) { 1 } else { part_count(count, nanoseconds, 2) };
+        if parts == 1 {
             copy_rows(rows, true, width, inputs, x);
             return Ok(());
         }
-        let count = x.len() / width.max(1);
-        let parts = part_count(count, nanoseconds, 2);
         parallel_rows([parts, count, 1], [(x, width)], &mut [], |own, [x], _| {
             let (mut to, mut all) = (x.chunks_mut(width.max(1)), 0..count);
             rows.each(|row| {

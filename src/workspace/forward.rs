@@ -220,15 +220,15 @@ impl<T: Scalar> Memory<T> {
         // A refused pass leaves the last one unchanged.
         self.check_saves()?;
         self.check(network, w, x, &shape, mode.saving())?;
+        // A monitor that panics leaves an input without a pass.
+        self.ready = false;
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
         }
         monitor.begin_pass();
         self.buffers.shards.clear();
         self.lengths.clear();
-        if let Some(lengths) = shape.lengths {
-            self.lengths.extend_from_slice(lengths);
-        }
+        self.lengths.extend_from_slice(shape.lengths.unwrap_or_default());
         self.run(network, w, None, shape, monitor);
         self.ready = true;
         let Pass { values: [_, outs, states], after, .. } = self.last;

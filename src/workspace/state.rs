@@ -5,7 +5,7 @@ use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Sets the initial state of passes: for each recurrent layer in order, the hidden state h of all samples, then the
-    /// cell state of all samples if it has one.
+    /// cell state of all samples if it has one. A backward pass then needs a forward pass from this state.
     ///
     /// # Errors
     /// [`Error::Length`] for a network without state, or unless `state` has the length for a whole number of samples,
@@ -34,7 +34,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Makes the final state of the last pass the initial state of the next: truncated backpropagation through time. No
-    /// gradient flows from a pass to the one before it.
+    /// gradient flows from a pass to the one before it: the backward pass of the last pass comes before this call.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
@@ -56,6 +56,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.state.clear();
         memory.state.extend_from_slice(&memory.state_end[..states]);
         memory.starts_from_state = states > 0;
+        // A backward pass reads the state from which its forward pass began.
+        memory.ready = false;
     }
 
     /// Returns the final state of the last pass, in the layout of [`set_state`](Self::set_state); empty before the
@@ -94,7 +96,7 @@ impl<T: Scalar> Memory<T> {
         }
         self.state.clear();
         self.state.extend_from_slice(state);
-        self.starts_from_state = true;
+        (self.starts_from_state, self.ready) = (true, false);
         Ok(())
     }
 

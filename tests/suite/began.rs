@@ -168,6 +168,22 @@ fn loaded_output_biases_are_large_weights_of_the_last_layer() -> Result<(), Erro
     Ok(())
 }
 
+/// A model of targets around 500 goes on with targets around 480, of which a quarter of the variance can be learned:
+/// its biases are large, and brought it near enough.
+#[test]
+fn biases_near_the_targets_hold_nothing_up() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    // The second column is not an input, but the noise of the targets.
+    let y: Vec<f32> = x.chunks(WIDTH).map(|row| 480.0 + 0.5 * row[0] + 0.866 * row[1]).collect();
+    let x: Vec<f32> = x.chunks(WIDTH).flat_map(|row| [&row[..1], &row[2..]].concat()).collect();
+    let data = Dataset::rows(WIDTH - 1, &x, Target::Values(&y))?;
+    let network = Sequential::<f32>::input(WIDTH - 1).linear(1).build()?;
+    let load = |w: &mut [f32], blocks: &Blocks| w[blocks.get("0.bias").expect("a bias").range.clone()].fill(500.0);
+    let report = run(&network, &data, &MeanSquaredError::new(), Sgd::new(0.05), 200, load)?;
+    assert!(report.faults().all(|it| it.cause != Cause::LargeWeights), "{report}");
+    Ok(())
+}
+
 /// Inputs of size 1 saturate a tanh that is clipped at 0.01, whatever the weights: they are not to blame.
 #[test]
 fn activation_that_is_flat_at_size_one_is_at_fault() -> Result<(), Error> {

@@ -239,6 +239,48 @@ fn monitor_that_panics_leaves_a_usable_workspace() {
     }
 }
 
+/// A monitor that panics before the first layer of a pass.
+struct Refuses;
+
+impl GradientMonitor<f32> for Refuses {
+    fn begin_pass(&mut self) {
+        panic!("no pass");
+    }
+}
+
+/// The saved values of one pass and the input of another give no gradient.
+#[test]
+fn pass_that_did_not_begin_is_followed_by_no_backward_pass() {
+    let network = Sequential::<f32>::input(24).linear(8).activation(Tanh).linear(5).build().unwrap();
+    let (w, shape) = (initialize(&network, 3).unwrap(), BatchShape::batch(16));
+    let (mut workspace, x) = (workspace(&network, shape, 1), numbers(shape.rows() * 24));
+    workspace.forward(&w, &x, shape).unwrap();
+    let other: Vec<f32> = x.iter().map(|x| -2.0 * x).collect();
+    let mode = chainrule::layer::Mode::Train;
+    let begun =
+        catch_unwind(AssertUnwindSafe(|| workspace.forward_with(&w, &other, shape, mode, &mut Refuses).map(drop)));
+    assert!(begun.is_err());
+    assert!(matches!(workspace.backward(&w), Err(Error::InvalidState { .. })));
+}
+
+/// A backward pass reads the state from which its forward pass began: another state needs another forward pass.
+#[test]
+fn state_that_was_set_is_followed_by_a_forward_pass() {
+    let network = Sequential::<f32>::input(24).recurrent(8, Elman::new(Tanh)).linear(5).build().unwrap();
+    let (w, shape) = (initialize(&network, 3).unwrap(), BatchShape::sequences(4, 3));
+    let (mut workspace, x) = (workspace(&network, shape, 1), numbers(shape.rows() * 24));
+    for of_one in [true, false] {
+        workspace.set_state(&numbers(4 * 8)).unwrap();
+        workspace.forward(&w, &x, shape).unwrap();
+        if of_one {
+            workspace.set_state(&[0.0; 8]).unwrap()
+        } else {
+            workspace.carry_state()
+        }
+        assert!(matches!(workspace.backward(&w), Err(Error::InvalidState { .. })));
+    }
+}
+
 /// The mean squared error, with a fuse.
 #[derive(Debug, Default)]
 struct Fused(Fuse);

@@ -51,8 +51,8 @@ pub struct AppliedTrial<'a, T: Scalar> {
     pub fixes: Vec<Fix>,
     /// The losses of short trainings with each fix and without any.
     pub trial: TrialReport,
-    /// The run with the fix that helped most. If none helped in the trial, it is the first that does no harm
-    /// ([`TrialReport::choice`]); `None` if each does.
+    /// The run with the fix that helped most. If none helped in the trial, it is that with the fix of
+    /// [`TrialReport::choice`]; `None` if there is none, or it cannot be applied.
     pub run: Option<FixedRun<'a, T>>,
 }
 
@@ -61,7 +61,11 @@ impl<T: Scalar> fmt::Display for AppliedTrial<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.trial)?;
         match self.trial.choice().filter(|_| self.trial.best().is_none()) {
-            Some(fix) => write!(f, "\n  applied, since it does no harm: {}", fix.name),
+            Some(fix) => {
+                let removes = self.trial.removing().is_some();
+                let why = if removes { "it removes the fault" } else { "it does no harm" };
+                write!(f, "\n  applied, since {why}: {}", fix.name)
+            }
             None => Ok(()),
         }
     }
@@ -130,7 +134,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 None => self.apply(context.network, &starts.today, fix, settings),
             }
         });
-        let run = run.transpose()?;
+        // A fix that no trial shows to help is no reason to lose the report.
+        let run = if trial.best().is_some() { run.transpose()? } else { run.and_then(Result::ok) };
         Ok(AppliedTrial { fixes, trial, run })
     }
 
@@ -208,7 +213,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Returns `fixes` with [`Change::FitClip`] [measured](Self::fitted), and the number of steps that it took. A clip
-    /// that cannot be measured, or for which the total has too few steps, stays as it is.
+    /// that cannot be measured, or for which the total has too few steps, stays as it is, and is not tried.
     pub(super) fn with_measured_clips(
         &self,
         network: &LayerSpec,
@@ -216,7 +221,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         fixes: &[Fix],
     ) -> Result<(Vec<Fix>, usize), Error> {
         let (mut fixes, mut steps) = (fixes.to_vec(), 0);
-        for fix in fixes.iter_mut().filter(|fix| fix.change == Change::FitClip && 2 * MEASURED < self.limit) {
+        for fix in fixes.iter_mut().filter(|fix| fix.change == Change::FitClip) {
+            if steps + 2 * MEASURED >= self.limit {
+                break;
+            }
             steps += MEASURED;
             if let Ok(Cow::Owned(fitted)) = self.fitted(network, w, fix) {
                 *fix = fitted;

@@ -181,16 +181,16 @@ impl<'a> FixContext<'a> {
         let has_mean = |bias: &InitializerKind, units: usize| {
             bias.mean(Shape::new(units, 1, Role::Bias)).is_some_and(|it| it != 0.0)
         };
+        let of_one = Shape::new(1, 1, Role::Weight);
+        let is_large = |rows: &InitializerKind| rows.variance(of_one).is_none_or(|variance| variance > 1.0);
         match leaf {
             LayerSpec::Linear(Linear { outputs, bias: Some(bias), .. }) if has_mean(bias, *outputs) => {
                 *bias = Zeros.kind();
                 Some("biases of 0")
             }
-            LayerSpec::Embedding(table) if self.finding.cause == Cause::LargeWeights => {
-                let rows = Normal { mean: 0.0, std: 1.0 }.kind();
-                let is_drawn = table.weights == rows;
-                table.weights = rows;
-                (!is_drawn).then_some("rows of a standard deviation of 1")
+            LayerSpec::Embedding(table) if self.finding.cause == Cause::LargeWeights && is_large(&table.weights) => {
+                table.weights = Normal { mean: 0.0, std: 1.0 }.kind();
+                Some("rows of a standard deviation of 1")
             }
             LayerSpec::LayerNorm(norm) if self.finding.fix == SMALLER_EPSILON => {
                 norm.epsilon = LayerNorm::new(1).epsilon;

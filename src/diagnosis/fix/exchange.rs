@@ -70,7 +70,7 @@ fn instead(activation: &ActivationKind, cause: Cause, depth: usize, accused: boo
 }
 
 /// Returns the activations of the layers that the finding names; of all if it names none. An activation at fault in
-/// one layer is at fault wherever the network has it.
+/// one layer is at fault wherever the network has it, except at the outputs, whose range it may set.
 fn named<'a>(parts: &[(String, &'a LayerSpec)], finding: &Finding) -> Vec<&'a ActivationKind> {
     let place = |path: &str| parts.iter().rposition(|(at, _)| at == path);
     let ranges = finding.layers.iter().filter_map(|range| Some(place(&range.first)?..=place(&range.last)?));
@@ -105,7 +105,17 @@ impl FixStrategy for ExchangeActivation {
         let parts = context.network.parts();
         let depth = parts.iter().filter(hidden).count();
         let accused = named(&parts, context.finding);
+        let ends = |path: &str| context.finding.layers.iter().any(|range| range.last == path);
+        // Units of an output activation that no finding names are not dead.
+        let outputs = parts.last().filter(|last| hidden(last) && cause == Cause::DeadUnits);
+        let keeps_outputs = outputs.is_some_and(|(path, _)| !ends(path));
+        let mut place = 0;
         let exchanged = rewrite(context.network, &mut |leaf, _| {
+            let is_activation = matches!(leaf, LayerSpec::ActivationLayer { .. });
+            place += usize::from(is_activation);
+            if keeps_outputs && is_activation && place == depth {
+                return false;
+            }
             let activation = match leaf {
                 LayerSpec::ActivationLayer { activation, .. } => Some(activation),
                 LayerSpec::Recurrent { cell, .. } => cell.activation_mut(),

@@ -31,7 +31,9 @@ impl<T: Scalar> Trial<'_, T> {
                 let unchanged = |_: u64| this.as_it_is(network, &starts.today).map(Some);
                 this.adds(&mut report.baseline, seed, &left_out, &unchanged)?;
             }
-            this.tries_again(&starts, lowest, seed, &left_out, (network, fixes))?;
+            if !this.tries_again(&starts, lowest, seed, &left_out, (network, fixes))? {
+                break;
+            }
             report.steps += steps;
         }
         report.rank();

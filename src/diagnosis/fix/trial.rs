@@ -228,6 +228,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 report.behind = behind;
                 report.steps += steps;
                 self.add_seeds(network, w, fixes, &mut report)?;
+                // The look was at another fix than that which further seeds show to help.
+                let best = report.best();
+                report.behind = report.behind.take().filter(|behind| best.is_none_or(|best| best == behind.fix));
             }
             return Ok(report);
         }
@@ -328,6 +331,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
         left_out: &[usize],
         (network, w): (&LayerSpec, &[T]),
     ) -> Result<bool, Error> {
+        // A clip that was not measured within the limit.
+        if fix.change == Change::FitClip {
+            return Ok(false);
+        }
         let Ok(fix) = self.fitted(network, w, fix) else { return Ok(false) };
         let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);

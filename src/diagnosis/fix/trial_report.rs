@@ -113,6 +113,10 @@ const AGREE: f64 = 3.0;
 /// spread.
 const AGREED: f64 = 0.99;
 
+/// The fraction of the median loss with a fix above which the median loss without it shows that the fix lost what was
+/// learned: a loss half above another counts as diverged in the rules, too.
+const LOST: f64 = 1.0 / 1.5;
+
 impl TrialReport {
     /// Sorts the outcomes. A short trial does not tell fixes apart whose losses are near each other: of these the one
     /// that was proposed first leads, since it removes the cause itself with the least effort.
@@ -156,17 +160,22 @@ impl TrialReport {
     }
 
     /// Returns the outcome of the [best](Self::best) fix; if none helped, that of a fix whose effect a short trial may
-    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it. Without one it is
-    /// the first in the ranking that does no harm: its median loss is finite, and at most 1.1 times that without it.
-    /// `None` if there is none.
+    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it, at a loss of at
+    /// most 1.5 times that without it. Without one it is the first in the ranking that does no harm: its median loss
+    /// is finite, and at most 1.1 times that without it. `None` if there is none.
     pub fn choice(&self) -> Option<&TrialOutcome> {
         let (bounds, without) = (self.bounds(), self.baseline.median());
         let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);
-        let removes = || {
-            let behind = self.behind.as_ref().filter(|behind| behind.removed)?;
-            self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))
-        };
-        self.best_outcome().or_else(removes).or_else(|| self.outcomes.iter().find(is_harmless))
+        self.best_outcome().or_else(|| self.removing()).or_else(|| self.outcomes.iter().find(is_harmless))
+    }
+
+    /// Returns the outcome of the fix that removed its fault in a look behind it, if the network is not lost: its
+    /// median loss is finite, and at most one and a half times that without the fix.
+    pub(super) fn removing(&self) -> Option<&TrialOutcome> {
+        let behind = self.behind.as_ref().filter(|behind| behind.removed)?;
+        let outcome = self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))?;
+        let part = self.bounds().part(outcome.median(), LOST);
+        (outcome.median().is_finite() && part <= self.baseline.median()).then_some(outcome)
     }
 
     /// Whether the loss of a fix is clearly lower than that of the network as it is.

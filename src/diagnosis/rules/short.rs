@@ -176,11 +176,9 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let decades = Some(block.update_ratio().mean());
         return report(diagnosis, Finding { fix, refuted_by, decades, ..finding }, findings);
     }
-    let has_no_course = diagnosis.has_patience()
-        && diagnosis.has_no_course()
-        && !diagnosis.has_fitted()
-        && !diagnosis.falls_steadily(run);
-    if !diagnosis.stagnates() && !has_no_course {
+    let has_no_course = diagnosis.has_no_course() && !diagnosis.falls_steadily(run);
+    let stands_still = has_no_course && diagnosis.has_patience() && !diagnosis.has_fitted();
+    if !diagnosis.stagnates() && !stands_still {
         return;
     }
     // A schedule may have come to its end: the whole run shows whether the rate was large for long enough.

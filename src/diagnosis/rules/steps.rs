@@ -69,22 +69,27 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
-    (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis, first))
+    (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis))
 }
 
 /// Returns the least growth of the matrices before those of the outputs, which follow their targets, if steps replaced
-/// them. That is: the first update, `first` as a ratio, was larger than the weights; all now have a gain above the
-/// threshold of inputs; and the loss has not fallen.
-fn replaced(diagnosis: &Diagnosis<'_>, first: f64) -> Option<f64> {
+/// them. That is: a first update was larger than its weights; all now have a gain above the threshold of inputs; and
+/// nothing was learned.
+fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let outputs = super::units::output_weights(&diagnosis.spec);
     let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));
-    let hidden = || matrices(diagnosis).filter(|block| !block.frozen()).filter(is_hidden);
+    // A matrix of zeros has a first update of any size.
+    let is_trained = |block: &&BlockStatistics| !block.frozen() && !block.began_at_zero();
+    let hidden = || matrices(diagnosis).filter(is_trained).filter(is_hidden);
+    let outgrew = hidden().any(|block| block.first_update_ratio().is_some_and(|ratio| ratio > 0.0));
     let gain = |block: &BlockStatistics| block.parameters() * libm::sqrt(block.shape()[1] as f64);
     let are_large = hidden().all(|block| gain(block) > diagnosis.thresholds.input[0]);
     let growth = hidden().filter_map(|block| Some(block.parameters() / block.first_parameters()?)).reduce(f64::min);
+    let run = diagnosis.statistics.map(|statistics| statistics.run());
+    let has_learned_nothing = run.is_some_and(|run| diagnosis.learns_nothing(run)) && diagnosis.stays_up();
     growth.filter(|growth| {
         let grown = *growth > 1.0 / diagnosis.thresholds.shrinks[1] && growth.is_finite();
-        grown && are_large && first > 0.0 && began_sound(diagnosis) && diagnosis.stays_up()
+        grown && are_large && outgrew && began_sound(diagnosis) && has_learned_nothing
     })
 }
 

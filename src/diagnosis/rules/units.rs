@@ -187,6 +187,10 @@ const FAR_OUT: f64 = 3.0;
 /// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 
+/// The root mean squares of pre-activations of the usual size, 1 up to a factor of 2: what saturates there is flat by
+/// itself.
+const USUAL: core::ops::Range<f64> = 0.5..2.0;
+
 /// Returns the root mean square of the weights before the activation at `path` in the first pass, relative to the
 /// standard deviation of their initializer. If a norm comes after them it is that of its gains, which are drawn as 1:
 /// they set the size of the pre-activations. `None` if no `Linear` layer is before it, or one of the two is unknown.
@@ -233,7 +237,8 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         if stretch > 1 { " in the first" } else { "" }
     );
     // What saturates for inputs of size 1 does so whatever the weights.
-    let flat = drift.is_none().then(|| unit_slope_of(diagnosis, link.name())).flatten().filter(|slope| *slope < FLAT);
+    let is_usual = drift.is_none() && USUAL.contains(&link.input().mean());
+    let flat = is_usual.then(|| unit_slope_of(diagnosis, link.name())).flatten().filter(|slope| *slope < FLAT);
     if let Some(slope) = flat {
         let text = format!(
             "the activation of {place} is flat: for inputs of size 1 its φ′ is {} of its bound on average",
