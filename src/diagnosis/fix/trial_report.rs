@@ -113,8 +113,8 @@ const AGREE: f64 = 3.0;
 /// spread.
 const AGREED: f64 = 0.99;
 
-/// The fraction of the median loss with a fix above which the median loss without it shows that the fix lost what was
-/// learned: a loss half above another counts as diverged in the rules, too.
+/// The part of the median loss with a fix that is above that without it if the fix lost what was learned. A loss half
+/// above another counts as diverged in the rules, too.
 const LOST: f64 = 1.0 / 1.5;
 
 impl TrialReport {
@@ -169,8 +169,8 @@ impl TrialReport {
         self.best_outcome().or_else(|| self.removing()).or_else(|| self.outcomes.iter().find(is_harmless))
     }
 
-    /// Returns the outcome of the fix that removed its fault in a look behind it, if the network is not lost: its
-    /// median loss is finite, and at most one and a half times that without the fix.
+    /// Returns the outcome of the fix that removed its fault in a look behind it. `None` if the fix lost what was
+    /// learned: its median loss is infinite, or more than one and a half times that without it.
     pub(super) fn removing(&self) -> Option<&TrialOutcome> {
         let behind = self.behind.as_ref().filter(|behind| behind.removed)?;
         let outcome = self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))?;

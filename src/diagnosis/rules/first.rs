@@ -147,14 +147,16 @@ const TIMES: f64 = 10.0;
 /// log10 of [`TIMES`].
 pub(super) const LOADED: f64 = 1.0;
 
-/// Reports biases of the outputs that were changed or loaded, if they hold up the run: the first loss was more than a
-/// decade above that of constant outputs, and the outputs about as far from their targets as the biases are large.
-/// Steps of the usual length do not bring them back, and push the layers before them into their flat parts.
+/// Reports biases of the outputs that were changed or loaded, if the first loss was more than a decade above that of
+/// constant outputs, and nothing was learned since. The outputs began about as far from their targets as the biases
+/// are large. Steps of the usual length do not bring them back, and push the layers before them into their flat parts.
 pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let began = run.first_loss().zip(diagnosis.chance()).filter(|(first, chance)| *first > TIMES * chance);
     let (Some((loss, chance)), Some(layer)) = (began, output_weights(&diagnosis.spec)) else { return };
-    let harms = diagnosis.is_held_up() && !diagnosis.is_examined_alone;
+    // Large errors come down fast: a run on its way is given as many losses as one that stands still for good.
+    let is_long = run.recent_loss().count() >= 4 * diagnosis.thresholds.patience && diagnosis.learns_nothing(run);
+    let harms = (diagnosis.is_held_up() || is_long) && !diagnosis.is_examined_alone;
     // Biases at the mean of the targets are near them, however large.
     let is_far = |size: &f64| run.first_distance().is_some_and(|[distance, _]| TIMES * distance > *size);
     let size = loaded_size(diagnosis, &format!("{layer}.bias")).filter(is_far);

@@ -74,7 +74,7 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
 
 /// Returns the least growth of the matrices before those of the outputs, which follow their targets, if steps replaced
 /// them. That is: a first update was larger than its weights; all now have a gain above the threshold of inputs; and
-/// nothing was learned.
+/// the loss has not fallen.
 fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let outputs = super::units::output_weights(&diagnosis.spec);
     let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));
@@ -85,11 +85,9 @@ fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let gain = |block: &BlockStatistics| block.parameters() * libm::sqrt(block.shape()[1] as f64);
     let are_large = hidden().all(|block| gain(block) > diagnosis.thresholds.input[0]);
     let growth = hidden().filter_map(|block| Some(block.parameters() / block.first_parameters()?)).reduce(f64::min);
-    let run = diagnosis.statistics.map(|statistics| statistics.run());
-    let has_learned_nothing = run.is_some_and(|run| diagnosis.learns_nothing(run)) && diagnosis.stays_up();
     growth.filter(|growth| {
         let grown = *growth > 1.0 / diagnosis.thresholds.shrinks[1] && growth.is_finite();
-        grown && are_large && outgrew && began_sound(diagnosis) && has_learned_nothing
+        grown && are_large && outgrew && began_sound(diagnosis) && diagnosis.stays_up()
     })
 }
 
