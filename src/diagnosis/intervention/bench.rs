@@ -39,7 +39,8 @@ impl Bench<'_> {
         self.passes.get()
     }
 
-    /// Returns the network after the alterations, and its pass, as [`budget`](Self::budget) does for the budget.
+    /// Returns the altered layer specification, and the statistics of a pass of its network. Alterations of weights
+    /// apply to `layers` alone. `None` if an alteration does not apply to the network, or no pass is left.
     pub(super) fn after(
         &self,
         alterations: &[Alteration],
@@ -57,7 +58,7 @@ impl Bench<'_> {
         Ok(Some((spec, seen)))
     }
 
-    /// Returns the parameters after the alterations, of which those of weights apply to `layers` alone. `network` and
+    /// Returns the parameters after the alterations; alterations of weights apply to `layers` alone. `network` and
     /// `spec` are the altered network and its layer specification. `None` if gains or gates have the new values
     /// already.
     pub(super) fn parameters(
@@ -148,8 +149,9 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
 const SHUT: f64 = 2.197;
 
 /// Returns the gates that are nearly always shut, each with the range of its biases, in cells with a gate that carries
-/// the state. A gate is nearly always shut if its mean bias is below −[`SHUT`], and open above [`SHUT`]. A carrying
-/// gate that is always open shuts out the input in a cell without an input gate, and is returned, too.
+/// the state. A gate is nearly always shut if its mean bias is below −[`SHUT`], and nearly always open above [`SHUT`].
+/// In a cell without an input gate, the gate that carries the state shuts out the input if it is nearly always open.
+/// It is then returned, and not if it is shut.
 pub(super) fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(&'static str, Range<usize>)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);

@@ -28,8 +28,8 @@ pub(super) fn has_slopes(network: &LayerSpec, path: &str) -> bool {
     network.parts().iter().any(|(at, part)| at == path && matches!(part, LayerSpec::PRelu(_)))
 }
 
-/// Returns the paths of the layers that an alteration of all weights, gains, branches or activations changes, or for
-/// gates those of all recurrent layers, in the order of the forward pass. Empty for other alterations.
+/// Returns the paths of the layers that an alteration of all weights, gains, branches, activations or dropout changes,
+/// or for gates those of all recurrent layers, in the order of the forward pass. Empty for other alterations.
 pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Vec<String> {
     let outputs = crate::diagnosis::outputs(network);
     let changes = |(path, part): &(String, &LayerSpec)| match (alteration, part) {
@@ -70,7 +70,7 @@ pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSp
 }
 
 /// Returns `network` after `change` applied twice; `None` if the first time changes nothing. `change` sets the slopes
-/// of [`PRelu`] and the gains of the weights before them: the second time the gains are those of the new slopes.
+/// of [`PRelu`] and the gains of the weights before them: the second time, it computes the gains for the new slopes.
 pub(in crate::diagnosis) fn twice(
     network: &LayerSpec,
     change: &mut dyn FnMut(&LayerSpec) -> Option<LayerSpec>,
@@ -80,8 +80,8 @@ pub(in crate::diagnosis) fn twice(
 }
 
 /// Sets the initializers of a layer at the critical gain of the activation `next` that follows it, with orthogonal
-/// weights if `orthogonal` is set. Returns whether the activation has a critical point; `None` for a layer without
-/// such weights.
+/// weights if `orthogonal` is set. Returns `false` if that activation has no critical point, and `None` for a layer
+/// without such weights.
 ///
 /// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. Of a
 /// gated layer the values are drawn so that their product with the gates has the variance of the input. The slopes of
@@ -120,11 +120,12 @@ pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -
     CriticalGain::new(activation.as_any()).is_err() || unit_slope(activation).is_some_and(|slope| slope < FLAT)
 }
 
-/// The part of its bound below which the mean of |φ′| makes an activation flat: units count as saturated there.
+/// The fraction of the bound of |φ′| below which its mean shows a flat activation. Units count as saturated below the
+/// same fraction.
 pub(in crate::diagnosis) const FLAT: f64 = 0.05;
 
-/// Returns the mean of |φ′| for standard normal inputs over its bound; `None` without a bound above 0. Where it is
-/// near 0 the activation itself saturates, and not the weights before it.
+/// Returns the mean of |φ′| for standard normal inputs over its bound; `None` without a bound above 0. A ratio near 0
+/// shows that the activation itself saturates, whatever the weights before it.
 pub(in crate::diagnosis) fn unit_slope(activation: &ActivationKind) -> Option<f64> {
     let bound = activation.derivative_bounds()?.magnitude();
     let grid = (-1000..=1000).map(|i| 4e-3 * f64::from(i));

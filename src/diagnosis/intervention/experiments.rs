@@ -67,7 +67,7 @@ pub(in crate::diagnosis) struct Experiments {
     pub passes: usize,
 }
 
-/// With at least so many samples, all of them equal, the data are taken to have equal inputs. A batch of fewer may
+/// The smallest number of samples of a batch that show equal inputs of the data, if all are equal. A smaller batch may
 /// have been chosen so.
 const FEW: usize = 8;
 
@@ -182,8 +182,8 @@ impl Budget {
 }
 
 impl Bench<'_> {
-    /// Returns the budget (the decades from loss to first weights) after the alterations, of which those of weights
-    /// apply to `layers` alone. `None` if one of them does not apply to the network, or no pass is left.
+    /// Returns the budget (the decades from loss to first weights) after the alterations; alterations of weights apply
+    /// to `layers` alone. `None` if an alteration does not apply to the network, or no pass is left.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
         Ok(self.after(alterations, layers)?.map(|(spec, seen)| Budget::measured(&spec, &seen)))
     }

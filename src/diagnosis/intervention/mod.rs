@@ -206,13 +206,13 @@ type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budg
 /// Tries changes from the smallest to the largest. The first that brings the budget, the decades from loss to first
 /// weights, between `low` and `high` and has most of the effect of the best change repairs it.
 ///
-/// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. The search ends
-/// at a change with most of the effect that any could have. If redrawing all weights repairs the budget, a bisection
-/// looks for a single layer that does so, too. Otherwise, the difference of the two budgets shows which layers have the
-/// fault. If no change repairs the budget, pairs are tried of the five whose budgets are nearest to the middle of `low`
-/// and `high`. `layers` are the paths of the layers that may be redrawn, `gates` the names of gates that are nearly
-/// always shut, and `budget_before` is the budget without a change. `measured` states whether budgets are measured or
-/// predicted.
+/// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. The search
+/// ends at a change with most of the effect that any could have. If redrawing all weights repairs the budget, a
+/// bisection looks for a single layer whose redrawn weights do so, too. If there is none, the difference of the
+/// budgets before and after shows which layers have the fault. If no change repairs the budget, pairs are tried of the
+/// five changes whose budgets are nearest to the middle of `low` and `high`. `layers` are the paths of the layers that
+/// may be redrawn, `gates` the names of gates that are nearly always shut, and `budget_before` is the budget without a
+/// change. `measured` states whether budgets are measured or predicted.
 fn search<E>(
     network: &LayerSpec,
     layers: &[String],

@@ -1,4 +1,4 @@
-//! Interventions on the way of a gradient back through time.
+//! Interventions on the gradient of a recurrent state over time.
 
 use super::{Alteration, Intervention, bench::Bench, change::altered, experiments::Tried};
 use crate::{
@@ -16,7 +16,7 @@ impl Bench<'_> {
     /// Measures changes for recurrent layers whose state's gradient changes, over a sequence, by more than `line`
     /// decades of either sign in `seen`: orthogonal recurrent matrices, and gates that keep the state. If neither
     /// repairs a layer, its input weights are redrawn. Returns (1) for each layer and change the decades of one step
-    /// back in time, and (2) the layers whose redrawn input weights have a smaller norm.
+    /// back in time, and (2) the layers whose redrawn input weights have a smaller norm than the given ones.
     pub(super) fn over_time(
         &self,
         network: &dyn Layer<f64>,

@@ -1,5 +1,5 @@
-//! What other parameters make of the forward pass: units that biases hold off, and the size of outputs with weights
-//! drawn again.
+//! Forward passes with other parameters: without biases, for units that are off, and with redrawn weights, for layers
+//! whose outputs are large.
 
 use super::{Alteration, bench::Bench, change::altered};
 use crate::{
@@ -18,13 +18,13 @@ pub(in crate::diagnosis) fn rectifies(activation: &ActivationKind) -> bool {
     activation.value(-1e3_f64) == 0.0 && activation.value(1e3_f64) > 100.0
 }
 
-/// Whether φ(a z) = a φ(z) for a > 0, so that the size of the weights before it is that of all values after it.
+/// Whether φ(a z) = a φ(z) for a > 0, so that a factor of the weights before φ is one of all values after it.
 fn is_homogeneous(activation: &ActivationKind) -> bool {
     let grows = |z: f64| (activation.value(4.0 * z) - 4.0 * activation.value(z)).abs() < 1e-9;
     grows(1.0) && grows(-1.0) && activation.value(1.0_f64) != 0.0
 }
 
-/// A monitor of the units of rectifiers, of activations and of recurrent layers.
+/// A monitor of the pre-activations and outputs of rectifiers, in activation layers and in recurrent layers.
 pub(super) struct Reach(Vec<Units>);
 
 /// The units of one layer, over all rows and steps of a pass.
@@ -32,7 +32,7 @@ struct Units {
     layer: String,
     /// The lowest and the highest pre-activation of each unit.
     ends: Vec<[f64; 2]>,
-    /// Whether the unit was other than 0 for a row.
+    /// Whether the output of each unit was other than 0 for at least one row.
     lives: Vec<bool>,
 }
 
@@ -88,9 +88,9 @@ pub(in crate::diagnosis) struct Off {
 }
 
 impl Bench<'_> {
-    /// Returns the layers of which more than the share `line` of the units is off in the pass that `reach` saw, with
-    /// their shares. Layers are left out in which, without biases, the mean cosine of two rows is above 1 − `apart`.
-    /// Empty for fewer than eight rows, and without a pass that is left.
+    /// Returns the layers of which more than the share `line` of the units is off (0 for every row) in the pass that
+    /// `reach` saw, with this share and that without biases. Layers are left out in which, without biases, the mean
+    /// cosine of two rows is above 1 − `apart`. Empty for fewer than eight rows, and if no pass is left.
     pub(super) fn off(&self, reach: &Reach, line: f64, apart: f64) -> Result<Vec<Off>, Error> {
         let many: Vec<(&String, f64)> = reach.off().filter(|(_, share)| *share > line).collect();
         if many.is_empty() || self.shape.rows() < 8 || !self.may_take(1) {
@@ -111,10 +111,10 @@ impl Bench<'_> {
         Ok(many.into_iter().filter(|(layer, _)| !are_alike(layer)).map(off).collect())
     }
 
-    /// Returns the layer of the first outputs in the pass `seen` whose root mean square is above `line`, with the
-    /// effect of redrawing it. `None` if these are the inputs of the network, or not those of a `Linear` on the main
-    /// path. `None` too unless it has the last weights, or all activations after it but that of the outputs pass sizes
-    /// on, and in networks with norms.
+    /// Returns the first layer whose outputs have a root mean square above `line` in the pass `seen`, with the effect
+    /// of redrawing its weights. `None` if the inputs of the network are as large, if the layer is not a `Linear` on
+    /// the main path, and in networks with norms. The layer must have the last weights, or be followed by activations
+    /// that all pass sizes on, that of the outputs left out. `None` otherwise.
     pub(super) fn loud(&self, seen: &Statistics, line: f64) -> Result<Option<Loud>, Error> {
         let (parts, outputs) = (self.spec.parts(), self.spec.last_layer().0);
         let of =
@@ -163,8 +163,8 @@ pub(in crate::diagnosis) struct Loud {
     pub layer: String,
     /// The root mean square of its outputs, and that with its weights redrawn at their critical gain.
     pub sizes: [f64; 2],
-    /// The ratio of these two, or that of the norms of the weights if it is lower.
+    /// The ratio of the two `sizes`, or of the norm of the weights to that of the redrawn ones if it is lower.
     pub times: f64,
-    /// Whether no weights follow it.
+    /// Whether no layer with weights follows.
     pub is_last: bool,
 }

@@ -24,8 +24,9 @@ pub(in crate::diagnosis) struct Tower {
 }
 
 impl Tower {
-    /// Returns the links of the tower among `links`, which are in the order of the forward pass: without the product
-    /// with the first weights, whose gradient needs no further link.
+    /// Returns those of `links`, in the order of the forward pass, that belong to the tower; `of` gives the name and
+    /// factor of a link. The product with the first weights is left out: the gradient of these weights does not need
+    /// it.
     pub fn links<L>(&self, links: impl Iterator<Item = L>, of: impl Fn(&L) -> (String, Factor)) -> Vec<L> {
         let counts = |link: &L| {
             let (name, factor) = of(link);
@@ -85,7 +86,8 @@ pub(in crate::diagnosis) fn towers(network: &LayerSpec) -> Vec<Tower> {
     found
 }
 
-/// The interventions on the budget of a tower, from the output of its layer to its first weights.
+/// The interventions on the budget of a tower, from the output of the parallel layer to the first weights of the
+/// branch.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct OfTower {
     pub path: String,
@@ -105,18 +107,18 @@ impl Budget {
     }
 }
 
-/// A change of one branch alone is tried as long as all changes together have taken no more than this number of
-/// passes.
+/// The number of passes after which single alterations that need another pass are no longer tried on branches; pairs
+/// still are.
 const SINGLES: usize = 30;
 
-/// A change of the branches of the parallel layer at a path, with the layers in each branch that it applies to, by
-/// their paths in the branch. The budgets are those of all branches that are examined; `None` if it does not apply.
+/// A change that was tried: the path of a parallel layer, the alterations, the paths within each branch of the layers
+/// that they apply to, and the budgets of all examined branches. These are `None` if the change does not apply.
 type Changed = (String, Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
 
 impl Bench<'_> {
-    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`,
-    /// the worst first. A pass changes the layers of the same place in all of these branches of one parallel layer.
-    /// They do not depend on each other, so that branches with the same fault share their passes.
+    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`, the
+    /// worst first. A pass changes the layers at the same place in all such branches of one parallel layer. Branches
+    /// do not depend on each other, so those with the same fault share their passes.
     pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
         let off = |(_, budget): &(Tower, Budget)| (budget.total - 0.5 * (lines[0] + lines[1])).abs();
         let all = towers(self.spec).into_iter().map(|tower| {

@@ -18,8 +18,8 @@ fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
 
 /// Reports the layers in which different inputs have nearly equal pre-activations, now or in the first pass, by the
 /// thresholds [`similar`](crate::diagnosis::Thresholds::similar). It is critical if the loss has not fallen after
-/// enough passes. For inputs alike in the first pass only, the threshold
-/// [`similar`](crate::diagnosis::Thresholds::similar) applies instead once the loss begins to fall. A cosine above 0.99
+/// enough passes. Once the run has learned something, the factor
+/// [`collapsed`](crate::diagnosis::Thresholds::collapsed) replaces the second value of `similar`. A cosine above 0.99
 /// for some passes in a row is otherwise a note.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };

@@ -10,12 +10,13 @@ use crate::diagnosis::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The mean cosine with the weights above which the direction of gradients, and of updates, is told by it. Convention.
+/// The magnitude of a mean cosine with the weights above which it shows the direction of gradients or of updates.
+/// Convention.
 const POINTS: f64 = 0.1;
 
-/// Returns two mean cosines with the weights: that of the gradient, and that of −Δ for updates Δ. They are those of
-/// the matrix where they are most distinct. `None` unless their signs are opposite: updates point up the gradient,
-/// whatever the rate.
+/// Returns two mean cosines with the weights of a matrix: that of the gradient, and that of −Δ for updates Δ. The
+/// matrix is that with the largest cosine of the gradient in magnitude, of those where both are above [`POINTS`].
+/// `None` unless the signs are opposite: the updates then point up the gradient, whatever the rate.
 pub(super) fn points_up(diagnosis: &Diagnosis<'_>) -> Option<[f64; 2]> {
     let cosines = matrices(diagnosis).map(|block| [block.pull().mean(), block.shrinkage().mean()]);
     let told = cosines.filter(|both| both.iter().all(|cosine| cosine.abs() > POINTS));
@@ -28,18 +29,19 @@ pub(super) fn is_reversed(diagnosis: &Diagnosis<'_>) -> bool {
     diagnosis.task.as_ref().is_some_and(|task| task.is_reversed)
 }
 
-/// Whether a finding is that of a loss that climbs, or shows nothing learned, without a known cause.
+/// Whether a finding reports, without a known cause, a loss that climbs or a run that learned nothing.
 pub(super) fn is_climb(finding: &Finding) -> bool {
     finding.cause == Cause::NoCauseFound && finding.decades.is_none()
 }
 
-/// Whether a finding is a fault that what is left behind in the parameters does not explain.
+/// Whether a finding is more than a note, and its fault was not left behind in the parameters by training.
 fn is_other(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     finding.severity > Severity::Note && !left_behind(diagnosis, finding)
 }
 
-/// Reports a loss that climbs above its first value and that of constant outputs, if no other fault was found. Updates
-/// that point up the gradient do that, whatever the rate.
+/// Reports a loss that climbs above its first value and above that of constant outputs, if no other fault was found.
+/// Updates that point up the gradient have this effect, whatever the rate. A gradient of the wrong sign is certain:
+/// other findings that are not become notes.
 pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let is_above = diagnosis.chance().is_some_and(|chance| run.recent_loss().mean() > chance);
@@ -72,16 +74,17 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(if up.is_some() || is_reversed { Finding { fix: fix.into(), ..finding } } else { finding });
 }
 
-/// The fraction of the loss of constant outputs above which all of the data show nothing learned. Convention: a
-/// hundredth of what there is to learn is within the noise of a few hundred samples.
+/// The fraction of the loss of constant outputs above which the loss on all of the data shows nothing learned.
+/// Convention: a hundredth of the loss that can be learned is within the noise of a few hundred samples.
 const NOTHING: f64 = 0.99;
 
 /// Reports a run that learned nothing in four times [`patience`](crate::diagnosis::Thresholds::patience) steps, if no
-/// other fault was found. The loss on all of the data is that of constant outputs or above, and does not come down
-/// below it in as many more steps.
+/// other fault was found. The loss on all of the data is about that of constant outputs or above, and the loss of the
+/// run does not come down below it in as many more steps.
 ///
-/// It is the rate if all steps together are [short](crate::diagnosis::Thresholds::short_way). Not while the rate grows,
-/// nor, without short steps, for targets that may not depend on the inputs.
+/// The rate is the cause if all steps together are [short](crate::diagnosis::Thresholds::short_way), otherwise the
+/// cause is unknown. Nothing is reported while the rate grows. For targets that may not depend on the inputs, only
+/// short steps are reported.
 pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let (Some(task), Some(chance)) = (&diagnosis.task, diagnosis.chance()) else { return };

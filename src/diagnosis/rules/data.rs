@@ -43,7 +43,7 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
-/// Returns the inputs by column: of all data, or else of the batch.
+/// Returns the measurements of the input columns: of all data, or else of the batch.
 fn columns_of<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a Columns> {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.columns.as_ref());
     of_data.or_else(|| diagnosis.experiments.as_ref()?.columns.as_ref())
@@ -91,7 +91,7 @@ const ALIKE: f64 = 0.9;
 
 /// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is within
 /// them. If few samples of the data are far larger than the others, it reports nothing: the rule about outliers does.
-/// If few rows of a batch are, it reports these instead.
+/// If few rows of a batch are far larger than the others, it reports these instead.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
     let wild = of_data.is_some_and(|found| !found.of_targets && found.is_told(&diagnosis.thresholds));
@@ -160,8 +160,8 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Returns the finding about inputs that are all 0: the gradient of the first weights is `dyᵀ x = 0`, whatever they
-/// are. It is a note for a network with a state, which may run without inputs.
+/// Returns the finding about inputs that are all 0: the gradient of the first weights is `dyᵀ x = 0`, whatever the
+/// weights. It is a note for a network with a state, which may run without inputs.
 fn zeros(diagnosis: &Diagnosis<'_>) -> Finding {
     let has_state = diagnosis.spec.parts().iter().any(|(_, part)| matches!(part, LayerSpec::Recurrent { .. }));
     let severity = if has_state { Severity::Note } else { Severity::Warning };
@@ -173,9 +173,11 @@ fn zeros(diagnosis: &Diagnosis<'_>) -> Finding {
     Finding { fix: "other inputs: these are all 0".into(), refuted_by: "an input that is not 0", ..finding }
 }
 
-/// Whether the distance that a loss shows is not that of outputs from targets: the targets are classes, or the loss has
-/// a constant part. It has one if the gradient at the outputs has fallen more than the loss; a squared error falls as
-/// the square of its gradient, and a cross-entropy no less than it.
+/// Whether the loss does not show the distance from outputs to targets: the targets are classes, or the loss has a
+/// constant part. It has one if its lowest value for any outputs is more than 1 −
+/// [`learned`](crate::diagnosis::Thresholds::learned) times that for constant outputs. It also has one if the gradient
+/// at the outputs has fallen more than the loss. Without a constant part, a squared error falls as the square of its
+/// gradient, and a cross-entropy no less than it.
 fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let high = 1.0 - diagnosis.thresholds.learned;
     if diagnosis
@@ -191,8 +193,8 @@ fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
 }
 
 /// Reports targets far from the first outputs. It is a note, unless the loss does not fall, a value became NaN or
-/// infinite, or the outputs are still farther from the targets than from 0. Reports targets that hardly differ beside
-/// that distance, too, if the loss is still above that of constant outputs.
+/// infinite, or the outputs are still farther from the targets than from 0. If the targets are not far, it reports
+/// targets that differ by far less than this distance, if the loss is still above that of constant outputs.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };
@@ -237,10 +239,11 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnscaledTarget, severity, "", text, because));
 }
 
-/// Returns the finding about targets whose spread is far below `distance`, that from the first outputs to them: the
-/// outputs can be farther from all targets than these differ. `None` unless the loss is above that of constant outputs
-/// after [`patience`](crate::diagnosis::Thresholds::patience) losses, and does not [near](Diagnosis::nears) it. `None`
-/// also for a loss that does not take standardized targets, such as one of probabilities.
+/// Returns the finding about targets whose spread is far below `distance`, the distance from the first outputs to the
+/// targets: outputs can be farther from all targets than these differ. `None` unless the loss is above that of
+/// constant outputs after [`patience`](crate::diagnosis::Thresholds::patience) losses, and does not
+/// [near](Diagnosis::nears) it. `None` also for a loss that does not take standardized targets, such as one of
+/// probabilities.
 fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) -> Option<Finding> {
     let task = diagnosis.task.as_ref()?;
     task.targets?;

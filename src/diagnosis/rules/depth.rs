@@ -22,15 +22,16 @@ use alloc::{format, string::String, vec::Vec};
 
 /// The budget over depth: the links (factors of the chain rule) on the main path.
 pub(super) struct Depth {
-    /// The links, in the order of the forward pass, without those that are [`left_out`].
+    /// The links, in the order of the forward pass, without [`uncounted`] ones.
     pub(super) rows: Vec<Row>,
-    /// The decades from loss to first weights, without those of the links that are [`left_out`].
+    /// The decades from loss to first weights, without those of [`uncounted`] links.
     pub(super) total: f64,
-    /// The decades from loss to first weights by theory; `None` if they are unknown.
+    /// `total` as predicted by theory; `None` if it is unknown.
     pub(super) predicted: Option<f64>,
     /// Whether `rows` and `total` were measured; otherwise theory predicts them.
     pub(super) measured: bool,
-    /// Whether `rows` and `total` are those of the first pass: the gradient exploded in it, and then the run diverged.
+    /// Whether `rows` and `total` are those of the first pass, since the gradient exploded in it and the run then
+    /// diverged.
     pub(super) at_first: bool,
 }
 
@@ -59,8 +60,8 @@ impl Depth {
         })
     }
 
-    /// Returns the decades of all rows. The row of the output weights, those of the layer `outputs`, is left out if it
-    /// alone shrinks the gradient by more than the threshold of a [bottleneck](Thresholds::bottleneck).
+    /// Returns `total`, without the decades of the output weights, those of the layer `outputs`, if these alone shrink
+    /// the gradient by more than the threshold of a [bottleneck](Thresholds::bottleneck).
     pub(super) fn below_outputs(&self, diagnosis: &Diagnosis<'_>, outputs: Option<&String>) -> f64 {
         let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs;
         let small = self.rows.iter().find(is_output).map(|row| row.decades);
@@ -83,8 +84,8 @@ impl Depth {
     }
 }
 
-/// Returns whether the link of a layer, by its path and factor, does not count in the budget: it is [`left_out`], or
-/// before all weights that are trained, where no parameter needs the gradient.
+/// Returns a function that tells whether a link, given by the path of its layer and its factor, does not count in the
+/// budget. Such a link is [`left_out`], or before all weights that are trained, where no parameter needs the gradient.
 pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str, Factor) -> bool {
     let without = left_out(&diagnosis.spec);
     let trained = first_trained(diagnosis);
@@ -117,9 +118,9 @@ fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     blocks.iter().any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !beside(block.name()))
 }
 
-/// Returns the interventions on a budget that vanishes or explodes: measured in passes, or predicted if theory predicts
-/// that budget. `None` if their budget without a change does not agree with that of `depth`: in sign if measured, and
-/// within 1 + |`total`|/10 decades if predicted.
+/// Returns the outcome of the interventions on the budget of `depth`: measured in passes, or predicted by theory if no
+/// passes were made. `None` if the budget without a change differs from that of `depth`: in sign if it is measured, by
+/// 1 + |`total`|/10 decades or more if it is predicted.
 fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     if let Some(experiments) = &diagnosis.experiments {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());

@@ -1,4 +1,4 @@
-//! Rules about the rate beside the largest curvature of the loss.
+//! Rules that compare the learning rate with the largest curvature of the loss.
 
 use super::{
     above,
@@ -7,9 +7,9 @@ use super::{
 use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number};
 use alloc::{format, string::String};
 
-/// Returns the curvature, and the rate as a multiple of the edge of stability, 2 (1 + β)/λ for the largest curvature
-/// λ and the momentum β. `None` if λ was not measured, is not above 0 and finite, or if an optimizer scales each
-/// gradient, whose steps this edge does not limit.
+/// Returns the curvature, and the rate as a multiple of the edge of stability, 2 (1 + β)/λ for the largest curvature λ
+/// and the momentum β. `None` if λ was not measured, or is not above 0 and finite. `None` also if an optimizer scales
+/// each gradient: this edge does not limit its steps.
 pub(super) fn measured<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<(&'a Curvature, f64)> {
     let curvature = diagnosis.curvature.as_ref().filter(|_| diagnosis.is_proportional != Some(false))?;
     Some((curvature, curvature.of_edge()?))
@@ -53,9 +53,9 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     findings.push(Finding { decades, needs_restart, ..finding });
 }
 
-/// Judges a rate by the part of the way that all steps together, `updates` in number, go along the direction of largest
-/// curvature, for a loss that stands still. Returns the severity, and the fault and the evidence as text; `None` for no
-/// fault, or without a measured curvature.
+/// Judges the rate of a run whose loss stands still, by the fraction of the way to the minimum, along the direction of
+/// largest curvature, that `updates` steps go. Returns the severity, and the fault and its evidence as text; `None` if
+/// there is no fault, or no measured curvature.
 pub(super) fn unmoved(diagnosis: &Diagnosis<'_>, updates: u64) -> Option<(Severity, [String; 2])> {
     let (curvature, _) = measured(diagnosis)?;
     let covered = curvature.covered(updates)?;

@@ -1,4 +1,5 @@
-//! Rules about parameters that were at fault before the run, by what others do on the same batch.
+//! Rules about parameters that were at fault before the run, found by their size, or by the effect of other parameters
+//! on the same batch.
 
 use super::{above, layer_of, layer_of_block, left_behind, units::output_weights};
 use crate::{
@@ -17,11 +18,11 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Reports layers of which far more units are off for every row than without biases, and recurrent rectifiers that
-/// output 0 at every step.
+/// Reports the layer in which the fraction of units that are off (0 for every row) most exceeds that without biases,
+/// if it does so by far. If there is none, reports a recurrent layer of rectifiers that outputs 0 at every step.
 ///
-/// Units of a deep network can be off for all of a batch since its rows are alike there: those do not count. Units
-/// that are dead in a trained network have not kept it from learning: of a run that has learned, this is a note.
+/// Units of a deep network can also be off for all of a batch because its rows are alike there: those do not count. In
+/// a run that has learned, the finding is a note: dead units have not kept the network from learning.
 pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_told = findings.iter().any(|it| it.cause == Cause::DeadUnits && it.severity > Severity::Note);
     if is_told {
@@ -58,7 +59,7 @@ pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Returns the severity of units that are dead for the whole run: a note if the loss shows that the network has
-/// learned. `None` without measurements.
+/// learned, otherwise critical. `None` without measurements.
 fn severity_of_dead(diagnosis: &Diagnosis<'_>) -> Option<Severity> {
     let run = diagnosis.statistics?.run();
     let judged = run.recent_loss().count() >= diagnosis.thresholds.patience;
@@ -87,9 +88,10 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     })
 }
 
-/// Reports weights so large that all values after them are: a rectifier passes their size on. The budget of the
-/// gradient does not show those of the first layer, nor a size below its threshold. Output weights are at fault where
-/// the loss is above that of constant outputs, and a note where the task is not known.
+/// Reports weights so large that all values after them are large, too, since rectifiers pass their size on. The budget
+/// of the gradient shows neither such weights in the first layer, nor a size below its threshold. Weights of the
+/// outputs are reported unless the loss is below that of constant outputs. If data and targets were not measured, they
+/// are reported as a note.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(experiments) = &diagnosis.experiments else { return };
     let Some(loud) = &experiments.loud else { return };
@@ -141,15 +143,16 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, ..finding });
 }
 
-/// The ratio of values, and of weights, to those of redrawn weights from which the weights are large. Convention: a
-/// decade.
+/// The ratio above which a size is far larger than another: of weights to redrawn ones, of the outputs of both, of the
+/// first loss to that of constant outputs. Convention: a decade.
 const TIMES: f64 = 10.0;
 /// log10 of [`TIMES`].
 pub(super) const LOADED: f64 = 1.0;
 
 /// Reports biases of the outputs that were changed or loaded, if the first loss was more than a decade above that of
 /// constant outputs, and nothing was learned since. The outputs began about as far from their targets as the biases
-/// are large. Steps of the usual length do not bring them back, and push the layers before them into their flat parts.
+/// are large. Steps of the usual length do not bring the outputs back, and drive the layers before them into
+/// saturation.
 pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let began = run.first_loss().zip(diagnosis.chance()).filter(|(first, chance)| *first > TIMES * chance);
@@ -175,9 +178,9 @@ pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Findi
 }
 
 /// Reports changed or loaded weights, more than a decade larger than their initializer draws them, that make the
-/// pre-activations or the outputs of their layer large, where those of drawn weights are not. The budget shows neither
-/// those of gates, which saturate, nor those of a gated layer. In a run the first loss must also be far above that of
-/// constant outputs, or the layer be recurrent or gated and the run harmed.
+/// pre-activations of their layer large, if drawn weights would not. The budget shows such weights neither in gates,
+/// which saturate, nor in a gated layer. The first loss must also be far above that of constant outputs. In a
+/// recurrent or gated layer it suffices that the run has no updates, or shows [harm](Diagnosis::is_harmed).
 pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics.filter(|_| !diagnosis.has_fitted()) else { return };
     let Some((block, [first, drawn])) = most_loaded(diagnosis).filter(|(_, [first, drawn])| *first > TIMES * drawn)
@@ -227,11 +230,11 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// The fix of a norm whose ε is far above the variance of its inputs.
 pub(in crate::diagnosis) const SMALLER_EPSILON: &str = "a smaller ε of this norm";
 
-/// Reports norms on the main path that began with outputs far from 1. A norm is there to give its outputs the size of
-/// inputs, so they have the lines of inputs: its gains, or its ε, set another. The sum of the decades does not show
-/// it, since the next norm divides by this size again.
+/// Reports normalization layers on the main path whose outputs began with a root mean square outside the thresholds of
+/// inputs. Such outputs are due to their gains or their ε. The sum of the decades does not show this size, since the
+/// next norm divides by it.
 ///
-/// It is a note unless the loss has not fallen.
+/// The finding is a note unless the loss of a run has [not fallen](Diagnosis::stays_up).
 pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (parts, lines) = (diagnosis.spec.parts(), &diagnosis.thresholds);
@@ -283,8 +286,8 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports a table whose rows began far larger than 1: they are the inputs of the layers after it, and have the lines
-/// of inputs.
+/// Reports an embedding whose rows began with a root mean square far above 1. The rows are the inputs of the layers
+/// after it, so the thresholds of inputs apply to them.
 pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let parts = diagnosis.spec.parts();

@@ -12,7 +12,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The gates of a layer, each with its mean value from 0 (shut) to 1 (open), and the steps of a sequence.
+/// The gates of a layer, each with its mean value from 0 (shut) to 1 (open), and the number of time steps of a
+/// sequence.
 struct Openings {
     layer: String,
     gates: Vec<(Gate, f64)>,
@@ -57,8 +58,8 @@ fn near_one(share: f64) -> String {
     if share > 0.99 && share < 1.0 { format!("1 − {}", number(1.0 - share)) } else { number(share) }
 }
 
-/// Returns the measured mean values of the gates, or without measurements the values for the given biases, or else for
-/// initial biases.
+/// Returns, for each recurrent layer, the measured mean values of its gates. Without measurements, these are the
+/// values for the given biases, or else for initial biases.
 fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     let mut found: Vec<Openings> = Vec::new();
     for (path, part) in diagnosis.spec.parts() {
@@ -83,10 +84,11 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     found
 }
 
-/// Returns the severity of a state that is forgotten, or fills, within the span, the steps that the task must
-/// remember. Without a given span it is unknown whether the task needs the whole sequence: a note, or a warning if
-/// the run is [held up](Diagnosis::is_stuck) and the state `is_unusual`. A run that has [hardly
-/// moved](Diagnosis::has_hardly_moved), or that climbs a gradient of the wrong sign, is not held up by its state.
+/// Returns the severity of a fault of a state over the span, the number of steps that the task must remember. It is
+/// `severity` for a given span. Otherwise it is unknown whether the task needs the whole sequence. The fault is then a
+/// note, or a warning if it `is_unusual` and the state holds up the run. A run is held up if it is
+/// [stuck](Diagnosis::is_stuck), has not [hardly moved](Diagnosis::has_hardly_moved), and has no gradient of the wrong
+/// sign.
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual: bool) -> Severity {
     let is_held_up = || diagnosis.is_stuck() && !diagnosis.has_hardly_moved() && !climb::is_reversed(diagnosis);
     match diagnosis.span {
@@ -96,10 +98,10 @@ pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual:
     }
 }
 
-/// Whether a layer keeps less of its state, or of the state's gradient, from one step to the next than
-/// [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Two decades are then lost within five steps: no usual
-/// memory forgets so fast. In a layer with a gate that carries the state, the mean of this gate counts; otherwise
-/// `each`, the decades of a step back in time.
+/// Whether the fraction of its state, or of the state's gradient, that a layer keeps from one step to the next is
+/// below [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Two decades are then lost within about five steps: no
+/// usual memory forgets so fast. In a layer with a gate that carries the state, the fraction is the mean value of this
+/// gate. In other layers it is 10 to the power `each`, the decades of a step back in time.
 pub(super) fn forgets_fast(diagnosis: &Diagnosis<'_>, layer: &str, each: f64) -> bool {
     let kept = carrying(diagnosis, layer).map_or_else(|| libm::exp10(each), |(_, open)| open);
     kept < diagnosis.thresholds.shut_gate

@@ -45,7 +45,7 @@ pub(super) fn from_zero(statistics: &Statistics, layer: &str) -> bool {
     statistics.blocks().iter().filter(own).any(BlockStatistics::began_at_zero)
 }
 
-/// Returns the path of the first layer with parameters that are trained, if all of an earlier layer are frozen. No
+/// Returns the path of the first layer with a trained parameter, if all parameters of an earlier layer are frozen. No
 /// gradient is needed before it.
 pub(super) fn first_trained(diagnosis: &Diagnosis<'_>) -> Option<String> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());

@@ -94,8 +94,9 @@ pub(super) fn layer_of_block(block: &str) -> &str {
 }
 
 impl Diagnosis<'_> {
-    /// Whether a consequence of a finding is seen: the run is held up and does not fall, diverged, has risen again, or
-    /// the budget is outside the thresholds.
+    /// Whether the network or the run shows harm: the budget is outside the thresholds, or the run diverged, or its
+    /// loss has risen again. A run that is [stuck](Self::is_stuck) shows harm, too, unless its loss is on its way down
+    /// or its parameters have hardly moved.
     pub(super) fn is_harmed(&self) -> bool {
         let lines = &self.thresholds;
         let sound = lines.vanishing[0]..lines.exploding[0];
@@ -112,25 +113,27 @@ impl Diagnosis<'_> {
         run.is_some_and(|run| self.is_stuck() || steps::diverges(self, run))
     }
 
-    /// Whether the run has updates and enough losses to be judged, and its loss has not clearly fallen.
+    /// Whether the run has updates and enough losses to be judged, and has neither a loss that has clearly fallen nor
+    /// outputs near their targets.
     pub(super) fn stays_up(&self) -> bool {
         let is_run = self.statistics.is_some_and(|statistics| statistics.run().updates() > 0);
         is_run && self.has_patience() && !self.has_fallen() && !self.has_fitted()
     }
 
-    /// Whether the targets may not depend on the inputs, as far as a permutation test shows.
+    /// Whether a permutation test found no dependence of the targets on the inputs. False without a test.
     fn has_no_information(&self) -> bool {
         let p = self.task.as_ref().and_then(|task| task.independent);
         p.is_some_and(|p| p > self.thresholds.independent)
     }
 
-    /// Returns the index, from 0, of the last monitored pass; `None` before training, and for the pass of the
-    /// interventions.
+    /// Returns the index, from 0, of the last monitored pass. `None` before training, and if the statistics are those
+    /// of the pass of the interventions, which belongs to no run.
     fn now(&self) -> Option<u64> {
         self.seen_at(self.statistics?.run().passes().saturating_sub(1))
     }
 
-    /// Returns the index of a monitored pass; `None` for the pass of the interventions, which no run has.
+    /// Returns `pass`, the index of a monitored pass; `None` if the statistics are those of the pass of the
+    /// interventions, which belongs to no run.
     fn seen_at(&self, pass: u64) -> Option<u64> {
         (!self.is_examined_alone).then_some(pass)
     }
@@ -201,7 +204,8 @@ impl Finding {
         Finding { layer: first.first.clone(), layers, ..self }
     }
 
-    /// Adds an intervention, if one is given, to the finding, and its effect to `because`, before the evidence.
+    /// Adds `intervention` to the finding, and puts its effect before the evidence in `because`. Without an
+    /// intervention the finding stays as it is.
     fn told_by(self, intervention: Option<&Intervention>) -> Finding {
         let Some(intervention) = intervention else { return self };
         let because = format!("{intervention}; {}", self.because);

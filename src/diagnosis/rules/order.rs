@@ -1,4 +1,5 @@
-//! The order of the findings: their severity beside a falling loss, causes before their effects, one fault once.
+//! The order of the findings. Their severity is lowered if the loss falls, findings of one fault are merged, and
+//! causes come before their effects.
 
 use super::{climb, edge, first, steps};
 use crate::{
@@ -7,9 +8,10 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// Lowers the severity of findings if the loss falls: by one degree, or by two where it
-/// [fell](crate::diagnosis::Thresholds::fallen) far from its [start](Diagnosis::start). Findings that are certain, or
-/// harmful although the loss falls, keep their severity; so do all if the loss has risen again.
+/// Lowers the severity of findings if the loss has [fallen](crate::diagnosis::Thresholds::fallen): by one degree, or
+/// to a note if it fell far from its [start](Diagnosis::start). Findings that are certain, or harmful although the
+/// loss falls, keep their severity. So do all findings if the loss has risen again or diverged. Without measurements
+/// of data and targets, findings that rest mostly on the course of the loss are warnings at most.
 pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
@@ -48,9 +50,9 @@ fn is_tempered(cause: Cause) -> bool {
     !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
 }
 
-/// Adds the faults of the [first parameters](crate::diagnosis::began) of a run that was held up. Each replaces a
-/// finding of the same cause about the last ones. Other faults of the last parameters are effects of the run, and say
-/// so.
+/// Adds `faults`, findings about the [first parameters](crate::diagnosis::began) of a run that was held up. Each
+/// replaces the findings of the same cause about the last parameters. Faults of other causes in the last parameters
+/// are effects of the run: their evidence says that the run left them behind.
 pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Finding>) {
     if faults.is_empty() {
         return;
@@ -187,14 +189,14 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
     });
 }
 
-/// Whether a finding is about a state of the parameters that came with training, from a first pass whose budget was
-/// sound: an effect of what the training did.
+/// Whether the fault of a finding is in the parameters and came with training, from a first pass whose budget was
+/// within the thresholds. Such a fault is an effect of the training.
 pub(super) fn left_behind(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     of_parameters(finding.cause) && finding.came_with_training() && steps::began_sound(diagnosis)
 }
 
-/// Whether the first parameters can have the fault, and the data and the last layer cannot: these are the same for the
-/// last parameters.
+/// Whether the first parameters can have a fault of this cause that the last ones do not have. A fault of the data or
+/// of the last layer is the same for both.
 pub(in crate::diagnosis) fn of_first_parameters(cause: Cause) -> bool {
     use Cause::*;
     let over_time = matches!(
@@ -205,7 +207,7 @@ pub(in crate::diagnosis) fn of_first_parameters(cause: Cause) -> bool {
     of_parameters(cause) && cause != NoCauseFound || over_time || alike
 }
 
-/// Whether the fault is one of the parameters, which training may have left behind.
+/// Whether the cause is a fault of the parameters that training can leave behind.
 fn of_parameters(cause: Cause) -> bool {
     use Cause::*;
     matches!(

@@ -7,7 +7,8 @@ use crate::{
 };
 use alloc::{format, string::String};
 
-/// The fraction of the first loss above which a later loss has hardly fallen.
+/// The fraction of an earlier loss above which a later loss has hardly fallen. Both are measured from the lowest loss
+/// of any outputs, if that is known.
 const STILL: f64 = 0.9;
 /// The number of losses over which [`falls`](Diagnosis::falls) compares.
 const LATELY: f64 = 10.0;
@@ -31,15 +32,16 @@ impl Diagnosis<'_> {
         self.bounds().map_or_else(|| part_of(loss, share), |bounds| bounds.part(loss, share))
     }
 
-    /// Returns the loss of the best constant outputs; `None` if it was not measured, or is no scale for a loss:
-    /// below 0 where the lowest loss is not known.
+    /// Returns the loss of the best constant outputs. `None` if it was not measured, or is no scale for other losses:
+    /// it is not above the lowest loss of any outputs, or not above 0 where that is not known.
     pub(super) fn chance(&self) -> Option<f64> {
         self.bounds()?.chance()
     }
 
     /// Returns the loss from which a fall counts: the first loss, or that of the best constant outputs if it is lower.
-    /// A fall down to constant outputs needs no input, so it is not counted. A [resumed](is_resumed) run that begins
-    /// below them has learned already: the loss of constant outputs counts. `None` without a reported loss.
+    /// A fall to the loss of constant outputs needs no input, so it is not counted. For a [resumed](is_resumed) run
+    /// the loss of constant outputs counts in any case: a run that begins below it has learned already. `None` without
+    /// a reported loss.
     pub(super) fn start(&self) -> Option<f64> {
         let first = self.statistics?.run().first_loss()?;
         Some(match self.chance() {
@@ -57,7 +59,7 @@ impl Diagnosis<'_> {
         })
     }
 
-    /// Returns the recent loss beside the loss from which it has not [fallen](Self::has_fallen), as text.
+    /// Describes the recent loss, and the loss below which it would have [fallen](Self::has_fallen).
     pub(super) fn not_fallen(&self) -> String {
         let run = self.statistics.map(|statistics| statistics.run());
         let (first, recent) =
@@ -78,9 +80,10 @@ impl Diagnosis<'_> {
         )
     }
 
-    /// Whether the outputs are near their targets: by their [distance](RunStatistics::distance) beside the spread of
-    /// the outputs over rows if that is known, otherwise beside the size of the outputs. Outputs with a large mean are
-    /// near each target before they tell any two apart.
+    /// Whether the outputs are near their targets: their root mean square [distance](RunStatistics::distance) is below
+    /// the fraction [`FITTED`] of the standard deviation of the outputs over rows. If that is not known, the fraction
+    /// is one of the root mean square of the outputs. Outputs with a large mean can be near every target and yet be
+    /// the same for all inputs.
     pub(super) fn has_fitted(&self) -> bool {
         let spread = self.task.as_ref().and_then(|task| task.spread).unwrap_or(1.0);
         let distance = self.statistics.map(|statistics| statistics.run().distance());
@@ -94,10 +97,10 @@ impl Diagnosis<'_> {
         run.is_some_and(|run| run.stands_still(|loss| self.part(loss, STILL)) && !self.has_fitted())
     }
 
-    /// Whether the loss has risen again: what was learned, from its [start](Self::start) on, is mostly lost. Where the
-    /// loss of constant outputs is known, it had [fallen](crate::diagnosis::Thresholds::fallen) below that; otherwise
-    /// below half of the [first](RunStatistics::has_relapsed). False for a run that begins at the lowest loss of any
-    /// outputs or below, or at 0 or below where that is not known: nothing was learned.
+    /// Whether the loss has risen again: most of its fall from its [start](Self::start) is lost. It had fallen as
+    /// [`has_fallen`](Self::has_fallen) requires or, if the loss of constant outputs is not known, below half of the
+    /// [first](RunStatistics::has_relapsed). False for a loss that starts at the lowest loss of any outputs or below
+    /// (at 0 or below where that is not known): nothing was learned.
     pub(super) fn has_relapsed(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         match self.start().filter(|_| self.chance().is_some()) {
@@ -109,7 +112,8 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Whether the loss is on its way down: the mean of about five losses has fallen by a tenth in the last ten.
+    /// Whether the loss is on its way down: its mean over about five losses is more than a tenth below the highest
+    /// such mean after each of the last ten losses.
     pub(super) fn falls(&self, run: &RunStatistics) -> bool {
         run.recent_loss().mean() < self.part(run.highest_lately(), STILL)
     }
@@ -144,9 +148,9 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns log10 of the largest way of a weight matrix: its updates together, over its parameters. Weights that
-    /// began at 0 count by their size over that of the largest other matrix. −∞ if none has moved; `None` without
-    /// updates, or without a matrix.
+    /// Returns log10 of the longest way of a weight matrix, the sum over updates of the norm of an update over that of
+    /// the parameters. A matrix that began at 0 counts by its size over that of the largest matrix. −∞ if none has
+    /// moved; `None` without updates, or without a matrix.
     pub(super) fn way(&self) -> Option<f64> {
         self.statistics.filter(|statistics| statistics.run().updates() > 0)?;
         let size = matrices(self).map(BlockStatistics::parameters).fold(0.0, f64::max);
@@ -157,31 +161,33 @@ impl Diagnosis<'_> {
         matrices(self).filter(|block| !block.frozen()).map(way).reduce(f64::max)
     }
 
-    /// Whether all updates together are [short](crate::diagnosis::Thresholds::short_way) beside the parameters, which
-    /// are then still the initial ones: the run is no evidence of harm by the network, only of what kept the updates
-    /// small.
+    /// Whether the [way](Self::way) of all updates is [short](crate::diagnosis::Thresholds::short_way), so that the
+    /// parameters are nearly the initial ones. Such a run is no evidence of harm by the network, only of small
+    /// updates.
     pub(super) fn has_hardly_moved(&self) -> bool {
         self.way().is_some_and(|way| way < self.thresholds.short_way[0])
     }
 
-    /// Whether the parameters have moved too little for any course of the loss: below the geometric mean of the two
-    /// limits of [`short_way`](crate::diagnosis::Thresholds::short_way). What its mean shows is noise of the batches.
+    /// Whether the parameters have moved too little to change the loss: their [way](Self::way) is below the geometric
+    /// mean of the two limits of [`short_way`](crate::diagnosis::Thresholds::short_way). Changes of the mean loss are
+    /// then noise of the batches.
     pub(super) fn has_no_course(&self) -> bool {
         let [seen, certain] = self.thresholds.short_way;
         self.way().is_some_and(|way| way < 0.5 * (seen + certain))
     }
 
-    /// Whether the mean of about 30 losses is the lowest of the run and below nine tenths of that after ten losses,
-    /// when four times [`patience`](crate::diagnosis::Thresholds::patience) losses are known. Noise alone hardly ends
-    /// at its lowest mean: such a fall is real, however small the moves.
+    /// Whether the loss falls steadily, after four times [`patience`](crate::diagnosis::Thresholds::patience) losses:
+    /// its mean over about 30 losses is the lowest of the run, and below nine tenths of the mean loss after ten
+    /// passes. Noise alone hardly ends at its lowest mean: such a fall is real, however small the updates.
     pub(super) fn falls_steadily(&self, run: &RunStatistics) -> bool {
         let [settled, usual] = run.settled_and_usual_loss();
         let judged = run.recent_loss().count() >= 4 * self.thresholds.patience && run.is_at_its_lowest();
         judged && usual < self.part(settled, STILL)
     }
 
-    /// Whether the run shows that something was learned. What was there before the first step was not: a fresh network
-    /// can begin somewhat below the loss of constant outputs. Where that is not known, a resumed run has learned.
+    /// Whether the run shows that something was learned. A fresh network can begin somewhat below the loss of constant
+    /// outputs: if its parameters have hardly moved, such a loss does not count. If the loss of constant outputs is
+    /// not known, only a resumed run counts as one that has learned.
     pub(super) fn has_learned(&self, run: &RunStatistics) -> bool {
         let Some(chance) = self.chance() else { return is_resumed(self) };
         let far = self.part(chance, self.thresholds.fallen[1]);
@@ -195,18 +201,18 @@ impl Diagnosis<'_> {
     }
 
     /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing), and its loss
-    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A loss on its way down to them is not
-    /// held up.
+    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A run whose loss is still on its way
+    /// down to that of constant outputs is not held up.
     pub(super) fn is_stuck(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         let arrived = self.chance().is_some_and(|chance| chance > self.part(run.recent_loss().mean(), STILL));
         self.learns_nothing(run) && (self.stagnates() || arrived && !self.has_fitted())
     }
 
-    /// Whether the mean of recent losses is above [`learned`](crate::diagnosis::Thresholds::learned) times the loss of
-    /// the best constant outputs, both above the lowest loss of any, after
-    /// [`patience`](crate::diagnosis::Thresholds::patience) losses. If that loss was not measured, or is no scale:
-    /// whether the loss [stagnates](Self::stagnates).
+    /// Whether the mean of recent losses, after [`patience`](crate::diagnosis::Thresholds::patience) losses, is above
+    /// the fraction [`learned`](crate::diagnosis::Thresholds::learned) of the loss of the best constant outputs. Both
+    /// are measured from the lowest loss of any outputs, if that is known. Without a [loss of constant
+    /// outputs](Self::chance): whether the loss [stagnates](Self::stagnates).
     pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
         match (&self.task, self.chance()) {

@@ -62,17 +62,17 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
     findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, Severity::Warning, "", text, because));
 }
 
-/// log10 of the ratio of recent updates to the first one from which the steps still grow. Convention: a factor of
-/// three, less than a tenth of which a linear warm-up has in its first 25 updates.
+/// log10 of the ratio of recent updates to the first one, above which the steps still grow. Convention: a factor of
+/// three, which a linear warm-up exceeds within its first 25 updates.
 const GROWS: f64 = 0.5;
 
-/// log10 of the factor by which a warm-up lengthens the way in as many more steps: a rate that grows linearly, four
-/// times.
+/// log10 of the factor by which a warm-up lengthens the way if it goes on for as many more steps as were made: four
+/// times, for a rate that grows linearly.
 const AS_MANY_MORE: f64 = 0.602;
 
-/// Whether a finding may explain why all updates were small: the transforms do not divide by the gradient, and it is
-/// about what the gradient passes. Updates of optimizers that do are as long as their rate says, whatever the
-/// gradient.
+/// Whether a finding may explain why all updates were small: it is about steps, or about a fault that may make the
+/// gradient small. The latter is no explanation if an optimizer divides by the size of the gradient: its updates are
+/// then as long as the rate says.
 fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     use Cause::*;
     let leaves_gradient = matches!(
@@ -91,15 +91,15 @@ fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     of_steps || diagnosis.is_proportional != Some(false) && !leaves_gradient
 }
 
-/// Whether another fault keeps the steps of the run from being judged. None of the network does so in a run that has
-/// [hardly moved](Diagnosis::has_hardly_moved), unless it [may shorten](may_shorten) them.
+/// Whether another fault keeps the steps of the run from being judged. In a run that has [hardly
+/// moved](Diagnosis::has_hardly_moved), only a fault that [may shorten](may_shorten) the steps does so.
 fn is_accused(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> bool {
     let hardly_moved = diagnosis.has_hardly_moved();
     findings.iter().any(|it| it.severity > Severity::Note && (!hardly_moved || may_shorten(diagnosis, it)))
 }
 
-/// Adds a finding about steps. What the course of the loss says of the network is then a note: parameters that have
-/// hardly moved are the initial ones.
+/// Adds a finding about steps. If it reports a fault of a run that has hardly moved, findings of collapsed
+/// representations become notes: they rest on the course of the loss, and the parameters are nearly the initial ones.
 fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Finding>) {
     if finding.severity > Severity::Note && diagnosis.has_hardly_moved() {
         let by_course = findings.iter_mut().filter(|it| it.cause == Cause::CollapsedRepresentation);
@@ -108,8 +108,8 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
     findings.push(finding);
 }
 
-/// Returns the number of updates after which the schedule has ended, and what shows it. `None` for a schedule that
-/// goes on. Either no parameter moves any more; or the stated rate is below a hundredth of the first, and as many
+/// Returns the number of updates after which the schedule has ended, and the evidence as text. `None` for a schedule
+/// that goes on. Either no parameter moves any more; or the stated rate is below a hundredth of the first, and as many
 /// more updates of the last length would be [short](crate::diagnosis::Thresholds::short_way).
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
     if let Some(still) = still::ended(diagnosis) {
@@ -127,11 +127,12 @@ fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)
     (more < diagnosis.thresholds.short_way[0]).then_some((made as u64, because))
 }
 
-/// Reports updates that are [small](crate::diagnosis::Thresholds::small_step), and that all together go less than
-/// [`short_way`](crate::diagnosis::Thresholds::short_way), with a loss that [stagnates](Diagnosis::stagnates), if no
-/// other fault explains it. It is a note while the steps still grow, unless as many more of them are too short, too.
-/// It is also a note if as many more steps would [bring](Diagnosis::comes_down) the loss to where it counts as
-/// fallen.
+/// Reports steps that are too short, if no other fault explains them: by a schedule that ended before anything was
+/// learned, by a large ε, or by a low rate. At a low rate, updates are
+/// [small](crate::diagnosis::Thresholds::small_step), all together go less than
+/// [`short_way`](crate::diagnosis::Thresholds::short_way), and the loss [stagnates](Diagnosis::stagnates). A low rate
+/// is a note while the steps still grow, unless as many more of them are too short, too. It is also a note if as many
+/// more steps would [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();

@@ -31,8 +31,8 @@ pub(super) fn steps(passes: u64) -> String {
     count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
-/// log10 of the ratio of an update's norm to that of its parameters, above which the update is too large if the loss
-/// has risen again: a thirtieth, to which the fix reduces it.
+/// log10 of an update's norm over that of its parameters, above which the update is too large if the loss has risen
+/// again: about a thirtieth, to which the fix reduces this ratio.
 const LONG_IN_RELAPSE: f64 = -1.5;
 
 /// Whether the updates of a block have a scale to compare with: an update was not 0, the parameters did not begin at
@@ -56,8 +56,8 @@ const LONG_AT_FIRST: f64 = -1.0;
 /// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
 /// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
 /// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned, or if it [replaced](replaced) the weights. `None` otherwise, and if the gradient vanished or exploded
-/// in the first pass already.
+/// was learned. They also do if steps [replaced](replaced) the weights. `None` otherwise, and if the gradient vanished
+/// or exploded in the first pass already.
 ///
 /// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
 /// saturated units, shut gates, another budget.
@@ -72,9 +72,10 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis))
 }
 
-/// Returns the least growth of the matrices before those of the outputs, which follow their targets, if steps replaced
-/// them. That is: a first update was larger than its weights; all now have a gain above the threshold of inputs; and
-/// the loss has not fallen.
+/// Returns the smallest factor by which a matrix has grown, if steps replaced the weights. The matrix of the outputs
+/// is left out, since it follows the targets. Weights are replaced if all have at least doubled, and the first update
+/// of one matrix was larger than the matrix. Each must also have a gain (root mean square times √inputs) above the
+/// threshold of inputs, and the loss must not have fallen.
 fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let outputs = super::units::output_weights(&diagnosis.spec);
     let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));
@@ -92,7 +93,8 @@ fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
-/// links that are [`left_out`]. `None` for the pass of the interventions, which no run has.
+/// links that are [`left_out`]. `None` if the statistics are those of the pass of the interventions, which belongs to
+/// no run.
 pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let statistics = diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone)?;
     let without = left_out(&diagnosis.spec);
@@ -110,9 +112,9 @@ pub(super) fn began_sound(diagnosis: &Diagnosis<'_>) -> bool {
     began(diagnosis).is_some_and(|began| (lines.vanishing[0]..lines.exploding[0]).contains(&began))
 }
 
-/// Whether the first weights move as far as the last, within a decade relative to their size, after
-/// [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An optimizer that
-/// divides by the size of a gradient makes up for one that vanishes.
+/// Whether the updates of the first weights, relative to the weights, are less than a decade below those of the last
+/// weights, after [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An
+/// optimizer that divides by the size of a gradient makes up for one that vanishes.
 pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return false };
     let mut ratios = matrices(diagnosis).filter(counts).map(|block| block.update_ratio().mean());
@@ -121,8 +123,9 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
 }
 
-/// Whether a value was not finite and the run has not recovered, or the loss is lately more than half above the first.
-/// The first loss is that of one batch, so it must also be as far above that of constant outputs if that is known.
+/// Whether a value was not finite and the run has not recovered, or the recent loss is more than half above the first
+/// loss. The first loss is that of one batch. If the loss of constant outputs is known, the recent loss must be more
+/// than half above that, too.
 pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let first = run.first_loss().unwrap_or(f64::INFINITY);
     let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));
@@ -130,7 +133,7 @@ pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
 }
 
 /// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the
-/// run diverged. No step had been made in that pass: it shows the cause, and later passes the wreck. `None`
+/// run diverged. No step had been made before that pass: it shows the cause, and later passes the effects. `None`
 /// otherwise, and for the pass of the interventions.
 pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
@@ -225,8 +228,8 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades, needs_restart, ..finding });
 }
 
-/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. A run that has come
-/// down below its loss before the last of them has none.
+/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. Not reported if the
+/// loss has come down below its value before each of these jumps.
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();

@@ -21,13 +21,14 @@ fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a Bloc
     blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
 }
 
-/// Returns the number of steps for which no block has moved, if all have stopped that ever did: the rate is 0 for them.
+/// Returns the number of steps since the last block stopped moving, if all blocks that ever moved have stopped: their
+/// rate is 0. `None` before [`checks`](crate::diagnosis::Thresholds::checks) such steps.
 pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
     let moved = with_gradient(diagnosis).filter(|block| block.moved());
     moved.map(BlockStatistics::still).min().filter(|&still| still >= diagnosis.thresholds.checks)
 }
 
-/// Returns, as a phrase, which of the blocks with a gradient have moved.
+/// Describes how many of the blocks with a gradient have ever moved.
 pub(super) fn moved_before(diagnosis: &Diagnosis<'_>) -> String {
     match with_gradient(diagnosis).all(BlockStatistics::moved) {
         true => String::from("all moved before"),
@@ -36,8 +37,8 @@ pub(super) fn moved_before(diagnosis: &Diagnosis<'_>) -> String {
 }
 
 /// Reports blocks that have a gradient, are not frozen, and do not change for
-/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row. If all blocks that moved have stopped, this is a
-/// note, and only those that never moved are judged.
+/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row. If all blocks that ever moved have stopped, it
+/// reports so as a note, and judges only blocks that never moved.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let ended = ended(diagnosis);
@@ -83,8 +84,8 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
-/// Returns the rate that the transforms of the run tell for a block, 1 without a group: the product of those of its
-/// groups, and of the first that owns it.
+/// Returns the rate of a block over that of blocks in no group, as the transforms of the run state it. It is the
+/// product of the rates of all groups that hold the block; of the groups that own their blocks, only the first counts.
 fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
     let groups = || diagnosis.groups.iter().filter(|group| group.holds(block));
     let owner = groups().find(|group| group.owns).map_or(1.0, |group| group.rate);
@@ -92,8 +93,9 @@ fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
 }
 
 /// Returns the weight matrix whose low rate holds up the run, and its rate over the highest of all matrices. `None`
-/// unless every other gradient is below a hundredth of its own by the norm, and its rate is below a hundredth of the
-/// highest. The run must also be stuck and have hardly moved: the only matrix that could move did not.
+/// unless the norm of its gradient is more than a hundred times that of every other matrix, and its rate is below a
+/// hundredth of the highest. The run must also be stuck and have hardly moved: the only matrix that could move did
+/// not.
 fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)> {
     let line = libm::exp10(diagnosis.thresholds.vanishing[0]);
     let trained = || matrices(diagnosis).filter(|it| !it.frozen());
@@ -103,9 +105,10 @@ fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)>
     (alone && rate < line && diagnosis.is_stuck() && diagnosis.has_hardly_moved()).then_some((held, rate))
 }
 
-/// Reports blocks that move a hundredth as far as others or less, by every measure that an optimizer makes equal for
-/// all blocks: their rate is another. It is a note if the rates that the transforms of the run tell explain it: beside
-/// the largest of them, a block moves more than a hundredth as far as its rate says.
+/// Reports weight matrices that move a hundredth as far as others or less, by every measure that an optimizer makes
+/// equal for all blocks at one rate: their rate is lower. If the rates that the transforms of the run state explain
+/// this, it is a note unless the run is stuck. They explain it if the matrix moves more than a hundredth as far as its
+/// stated rate, over the highest one, says.
 pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let line = lines.vanishing[0];

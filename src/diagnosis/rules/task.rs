@@ -75,9 +75,10 @@ fn listed(samples: &[usize], noun: &str) -> String {
 
 /// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
 /// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
-/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if inputs have few values, and for
-/// targets that are values unless more than half of the inputs are the same. A warning is a note, too, if the loss
-/// is near that bound. Of a batch alone, it reports rows that are all identical: a note unless the run is held up.
+/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if most inputs repeat, unless there are
+/// fewer different inputs than classes. It is also a note if the targets are values and at most half of the inputs are
+/// the same. Instead of a warning, it is a note if the loss of the run is near the lowest one. Without data, it
+/// reports a batch whose rows are all identical: a note unless the run is held up.
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_batch = diagnosis.experiments.as_ref().filter(|it| diagnosis.task.is_none() && it.is_one_input);
     if of_batch.is_some() && !diagnosis.spec.reads_indices() {
@@ -138,7 +139,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     findings.push(Finding { fix, samples, refuted_by, is_proof, ..finding });
 }
 
-/// Reports a last layer in whose range no loss is below the fraction
+/// Reports a last layer with a range in which no outputs have a loss below the fraction
 /// [`unreachable`](crate::diagnosis::Thresholds::unreachable) of that of the best constant outputs.
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
@@ -157,7 +158,7 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Reports a loss of classes or probabilities that constant outputs lower without end, if no last layer bounds the
-/// outputs: the network can only make them larger. Of other targets such a loss may be meant, as that of a critic.
+/// outputs: training can only make them larger. For other targets such a loss may be intended, as for a critic.
 pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = diagnosis.task.as_ref().filter(|task| task.measured.is_unbounded && task.has_shares) else {
         return;
@@ -179,8 +180,8 @@ pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     findings.push(Finding { is_proof: true, ..finding });
 }
 
-/// Reports weight decay that outweighs the gradient, if the loss has not fallen. All matrices have shrunk, and updates
-/// point to smaller weights; or some matrices have, and nothing was learned.
+/// Reports weight decay that outweighs the gradient, if the loss has not fallen. Either all matrices have shrunk, and
+/// updates point to smaller weights; or at least two matrices have shrunk, and nothing was learned.
 pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let run = statistics.run();
@@ -225,8 +226,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
 
-/// Reports batches whose samples have correlated gradients. It is a note, unless the loss on all data has not fallen,
-/// or is far above that of recent batches, and no other fault was found.
+/// Reports batches whose samples have correlated gradients. It is a warning if no other fault explains the run, and
+/// the loss on all data has not fallen or is far above that of recent batches; otherwise a note.
 pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
@@ -257,10 +258,10 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
-/// Whether an error that all rows share, such as the mean of the targets, explains the `correlation` of the rows of a
-/// batch: while it changes, the means of batches do too. Then the rows of a batch differ from each other as much as
-/// those of all the data, within half of the variance. What they share is larger than that, by the ratio that the
-/// correlation is of the rest.
+/// Whether an error that all rows share, such as a wrong mean of the outputs, explains the `correlation` of the row
+/// gradients in a batch: while this error changes, so do the means of batches. Two conditions must hold. The variance
+/// of the row gradients in a batch is more than half of that over all of the data. The square of their mean over all
+/// of the data, relative to this variance, is above c/(1 − c) for the correlation c.
 fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool {
     let Some([of_batch, rows]) = run.batch_variance() else { return false };
     let [of_data, common, all] = task.row_gradients;
@@ -269,9 +270,10 @@ fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool 
     scale * of_batch > 0.5 * of_data && common * (1.0 - correlation) > correlation * of_data
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The run must
-/// have learned nothing, or the loss has not fallen and is not on its way down; without the masks neither. In the
-/// second case the masks must cost more of the loss than was learned below constant outputs.
+/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. Either the run
+/// has learned nothing, or its loss has not fallen and is not on its way down. In both cases the loss without masks
+/// must show no learning either. In the second case the masks must also add more to the loss than was learned below
+/// constant outputs.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {

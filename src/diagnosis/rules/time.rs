@@ -17,8 +17,9 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 /// Returns the cause of a gradient of a layer's state that vanishes over time, and a clause about it, which may be
-/// empty. In a cell with a gate that carries the state, only this gate can cause it; the text states its mean value. A
-/// gate that is not shut is closed only for a given span.
+/// empty. In a cell with a gate that carries the state, only this gate can cause it; the clause states its mean value.
+/// A gate above the threshold [`shut_gate`](crate::diagnosis::Thresholds::shut_gate) counts as closed only if a span
+/// is given.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     if !diagnosis.carries_state.iter().any(|carries| carries == layer) {
         return (Cause::VanishingRecurrence, String::new());
@@ -198,8 +199,8 @@ fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Interventio
     redraws && diagnosis.experiments.as_ref().is_some_and(|it| it.large.iter().any(|large| large == layer))
 }
 
-/// The log10 of a unit's sensitivity over the gain of its state above which a finding reports the unit: a factor of a
-/// hundred, by convention.
+/// A finding reports a unit if log10 of its sensitivity to the parameter that carries its state, over the gain of the
+/// state, is above this value: a factor of a hundred, by convention.
 const SENSITIVE: f64 = 2.0;
 /// The largest number of units that a finding names; it counts the others.
 const NAMED: usize = 8;

@@ -51,8 +51,8 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
     }
 }
 
-/// Returns the budget of a branch: measured, or predicted without measurements. `None` if it ends the gradient, which
-/// the rules about units and zeros tell, and without known links.
+/// Returns the budget of a branch: measured, or predicted without measurements. `None` if the gradient becomes 0 in
+/// the branch, which the rules about units and zeros report, and without known links.
 fn of_tower(diagnosis: &Diagnosis<'_>, tower: &Tower) -> Option<Depth> {
     let described = diagnosis.prediction.links().iter();
     let described = tower.links(described, |link| (link.name.clone(), link.factor));
@@ -74,8 +74,8 @@ fn of_tower(diagnosis: &Diagnosis<'_>, tower: &Tower) -> Option<Depth> {
     (!rows.is_empty() && total.is_finite()).then_some(Depth { rows, total, predicted, measured, at_first: false })
 }
 
-/// Whether the first weights of the branch move as far as the last of the network, within a decade, in a run that has
-/// learned.
+/// Whether the updates of the first weights of the branch, relative to the weights, are less than a decade below those
+/// of the last weights of the network, in a run that has learned.
 fn moves(diagnosis: &Diagnosis<'_>, tower: &Tower) -> bool {
     let ratios = |own: bool| {
         let blocks = matrices(diagnosis).filter(move |block| !own || tower.has(layer_of_block(block.name())));

@@ -78,11 +78,11 @@ pub(super) fn is_table(spec: &LayerSpec, block: &str) -> bool {
     parts.any(|(path, part)| matches!(part, LayerSpec::Embedding(_)) && path == layer_of_block(block))
 }
 
-/// The number of examples from which one pass shows that a layer passes no gradient.
+/// The smallest number of examples with which one pass can show that a layer passes no gradient.
 const FEW: usize = 8;
 
-/// Whether the last pass had enough examples to show that the activation at the path `layer` passes no gradient. Few
-/// examples can all be off by chance: then a whole window of passes must be.
+/// Whether there are enough examples to show that the activation at the path `layer` passes no gradient: the last pass
+/// had at least [`FEW`], or all units were off in a whole window of passes. Few examples can all be off by chance.
 pub(super) fn has_examples(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
     let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
     let mut links = links.iter().filter(|link| link.factor() == Factor::Activation);
@@ -187,13 +187,14 @@ const FAR_OUT: f64 = 3.0;
 /// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 
-/// The root mean squares of pre-activations of the usual size, 1 up to a factor of 2: what saturates there is flat by
-/// itself.
+/// The usual root mean squares of pre-activations: 1 up to a factor of 2. An activation that saturates there is flat
+/// by itself, and not because of its inputs.
 const USUAL: core::ops::Range<f64> = 0.5..2.0;
 
-/// Returns the root mean square of the weights before the activation at `path` in the first pass, relative to the
-/// standard deviation of their initializer. If a norm comes after them it is that of its gains, which are drawn as 1:
-/// they set the size of the pre-activations. `None` if no `Linear` layer is before it, or one of the two is unknown.
+/// Returns the root mean square of the weights before the activation at `path` in the first pass, over the standard
+/// deviation of their initializer. If a norm is between the two, returns the root mean square of its gains, which are
+/// drawn as 1 and set the size of the pre-activations. `None` if neither a `Linear` layer nor a norm is before the
+/// activation, or if one of the two values is unknown.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.spec.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;

@@ -8,27 +8,28 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The number of steps of gradient descent to the best constant outputs, also those that are rejected.
+/// The number of steps of gradient descent to the best constant outputs, rejected ones included.
 pub(in crate::diagnosis) const STEPS: usize = 120;
 /// The largest number of outputs that are free in a descent, which takes 32 bytes for each.
 const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
 
-/// The lowest losses of outputs that need no input, for the targets of some samples.
+/// Losses that depend on the targets of some samples alone, and not on their inputs.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::diagnosis) struct LossBounds {
     /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
-    /// The lowest loss of any outputs; `None` for a loss that has none, or does not reach it in the steps of a
-    /// descent.
+    /// The lowest loss of any outputs. `None` for a loss that has none, or does not reach it in the steps of a
+    /// descent, and for more outputs than [`FREE`].
     pub floor: Option<f64>,
-    /// Whether outputs that are the same for every row have no lowest loss: it falls on below 0, a thousandfold or
-    /// more in the second half of a descent whose steps double.
+    /// Whether outputs that are the same for every row have no lowest loss. At the end of a descent the loss is then
+    /// below −1000, and more than a thousand times as far below 0 as in the middle.
     pub is_unbounded: bool,
 }
 
-/// A loss that has fallen below 0 by as many times from the middle of a descent to its end falls without end.
+/// The ratio of the loss at the end of a descent to that in its middle, or to −1 if that is lower, above which the
+/// loss falls without end.
 const WITHOUT_END: f64 = 1e3;
 
 impl LossBounds {
@@ -39,8 +40,8 @@ impl LossBounds {
         Ok(LossBounds { constant, floor: free(rows, constant)?, is_unbounded })
     }
 
-    /// Returns the loss of the best constant outputs; `None` if it is no scale for a loss: below 0 where the lowest
-    /// loss is not known.
+    /// Returns the loss of the best constant outputs. `None` if it is no scale for other losses: it is not above the
+    /// lowest loss of any outputs, or not above 0 where that is not known.
     pub fn chance(&self) -> Option<f64> {
         (self.constant > self.floor.unwrap_or(0.0)).then_some(self.constant)
     }
@@ -63,8 +64,8 @@ pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) 
 }
 
 /// Returns the lowest loss of any outputs for the batch `rows`, by the descent of [`constant`] with a group for each
-/// row. `None` for a loss that has none: it still falls, by more than a twentieth of the way from `constant`, the loss
-/// of the best constant outputs, in the second half of the steps. `None` also for more outputs than [`FREE`].
+/// row. `None` for a loss that has none: more than a twentieth of its fall from `constant`, the loss of the best
+/// constant outputs, is in the second half of the steps. `None` also for more outputs than [`FREE`].
 fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
     if rows.count.saturating_mul(rows.width) > FREE {
         return Ok(None);
@@ -129,19 +130,20 @@ pub(super) fn least<T: Scalar>(rows: &Rows<'_, T>, [low, high]: [f64; 2]) -> Res
     rows.loss_of(&middle(&range), &mut dy)
 }
 
-/// Returns, for the gradient `dy` of the loss with respect to outputs of `width` columns, summed over columns: the
-/// variance over rows, the square of the mean, and the number of rows.
+/// Returns three numbers of `dy`, the gradient of the loss at outputs of `width` columns: its variance over rows and
+/// the square of its mean, both summed over columns, and the number of rows.
 pub(super) fn row_gradients<T: Scalar>(width: usize, dy: &[T]) -> [f64; 3] {
     let rows = dy.len() as f64 / width.max(1) as f64;
     let [apart, square] = squares(width, dy);
     [apart / f64::max(rows - 1.0, 1.0), (square - apart) / f64::max(rows, 1.0), rows]
 }
 
-/// The size of a small change of the outputs `y`, relative to them or to 1, by which the sign of a gradient is asked.
+/// The sizes of changes of the outputs `y`, relative to the larger of their root mean square and 1, that test the sign
+/// of a gradient.
 const NEARBY: [f64; 3] = [1e-1, 1e-2, 1e-3];
 
-/// Whether the loss, `now` at `y`, rises down its own gradient `dy` there, and falls up it, in changes of different
-/// sizes: the gradient has the wrong sign.
+/// Whether `dy`, the gradient of the loss at the outputs `y`, has the wrong sign. It has if a change of `y` against
+/// `dy` raises the loss above `now`, its value at `y`, and a change along `dy` lowers it, for each size of [`NEARBY`].
 pub(super) fn is_reversed<T: Scalar>(rows: &Rows<'_, T>, y: &[T], dy: &[T], now: f64) -> Result<bool, Error> {
     let norm = |values: &[T]| libm::sqrt(values.iter().map(|&value| to_f64(value) * to_f64(value)).sum::<f64>());
     let (size, slope) = (f64::max(norm(y), libm::sqrt(y.len() as f64)), norm(dy));

@@ -35,7 +35,8 @@ impl Identical {
     }
 }
 
-/// Returns, for each of `count` samples, the first with the same inputs. `inputs` returns those of a sample.
+/// Returns, for each of `count` samples, the index of the first sample with the same inputs. `inputs` returns the
+/// inputs of a sample, by its index.
 fn groups<'x, T: PartialEq + 'x>(count: usize, inputs: impl Fn(usize) -> &'x [T]) -> Vec<usize> {
     let mut groups: Vec<usize> = Vec::new();
     for at in 0..count {

@@ -18,8 +18,8 @@ const TESTED: usize = 128;
 /// without targets, ragged data, fewer than ten samples, or inputs that cannot be standardized.
 ///
 /// The statistic is the distance covariance `Σ A_ij B_ij` of double-centred distances A of inputs, in columns of
-/// variance 1, and B of targets (Székely & Rizzo 2007). It is 0 in the limit only if both are independent, so it finds
-/// any dependence. Under the hypothesis every permutation of the targets is as likely.
+/// variance 1, and B of targets (Székely & Rizzo 2007). For many samples it is 0 only if inputs and targets are
+/// independent, so it finds any dependence. Under the hypothesis all permutations of the targets are equally likely.
 pub(super) fn p_value<T: Scalar>(data: &Dataset<'_, T>, samples: &[usize]) -> Option<f64> {
     let samples: Vec<usize> = samples.iter().copied().step_by(samples.len().div_ceil(TESTED).max(1)).collect();
     let (all, count) = (data.samples(), samples.len());

@@ -31,8 +31,8 @@ pub(super) use outlier::{Outliers, Sizes, large_inputs};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
-/// The largest number of input values, and of eight times the outputs, of the samples whose targets are measured
-/// without a pass.
+/// The largest number of input values, and of eight times the output values, of the samples whose targets are measured
+/// without a pass. [`SAMPLES`] samples may have more.
 const MOST: usize = 1 << 20;
 /// The number of dropout masks over which the loss with masks, and the change of the outputs by masks, are averaged.
 const MASKS: u64 = 4;
@@ -57,9 +57,9 @@ pub(super) struct Task {
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
     pub spread: Option<f64>,
-    /// Three numbers of the gradient ∂L/∂y, y being the outputs without dropout: its variance over rows and the
-    /// square of its mean, both summed over columns, and the number of rows. A mean over rows gives each its share of
-    /// the loss.
+    /// Three numbers of the gradient ∂L/∂y, y being the outputs without dropout: its variance over rows and the square
+    /// of its mean, both summed over columns, and the number of rows. If the loss is a mean over rows, the gradient of
+    /// each row has the factor 1/rows.
     pub row_gradients: [f64; 3],
     /// Whether the loss falls up its own gradient, and rises down it.
     pub is_reversed: bool,
@@ -85,7 +85,7 @@ pub(super) struct Task {
     pub has_classes: bool,
     /// Whether the targets are classes, or values of which none is below 0, as probabilities are.
     pub has_shares: bool,
-    /// The inputs by column; `None` for indices and for first layers with weights that do not see the columns.
+    /// The inputs by column; `None` for indices, and if the first layer with weights does not read the input columns.
     pub columns: Option<Columns>,
     /// Whether a given parameter is not finite, so that all was measured with initial values.
     pub initial: bool,
@@ -115,8 +115,8 @@ impl<T: Scalar> Rows<'_, T> {
         self.loss.evaluate_wide(self.width, y, target, weights, dy)
     }
 
-    /// Calls `measure` with the targets of as many samples as [`MOST`] values permit, all of them if they can be: a
-    /// rare class is in few of a small number. No pass is made.
+    /// Calls `measure` with the targets of all samples, or of as many, evenly spaced, as [`MOST`] values permit: a few
+    /// samples can miss a rare class. No pass is made.
     fn with_targets_of<R>(
         &mut self,
         data: &Dataset<'_, T>,
@@ -145,10 +145,10 @@ impl<T: Scalar> Rows<'_, T> {
         Ok(self.workspace.forward_with(self.w, x, shape, mode, monitor)?.y.to_vec())
     }
 
-    /// Returns the distance from `y` to the targets over the larger of 1 and the root mean square of y. The distance is
-    /// `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second
-    /// for targets standardized by column. `None` for classes, if a value is not finite, or if the loss does not take
-    /// such targets: those of a `ValueWeights` have weights, and those of some losses have a range.
+    /// Returns the distance from `y` to the targets over the larger of 1 and the root mean square of y. The distance
+    /// is `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second for
+    /// targets standardized by column. `None` for classes, if a value is not finite, or if the loss does not take
+    /// standardized targets: those of a `ValueWeights` have weights, and those of some losses have a range.
     fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         let Target::Values(values) = target else { return Ok(None) };
@@ -198,8 +198,8 @@ pub(super) fn heaviest_masks(leaf: &LayerSpec) -> Option<(&'static str, f64)> {
     }
 }
 
-/// Returns the dropout key and the mode of a pass with the masks that a run draws: always the same ones, so that two
-/// passes differ by what was changed alone. Without masks the mode is that of an [analysis](Mode::to_examine).
+/// Returns the dropout key and the mode of a pass with masks as in a run. The masks are the same in each pass, so that
+/// two passes differ only by the change under test. Without masks the mode is that of an [analysis](Mode::to_examine).
 pub(super) fn as_in_run<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> (DropoutKey, Mode) {
     match network.spec().parts().iter().any(|(_, part)| heaviest_masks(part).is_some()) {
         true => (DropoutKey::new(0, 0), Mode::Train),
@@ -228,7 +228,8 @@ fn range(spec: &LayerSpec, most: f64) -> Option<[f64; 2]> {
     }
 }
 
-/// Returns the sums of squares of the outputs `y`: from the mean over rows of their column, and from 0.
+/// Returns two sums of squares over the outputs `y`: of their distances from the means of their columns, and of `y`
+/// itself.
 fn squares<T: Scalar>(width: usize, y: &[T]) -> [f64; 2] {
     let rows = (y.len() / width.max(1)).max(1) as f64;
     let (mut apart, mut square) = (0.0, 0.0);

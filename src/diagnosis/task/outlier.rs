@@ -30,8 +30,8 @@ pub(in crate::diagnosis) struct Outliers {
     /// The norm of the gradient of all parameters with the samples and without them: that of the loss if their targets
     /// are large. If their inputs are, it is that for errors at the outputs of norm 1 in each row.
     pub gradient: [f64; 2],
-    /// The same two norms with initial values, if the samples do not [harm](Self::harms) with the given parameters;
-    /// `None` if they do, or if these norms are not known.
+    /// The two norms of `gradient` with initial parameters. `None` if the samples [harm](Self::harms) with the given
+    /// parameters, or if these norms are not known.
     pub at_first: Option<[f64; 2]>,
 }
 
@@ -42,7 +42,8 @@ impl Outliers {
         self.gradient[0] > thresholds.outweighs * self.gradient[1]
     }
 
-    /// Whether the gradient with the samples exceeds that without them so far with initial values.
+    /// Whether, with initial parameters, the gradient with the samples has more than
+    /// [`outweighs`](Thresholds::outweighs) times the norm of that without them. False if it was not measured.
     pub fn harmed(&self, thresholds: &Thresholds) -> bool {
         self.at_first.is_some_and(|[with, without]| with > thresholds.outweighs * without)
     }
@@ -94,9 +95,9 @@ impl Sizes {
         sizes
     }
 
-    /// Returns the samples that are [larger](larger) than the others by `factor`, by their values alone. A sample is
-    /// larger by its root mean square, or by a single value, which in a wide sample hardly changes the root mean
-    /// square. `of_targets` states whether the samples are targets.
+    /// Returns the samples that are [larger](larger) than the others by `factor`, without their effect on the
+    /// gradient. A sample is larger by its root mean square, or by a single value, which in a wide sample hardly
+    /// changes the root mean square. `of_targets` states whether the samples are targets.
     pub fn larger(&self, of_targets: bool, factor: f64) -> Option<Outliers> {
         let mut sizes = self.whole.clone();
         sizes.sort_by(f64::total_cmp);
@@ -136,11 +137,11 @@ pub(in crate::diagnosis) fn large_inputs<T: Scalar>(data: &Dataset<'_, T>, facto
     found.map(|outliers| outliers.samples)
 }
 
-/// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms of
-/// the [gradients] on `samples` with and without them. They are those of the targets if these alone
-/// [harm](Outliers::harms). In the first norm they replace as many of `samples` as is their fraction of all data, at
-/// least one. `per_step` states whether outputs have a row for each step. `None` if there are none, or if samples have
-/// different lengths.
+/// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms
+/// of the [gradients] on `samples` with and without them. If inputs and targets both have such samples, those of the
+/// targets are returned only if these alone [harm](Outliers::harms). In the first norm the large samples replace as
+/// many of `samples` as is their fraction of all data, at least one. `per_step` states whether outputs have a row for
+/// each step. `None` if there are none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
