@@ -222,10 +222,10 @@ fn without_masks(network: &LayerSpec) -> Option<LayerSpec> {
     })
 }
 
-/// Returns the layer specification after the alterations; `None` if one of weights, branches, activations or dropout
-/// changes nothing. [`Alteration::CriticalWeights`] applies to `layers` alone.
+/// Returns the layer specification after the alterations; `None` if an alteration of weights, branches, activations or
+/// dropout changes nothing. [`Alteration::CriticalWeights`] applies to `layers` alone.
 ///
-/// All other alterations, such as standardized inputs, unit gains and open gates, leave it as it is.
+/// All other alterations, such as standardized inputs, unit gains and open gates, leave the specification as it is.
 pub(super) fn altered(network: &LayerSpec, alterations: &[Alteration], layers: &[String]) -> Option<LayerSpec> {
     let mut after = network.clone();
     for alteration in alterations {

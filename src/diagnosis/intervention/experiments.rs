@@ -59,7 +59,7 @@ pub(in crate::diagnosis) struct Experiments {
     /// The branches of parallel layers whose budget vanishes or explodes beside a sound main path, with their
     /// interventions.
     pub towers: Vec<OfTower>,
-    /// The layers of which many units are off for every row.
+    /// The layers of which many units are off: they output 0 for every row.
     pub off: Vec<Off>,
     /// The first layer of which the outputs are large and the inputs are not.
     pub loud: Option<Loud>,

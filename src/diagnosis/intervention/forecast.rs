@@ -1,4 +1,5 @@
-//! Interventions by theory: the predicted budget (decades from loss to first weights) of a changed layer specification.
+//! Interventions by theory: the predicted budget (decades from loss to first weights) of a changed layer
+//! specification.
 
 use super::{
     Alteration, Budget, Verdict,

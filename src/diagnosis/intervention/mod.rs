@@ -40,14 +40,15 @@ pub enum Alteration {
     UsualSlopes(String),
     /// The weights of the layers in these ranges are redrawn at the critical gains of the activations that follow.
     CriticalLayers(Vec<LayerRange>),
-    /// The weights of all layers are redrawn at the critical gain of the activation that follows, and the input weights
-    /// of recurrent layers at the variance 1/inputs. The slopes of a [`PRelu`](crate::layer::PRelu) are set to 0.25.
+    /// The weights of all layers are redrawn at the critical gain of the activation that follows, and the input
+    /// weights of recurrent layers at the variance 1/inputs. The slopes of a [`PRelu`](crate::layer::PRelu) are set to
+    /// 0.25.
     CriticalWeights,
     /// The gains of normalization layers are set to 1, and their biases to 0.
     UnitGains,
     /// The biases of the gates of this name that are nearly always shut are set to 0, so that these gates are half
-    /// open. In a cell without an input gate, such as a GRU, the gate that carries the state is shut to the input if it
-    /// nearly always keeps the old state.
+    /// open. In a cell without an input gate, such as a GRU, the gate that carries the state is shut to the input if
+    /// it nearly always keeps the old state.
     OpenGate(String),
     /// The biases of all gates that are nearly always shut are set to 0.
     OpenGates,
@@ -67,8 +68,9 @@ pub enum Alteration {
 }
 
 impl Alteration {
-    /// Returns the cause of a vanishing or exploding gradient that the alteration repairs, for `Both` that of the
-    /// second. `before` are its decades without the alteration: negative if it vanishes.
+    /// Returns the cause of a vanishing or exploding gradient that the alteration repairs; for `Both`, the cause that
+    /// its second alteration repairs. `before` are the decades of the gradient without the alteration, negative if it
+    /// vanishes.
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
@@ -199,8 +201,8 @@ pub(super) struct Budget {
     pub links: Vec<(String, Factor, f64)>,
 }
 
-/// A function that returns the budget (the decades from loss to first weights) after the given alterations. Alterations
-/// of weights apply to the layers of the given paths. `None` if the budget is unknown or nothing changes.
+/// A function that returns the budget (the decades from loss to first weights) after the given alterations.
+/// Alterations of weights apply to the layers of the given paths. `None` if the budget is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
 /// Tries changes from the smallest to the largest. The first that brings the budget, the decades from loss to first

@@ -40,8 +40,8 @@ fn is_other(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
 }
 
 /// Reports a loss that climbs above its first value and above that of constant outputs, if no other fault was found.
-/// Updates that point up the gradient have this effect, whatever the rate. A gradient of the wrong sign is certain:
-/// other findings that are not become notes.
+/// Updates that point up the gradient have this effect, whatever the rate. If the gradient of the loss has the wrong
+/// sign, this is certain, and all findings that are not certain become notes.
 pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let is_above = diagnosis.chance().is_some_and(|chance| run.recent_loss().mean() > chance);

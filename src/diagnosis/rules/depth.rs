@@ -110,7 +110,7 @@ pub(in crate::diagnosis) fn counted(diagnosis: &Diagnosis<'_>) -> [Option<f64>; 
     [measured(), predicted()]
 }
 
-/// Whether any weights on the main path, biases and branches left out, were 0 in the first pass.
+/// Whether a parameter block on the main path was 0 in the first pass. Biases, branches and their scales are left out.
 fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     // A scale or a weight of 0 in a branch does not stop the gradient: the skip connection passes it.
@@ -317,8 +317,8 @@ impl Depth {
         is_narrow.then(narrow).map(|found| if found.is_empty() { LayerRange::single(layer) } else { found })
     }
 
-    /// Returns the decades by layer. A layer begins at a link of the factor `starts`, and at a residual block or a
-    /// recurrent layer; the links up to the next belong to it.
+    /// Returns the decades by layer. A layer begins at a link of the factor `starts`, at a residual block or at a
+    /// recurrent layer; the links up to the beginning of the next layer belong to it.
     fn stations(&self, starts: Factor) -> Vec<Station> {
         let mut found: Vec<Station> = Vec::new();
         for row in &self.rows {

@@ -84,7 +84,8 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     Some(seen.into_iter().map(row).collect())
 }
 
-/// Returns a measured link, with the mean of its decades over the passes.
+/// Returns a measured link, with the mean of its decades over the passes, or −∞ if the gradient of the last pass
+/// became 0 in it.
 pub(super) fn row(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Row {
     let layer = layer_of(link.name());
     let flat = activations(&diagnosis.spec).iter().any(|(path, kind)| path == layer && is_bounded(kind));

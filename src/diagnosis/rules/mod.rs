@@ -83,7 +83,8 @@ fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     }
 }
 
-/// Returns the path of the layer that a link (factor of the chain rule) belongs to: `0` of `0.input`, `3` of `3.scale`.
+/// Returns the path of the layer that a link (factor of the chain rule) belongs to: `0` of `0.input`, `3` of
+/// `3.scale`.
 pub(super) fn layer_of(link: &str) -> &str {
     link.strip_suffix(".input").or_else(|| link.strip_suffix(".scale")).unwrap_or(link)
 }
@@ -170,8 +171,8 @@ impl Diagnosis<'_> {
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 
-    /// Creates a finding about the layer at the path `layer`, empty for all of the network. `text` is the sentence that
-    /// describes the fault, and `because` its evidence.
+    /// Creates a finding about the layer at the path `layer`, empty for all of the network. `text` is the sentence
+    /// that describes the fault, and `because` its evidence.
     fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String, because: String) -> Finding {
         Finding {
             cause,
@@ -198,7 +199,8 @@ impl Diagnosis<'_> {
 }
 
 impl Finding {
-    /// Sets the layers of the fault, and `layer` to the first of them. Without ranges the finding stays as it is.
+    /// Sets the layers of the fault, and `layer` to the first layer in these ranges. Without ranges the finding stays
+    /// as it is.
     fn in_layers(self, layers: Vec<LayerRange>) -> Finding {
         let Some(first) = layers.first() else { return self };
         Finding { layer: first.first.clone(), layers, ..self }

@@ -41,9 +41,9 @@ fn is_told(findings: &[Finding], layer: &str) -> bool {
     findings.iter().any(|finding| finding.layer == layer)
 }
 
-/// Reports vanishing or exploding over the span as predicted by the first Lyapunov exponent: over t steps the gradient
-/// changes by the factor e^(λ₁ t) in almost all directions. Layers with a finding from index `first` on are left
-/// out.
+/// Reports a state gradient that vanishes or explodes over the span, as predicted by the first Lyapunov exponent λ₁:
+/// over t steps the gradient changes by the factor e^(λ₁ t) in almost all directions. Layers with a finding from index
+/// `first` on are left out.
 fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let layer = &*trajectory.layer;
@@ -77,8 +77,8 @@ fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
     }
 }
 
-/// Reports vanishing over the span that an upper bound on the state gradient proves, without any measurement.
-/// Layers with a finding from index `first` on are left out.
+/// Reports a state gradient that vanishes over the span, as an upper bound proves without any measurement. Layers with
+/// a finding from index `first` on are left out.
 fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
@@ -111,8 +111,8 @@ fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
     }
 }
 
-/// Reports vanishing and exploding over the span of the task (the steps that it must remember), as measured; before
-/// training also as bounded or predicted, for layers without such a finding.
+/// Reports a state gradient that vanishes or explodes over the span of the task (the steps that it must remember), as
+/// measured. Before training, layers without such a finding are also judged by an upper bound and a prediction.
 pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let first = findings.len();
     measured(diagnosis, findings);

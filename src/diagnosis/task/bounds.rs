@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 
 /// The number of steps of gradient descent to the best constant outputs, rejected ones included.
 pub(in crate::diagnosis) const STEPS: usize = 120;
-/// The largest number of outputs that are free in a descent, which takes 32 bytes for each.
+/// The largest number of output values that a descent varies one by one; it takes 32 bytes for each.
 const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
@@ -28,12 +28,12 @@ pub(in crate::diagnosis) struct LossBounds {
     pub is_unbounded: bool,
 }
 
-/// The ratio of the loss at the end of a descent to that in its middle, or to −1 if that is lower, above which the
-/// loss falls without end.
+/// The ratio of the loss at the end of a descent to the lower of −1 and the loss in its middle, above which the loss
+/// falls without end.
 const WITHOUT_END: f64 = 1e3;
 
 impl LossBounds {
-    /// Measures the targets of the batch `rows`.
+    /// Measures the losses for the targets of the batch `rows`.
     pub(super) fn of<T: Scalar>(rows: &Rows<'_, T>) -> Result<Self, Error> {
         let [halfway, constant] = descend(rows, None)?;
         let is_unbounded = constant < WITHOUT_END * f64::min(halfway, -1.0);

@@ -22,7 +22,8 @@ pub(in crate::diagnosis) struct Identical {
 }
 
 impl Identical {
-    /// Whether the inputs repeat, and there are fewer different ones than classes: no function of them has all classes.
+    /// Whether the inputs repeat, and there are fewer different ones than classes: no function of them has all
+    /// classes.
     pub fn is_confounded(&self) -> bool {
         self.repeats && self.classes.is_some_and(|classes| self.distinct < classes)
     }

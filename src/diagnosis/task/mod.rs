@@ -47,12 +47,11 @@ pub(super) struct Task {
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
-    /// Losses of outputs that ignore the input, such as the best constant, on the targets of as many samples as the
-    /// time limit allows. `None` for a loss that sums over rows: its value depends on the batch size, so it cannot be
-    /// compared with the losses of a run.
+    /// The lowest losses of constant and of any outputs, for the targets of as many samples as [`MOST`] allows. `None`
+    /// for a loss that sums over rows: its value depends on the batch size, so it cannot be compared with the losses
+    /// of a run.
     pub all: Option<LossBounds>,
-    /// Losses of outputs that ignore the input, on the samples of the other measurements in this struct, to be compared
-    /// with these.
+    /// The lowest losses of constant and of any outputs, for the samples of the other measurements in this struct.
     pub measured: LossBounds,
     /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
     /// outputs that are all 0.
@@ -61,9 +60,9 @@ pub(super) struct Task {
     /// of its mean, both summed over columns, and the number of rows. If the loss is a mean over rows, the gradient of
     /// each row has the factor 1/rows.
     pub row_gradients: [f64; 3],
-    /// Whether the loss falls up its own gradient, and rises down it.
+    /// Whether the gradient of the loss has the wrong sign: the loss rises along the negative gradient.
     pub is_reversed: bool,
-    /// The lowest loss of any outputs within the range of the last layer; `None` if that range is unbounded.
+    /// The lowest loss of any outputs within the range of the last layer; `None` if that range has no bound.
     pub least: Option<f64>,
     /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
     /// ragged data or fewer than ten samples.
@@ -76,8 +75,8 @@ pub(super) struct Task {
     /// The samples whose inputs are identical; `None` if there are none.
     pub identical: Option<Identical>,
     /// The root mean square distance from outputs to targets over the larger of 1 and the root mean square of the
-    /// outputs: with the given targets, and with targets standardized by column. `None` for classes, and if the loss or
-    /// a value does not permit it.
+    /// outputs: with the given targets, and with targets standardized by column. `None` for classes, and if the loss
+    /// or a value does not permit it.
     pub targets: Option<[f64; 2]>,
     /// The standard deviation of the targets over rows, around the means of their columns; `None` for classes.
     pub target_spread: Option<f64>,
@@ -170,9 +169,9 @@ impl<T: Scalar> Rows<'_, T> {
         Ok(Some(both).filter(|both| both.iter().all(|distance| distance.is_finite())))
     }
 
-    /// Returns the mean loss over dropout masks, and the fraction m/(m + r) of the outputs' variance that is due to the
-    /// masks. m is the mean square of the change of an output by a mask; r is the variance over rows of `undisturbed`,
-    /// the outputs without dropout.
+    /// Returns the mean loss over dropout masks, and the fraction m/(m + r) of the outputs' variance that is due to
+    /// the masks. m is the mean square of the change of an output by a mask; r is the variance over rows of
+    /// `undisturbed`, the outputs without dropout.
     fn masked(&mut self, undisturbed: &[T]) -> Result<[f64; 2], Error> {
         let (mut loss, mut noise, mut dy) = (0.0, 0.0, vec![T::zero(); undisturbed.len()]);
         for mask in 0..MASKS {
@@ -207,8 +206,8 @@ pub(super) fn as_in_run<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> (Dropo
     }
 }
 
-/// Returns the lowest and the highest possible output of the last layer, if it is a softmax or an activation that has a
-/// bound on one side at least; otherwise `None`. An end without a bound is ± `most`.
+/// Returns the lowest and the highest possible output of the last layer, if it is a softmax or an activation that has
+/// a bound on one side at least; otherwise `None`. An end without a bound is ± `most`.
 fn range(spec: &LayerSpec, most: f64) -> Option<[f64; 2]> {
     match spec.last_layer().1 {
         LayerSpec::Softmax(_) => Some([0.0, 1.0]),
@@ -373,15 +372,15 @@ impl Diagnosis<'_> {
     /// Adds measurements of the data and the loss with the parameters `w`, on up to 256 samples spread over all data.
     ///
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the lowest loss of
-    /// outputs in the range of the last layer. The loss of the best constant outputs and the lowest loss of any outputs
-    /// are for the targets of all samples, up to a million values: a rare class is in few of 256 samples. The gradient
-    /// is measured with and without the few samples that are far larger than the others. It is that of the loss if
-    /// their targets are large, otherwise that for errors of norm 1 in each row of the outputs. The lowest loss for
-    /// inputs of which some are identical is measured, too. A permutation test of the distance covariance of inputs and
-    /// targets (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about ten passes
-    /// and 600 evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or for data
-    /// without targets. Norms over the batch take their statistics from these samples. If a parameter is NaN or
-    /// infinite, all is measured with initial values.
+    /// outputs in the range of the last layer. The loss of the best constant outputs and the lowest loss of any
+    /// outputs are for the targets of all samples, up to a million values: a rare class is in few of 256 samples. The
+    /// gradient is measured with and without the few samples that are far larger than the others. It is that of the
+    /// loss if their targets are large, otherwise that for errors of norm 1 in each row of the outputs. The lowest
+    /// loss for inputs of which some are identical is measured, too. A permutation test of the distance covariance of
+    /// inputs and targets (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about
+    /// ten passes and 600 evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or
+    /// for data without targets. Norms over the batch take their statistics from these samples. If a parameter is NaN
+    /// or infinite, all is measured with initial values.
     ///
     /// # Errors
     /// [`DataRule::Width`](crate::DataRule::Width) for data of another width than the network's input. Those of

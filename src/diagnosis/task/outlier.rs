@@ -14,8 +14,8 @@ use alloc::{vec, vec::Vec};
 /// which a report always names it. The value is a convention.
 const FAR: f64 = 100.0;
 
-/// The few samples, at most an eighth of all or one, that are far larger than the others: by their root mean square, or
-/// by a single value.
+/// The few samples, at most an eighth of all or one, that are far larger than the others: by their root mean square,
+/// or by a single value.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Outliers {
     /// The indices of the samples, in increasing order: in the data, or in the batch if only a batch was examined.
@@ -48,8 +48,8 @@ impl Outliers {
         self.at_first.is_some_and(|[with, without]| with > thresholds.outweighs * without)
     }
 
-    /// Whether a report names the samples: the largest exceeds [`FAR`] times the median one, or most of the gradient is
-    /// due to them ([`harms`](Self::harms)).
+    /// Whether a report names the samples: the largest exceeds [`FAR`] times the median one, or most of the gradient
+    /// is due to them ([`harms`](Self::harms)).
     pub fn is_told(&self, thresholds: &Thresholds) -> bool {
         self.size[0] > FAR * self.size[1] || self.harms(thresholds)
     }
