@@ -102,8 +102,8 @@ pub enum Change {
     Redraw,
     /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
     RedrawLayers(Vec<String>),
-    /// Clips the gradient of all parameters together at its typical norm. The context does not know it: [`Trial`]
-    /// measures it before any clipping, on its own data.
+    /// Clips the gradient of all parameters together at its typical norm. The context does not know this norm:
+    /// [`Trial`] measures it before any clipping, on its own data.
     FitClip,
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
     /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].

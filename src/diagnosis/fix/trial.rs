@@ -85,10 +85,10 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
-    /// training. Each training takes 5 % of the run, at least 20 steps; a fix has two from its first seed, if one of
-    /// them starts where the run began. All together take at most half of the run. After a run of less than a few
-    /// hundred steps that is enough for a few fixes alone: [`steps`](Self::steps) allows more. There are up to three
-    /// seeds, and batches of 32.
+    /// training. Each training takes 5 % of the run, at least 20 steps; a fix may have two from its first seed: one
+    /// from the current parameters, and one from where the run began. All together take at most half of the run. After
+    /// a run of less than a few hundred steps that is enough for only a few fixes: [`steps`](Self::steps) allows more.
+    /// There are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -178,7 +178,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it is a change of the rate
     /// alone, it is therefore also trained from where the run [began](Self::first_parameters), or from initial values
-    /// if that is not known. If the fix lowers the loss from `w`, the better of the two counts, otherwise the latter.
+    /// if that is not known. If the fix lowers the loss from `w`, the better of the two trainings counts, otherwise
+    /// the one from the beginning.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a run of 0 steps, and for 0 steps, seeds or samples of a batch; [`Error::TooLarge`]
@@ -365,7 +366,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
 }
 
 /// Returns the indices of the fixes in the order in which they are tried: the first of each effort, then the second of
-/// each. Fixes of one effort are alike, and a small budget shows most with the different ones.
+/// each. Fixes of one effort are alike, so a trial of few steps shows more with fixes of different efforts.
 fn by_turns(fixes: &[Fix]) -> Vec<usize> {
     let turn = |at: &usize| fixes[..*at].iter().filter(|fix| fix.effort == fixes[*at].effort).count();
     let mut order: Vec<usize> = (0..fixes.len()).collect();
