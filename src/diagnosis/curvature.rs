@@ -72,8 +72,8 @@ impl Diagnosis<'_> {
     ///
     /// Full-batch training drives ηλ/2 up to 1 and keeps it there (Cohen et al. 2021), so a rate at the edge is no
     /// fault. A rate is a fault if it is [clearly above](super::Thresholds::edge) the edge and the loss climbs or does
-    /// not fall. A rate is too low if the loss stands still, and all steps together go [less than
-    /// part](super::Thresholds::covered) of the way along the direction of largest curvature.
+    /// not fall. A rate is too low if the loss stands still, and all steps together go [only a small
+    /// part](super::Thresholds::covered) of the way to the minimum along the direction of largest curvature.
     ///
     /// The products take passes on dual numbers, or, for a custom part, differences of gradients. This call makes
     /// these passes; they do not count among those of [`interventions`](Self::interventions). Buffers of the run are

@@ -59,8 +59,8 @@ pub struct Thresholds {
     /// are conventions. The first pass is subtracted because units of a deep ReLU network are off from the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
-    /// log10 of the norm of an update over that of its parameters, above which updates are too large, \[warning,
-    /// critical\]: −0.7 and −0.3 by default. −1 is the upper end of Karpathy's and TheDeepChecker's range.
+    /// log10 of the ratio of an update's norm to the norm of its parameters, above which updates are too large,
+    /// \[warning, critical\]: −0.7 and −0.3 by default. −1 is the upper end of Karpathy's and TheDeepChecker's range.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub long_step: [f64; 2],
     /// The factor by which clipping multiplies a typical gradient, below which the clip threshold is too low, if the
@@ -68,13 +68,14 @@ pub struct Thresholds {
     /// half to ten times the typical norm good.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low_clip: [f64; 2],
-    /// log10 of the norm of an update over that of its parameters, below which updates are small; −4 by default, the
-    /// lower end of Karpathy's and TheDeepChecker's range. Updates above it are never too small.
+    /// log10 of the ratio of an update's norm to the norm of its parameters, below which updates are small; −4 by
+    /// default, the lower end of Karpathy's and TheDeepChecker's range. Updates above it are never too small.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_step: f64,
-    /// log10 of the sum, over all updates, of their norm over that of their parameters, below which updates are too
-    /// small if the loss does not fall, \[warning, critical\]. The defaults are −1 and −3. A layer of n inputs
-    /// learns while its weights move by 1/√n of their norm (Chizat et al. 2019): a tenth for n = 100, more for fewer.
+    /// log10 of the sum, over all updates, of the ratio of an update's norm to the norm of its parameters, below which
+    /// updates are too small if the loss does not fall, \[warning, critical\]. The defaults are −1 and −3. A layer of
+    /// n inputs learns while its weights move by 1/√n of their norm (Chizat et al. 2019): a tenth for n = 100, more
+    /// for fewer.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_way: [f64; 2],
     /// The learning rate over the largest stable one, 2/λ with λ the largest [curvature](super::Diagnosis::curvature)
@@ -83,9 +84,10 @@ pub struct Thresholds {
     /// 2020).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub edge: [f64; 2],
-    /// The fraction of the way along the direction of largest [curvature](super::Diagnosis::curvature) that all steps
-    /// together go, below which they are too short for a loss that stands still, \[warning, critical\]: 0.632 and 0.01
-    /// by default. At 1 − 1/e, the first, the time constant of that direction is as long as the run.
+    /// Limits for steps that are too short while the loss stands still, \[warning, critical\]: 0.632 and 0.01 by
+    /// default. They are too short if all together go less than this fraction of the way to the minimum along the
+    /// direction of largest [curvature](super::Diagnosis::curvature). At the first, 1 − 1/e, the time constant of that
+    /// direction is as long as the run.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub covered: [f64; 2],
     /// The root mean square above which inputs are not scaled, \[warning, critical\]: 5 and 20 by default. The first
@@ -127,10 +129,10 @@ pub struct Thresholds {
     /// reported; −1 by default, a convention: a tenth of the gradient's norm.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
-    /// Two values by which different inputs are alike in a layer: 1 − cosine of their pre-activations is below the
-    /// first, and smaller than in the first layer by a factor above the second. The defaults are 0.05 and 6, which are
-    /// conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20 layers; a cosine
-    /// of 0.7 is 6 times farther from 1 than a cosine of 0.95.
+    /// Two limits for inputs that a layer makes alike. In this layer 1 − cosine of the pre-activations of two inputs
+    /// is below the first, and smaller than in the first layer by a factor above the second. The defaults are 0.05 and
+    /// 6, which are conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20
+    /// layers; a cosine of 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub similar: [f64; 2],
     /// The factor that replaces the second value of [`similar`](Self::similar) for inputs that were alike in the first

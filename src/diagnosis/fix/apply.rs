@@ -47,7 +47,7 @@ impl<T: Scalar> FixedRun<'_, T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AppliedTrial<'a, T: Scalar> {
-    /// The proposed fixes. A clip at the typical norm has the norm that the trial measured.
+    /// The proposed fixes. A clip at a norm that the context does not know has the norm that the trial measured.
     pub fixes: Vec<Fix>,
     /// The losses of short trainings with each fix and without any.
     pub trial: TrialReport,

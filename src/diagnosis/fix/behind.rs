@@ -28,8 +28,8 @@ pub struct Behind {
     /// The number of updates of all trainings with a monitor that were run to examine fixed networks, this one and any
     /// before it that did not remove the finding.
     pub steps: usize,
-    /// The number of passes, forward and backward, of the diagnoses after these trainings. They count as steps of
-    /// the trial.
+    /// The number of passes, forward and backward, of the diagnoses after the trainings of [`steps`](Self::steps).
+    /// These passes count as steps of the trial.
     pub passes: usize,
     /// Whether the fix removed the finding that it is for. False if that finding needs more passes to be seen than were
     /// monitored.

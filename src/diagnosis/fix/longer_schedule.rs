@@ -11,12 +11,12 @@ use alloc::{format, string::String};
 /// so that a warm-up, too, ends within the run.
 #[derive(Clone, Copy, Debug)]
 pub struct LongerSchedule {
-    /// The new length of the schedule over that of the run.
+    /// The new length of the schedule as a multiple of the length of the run.
     pub(super) runs: u64,
 }
 
 impl LongerSchedule {
-    /// The lengths that are proposed, over that of the run.
+    /// The proposed lengths of the schedule, as multiples of the length of the run.
     pub(super) const RUNS: [u64; 2] = [10, 1];
 }
 

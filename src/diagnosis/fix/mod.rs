@@ -134,7 +134,7 @@ pub enum Change {
     LongerSchedule {
         /// The number of updates after which the schedule ended.
         ended: u64,
-        /// The new length over that of the run.
+        /// The new length of the schedule as a multiple of the length of the run.
         runs: u64,
     },
     /// Leaves out the samples whose inputs are far larger than those of the others. A check of a batch knows rows, not

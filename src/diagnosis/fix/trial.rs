@@ -159,10 +159,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Examines a fixed network, too, for faults behind the finding of `context`.
     ///
     /// A fault can hide another: no update, clip or rate is judged in a network that no gradient passes. So the best
-    /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, it is the
-    /// first fix with which the finding is gone. This takes the steps of one or more trainings of the total, if the
-    /// total has them, and the passes of their diagnoses, each of which counts as a step. The result is
-    /// [`TrialReport::behind`].
+    /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, the fixes
+    /// are examined in order, up to the first with which the finding is gone. This takes the steps of one or more
+    /// trainings of the total, if the total has them, and the passes of their diagnoses, each of which counts as a
+    /// step. The result is [`TrialReport::behind`].
     #[must_use]
     pub fn behind(self, context: &'a FixContext<'a>) -> Self {
         Trial { context: Some(context), large_input: context.thresholds.input[0], ..self }

@@ -23,7 +23,8 @@ pub struct TrialOutcome {
     /// infinite.
     pub is_restarted: bool,
     /// Whether the training starts from where the run [began](crate::diagnosis::Trial::first_parameters), or from
-    /// initial values if that is not known. A fix that was trained from both starts has the outcome of the better one.
+    /// initial values if that is not known. Of a fix that was trained from both starts,
+    /// [`Trial::run`](super::Trial::run) states which training counts.
     pub from_beginning: bool,
     /// The losses after the last step of the trial, one for each seed, from the smallest to the largest; infinite if
     /// parameters became NaN or infinite.
@@ -98,7 +99,8 @@ pub struct TrialReport {
     pub floor: Option<f64>,
     /// The number of steps of the run that the trial is for.
     pub run: usize,
-    /// The steps of all trainings together, and the passes of the [diagnoses](Behind::passes) after them.
+    /// The number of steps of all trainings, plus the number of passes of the [diagnoses](Behind::passes) of fixed
+    /// networks.
     pub steps: usize,
 }
 
@@ -107,10 +109,11 @@ pub struct TrialReport {
 const LOWER: f64 = 1.0 / 1.1;
 
 /// The multiple of the spread above which the gain of a fix from each seed shows that the seeds agree. The spread is
-/// the highest loss of the seeds minus the lowest. The value, 3, is a convention.
+/// the highest loss of the seeds minus the lowest, with or without the fix, whichever is larger. The value, 3, is a
+/// convention.
 const AGREE: f64 = 3.0;
-/// The largest fraction of the median loss without a fix at which a fix helps if all seeds agree. If all seeds have
-/// the same loss, there is no spread, and any gain would be enough.
+/// The largest fraction of the median loss without a fix at which a fix helps if all seeds agree. Without this limit
+/// any gain would be enough if all seeds have the same loss, which has no spread.
 const AGREED: f64 = 0.99;
 
 /// A fix has lost what was learned if this fraction of its median loss is above the median loss without it: the loss
@@ -161,8 +164,8 @@ impl TrialReport {
 
     /// Returns the outcome of the [best](Self::best) fix; if none helped, that of a fix whose effect a short trial may
     /// not show. It is the fix that removed its fault in an examination of the [fixed network](super::Trial::behind),
-    /// at a median loss of at most 1.5 times that without it. Without one it is the first in the ranking that does no
-    /// harm: its median loss is finite, and at most 1.1 times that without it. `None` if there is none.
+    /// at a median loss of at most 1.5 times that without it. Without such a fix it is the first in the ranking that
+    /// does no harm: its median loss is finite, and at most 1.1 times that without it. `None` if there is none.
     pub fn choice(&self) -> Option<&TrialOutcome> {
         let (bounds, without) = (self.bounds(), self.baseline.median());
         let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);
