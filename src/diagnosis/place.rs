@@ -183,7 +183,7 @@ mod tests {
         place(&stretches(&(0..40).map(station).collect::<Vec<_>>()))
     }
 
-    /// Noise shortens or lengthens few of the ranges.
+    /// Noise changes the range that is found for at most a tenth of the seeds.
     #[test]
     fn stretch_is_as_long_as_the_fault() {
         type Fault = fn(usize) -> f64;

@@ -68,8 +68,8 @@ pub struct ReportState {
     /// first. Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
-    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: pairs
-    /// of step and norm, every k-th step, at most 128.
+    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: at most
+    /// 128 pairs of step and norm, at equal distances in time.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient: Vec<[f64; 2]>,
 }

@@ -29,8 +29,8 @@ pub struct Thresholds {
     /// or explodes, \[warning, critical\]: 2 and 4 by default, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
-    /// Two limits for the decades by which a layer's weights change the gradient's norm: −1 and −0.3 by default,
-    /// which are conventions. A layer below the first is a bottleneck, while the median layer is above the second.
+    /// Two limits for the decades by which a layer's weights change the gradient's norm: −1 and −0.3 by default, which
+    /// are conventions. A layer below the first is a bottleneck if the median layer is above the second.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
     /// The decades by which one activation layer changes the gradient's norm, as a mean over these layers. If it is
@@ -43,9 +43,9 @@ pub struct Thresholds {
     /// bound of |φ′|. SageMaker Debugger stops at 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
-    /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of its
-    /// bound. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and 0.2 by
-    /// default. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of the
+    /// bound of |φ′|. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and 0.2
+    /// by default. The mean is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
     /// The decades that theory predicts for an activation (its change of the gradient's norm), above which theory
@@ -78,10 +78,10 @@ pub struct Thresholds {
     /// for fewer.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_way: [f64; 2],
-    /// The learning rate over the largest stable one, 2/λ with λ the largest [curvature](super::Diagnosis::curvature)
-    /// of the loss, above which a rate is too high, \[warning, critical\]: 1.2 and 2 by default. Training at the edge
-    /// of stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al.
-    /// 2020).
+    /// The learning rate over the largest stable one, 2 (1 + β)/λ, with β the momentum and λ the largest
+    /// [curvature](super::Diagnosis::curvature) of the loss, above which a rate is too high, \[warning, critical\]:
+    /// 1.2 and 2 by default. Training at the edge of stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss
+    /// hardly comes down again (Lewkowycz et al. 2020).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub edge: [f64; 2],
     /// Limits for steps that are too short while the loss stands still, \[warning, critical\]: 0.632 and 0.01 by

@@ -186,9 +186,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(FixedRun { trainer, data })
     }
 
-    /// Returns `fix` with what is measured on the trial's data. That is the standardization for [`Change::FitInputs`]
-    /// and [`Change::FitTargets`], and the samples for [`Change::FitLeaveOut`]. For [`Change::FitClip`] it is the norm
-    /// of the gradient in a few steps of the network from `w`.
+    /// Returns `fix` with the values that it leaves to be measured on the trial's data. These are the standardization
+    /// for [`Change::FitInputs`] and [`Change::FitTargets`], and the samples for [`Change::FitLeaveOut`]. For
+    /// [`Change::FitClip`] it is the norm of the gradient in a few steps of the network from `w`.
     pub(super) fn fitted<'f>(&self, network: &LayerSpec, w: &[T], fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
@@ -250,8 +250,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
         })
     }
 
-    /// Returns the optimizer of the run with `change` applied, from [`Trial::settings`]; `None` without this function,
-    /// or if it returns `None` for the change.
+    /// Returns the optimizer of the run with `change` applied, from [`Trial::settings`]; `None` if that function is
+    /// not set, or returns `None` for the change.
     fn set(&self, change: &Change) -> Option<Box<dyn GradientTransform<T>>> {
         self.settings.and_then(|settings| settings(change))
     }

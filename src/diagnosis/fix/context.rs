@@ -43,7 +43,7 @@ pub struct FixContext<'a> {
     /// [`Trial::apply_best`]: super::Trial::apply_best
     pub momentum: f64,
     /// Shift and scale of the columns of the data, from [`Standardize::fit`]. With `None` standardized inputs are
-    /// proposed as [`Change::FitInputs`], which is fitted where the data is at hand.
+    /// proposed as [`Change::FitInputs`]: a trial, or the caller, computes them from the data.
     pub columns: Option<Standardize>,
     /// Shift and scale of the columns of the targets, from [`Standardize::fit_targets`]. With `None` standardized
     /// targets are proposed as [`Change::FitTargets`].

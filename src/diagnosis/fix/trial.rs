@@ -116,8 +116,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Sets the function that creates the optimizer with a fix's change of the training settings applied: a clip, a
     /// rate, a frozen block or weight decay.
     ///
-    /// Without this function a clip is put before the transform and a rate after it; a clip of the transform's own is
-    /// kept. Training a block at the rate of the others, and training without weight decay, are then not tried.
+    /// Without this function a clip is put before the optimizer, and a factor of the rate after it; a clip inside the
+    /// optimizer is kept. Training a block at the rate of the others, and training without weight decay, are then not
+    /// tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }
@@ -176,10 +177,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
     /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
     ///
-    /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it is a change of the rate
-    /// alone, it is therefore also trained from where the run [began](Self::first_parameters), or from initial values
-    /// if that is not known. If the fix lowers the loss from `w`, the better of the two trainings counts, otherwise
-    /// the one from the beginning.
+    /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it changes only rates,
+    /// clipping or the schedule, or draws most parameters again, it is therefore also trained from where the run
+    /// [began](Self::first_parameters), or from initial values if that is not known. If the fix lowers the loss from
+    /// `w`, the better of the two trainings counts, otherwise the one from the beginning.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a run of 0 steps, and for 0 steps, seeds or samples of a batch; [`Error::TooLarge`]
