@@ -78,10 +78,10 @@ pub struct Thresholds {
     /// for fewer.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_way: [f64; 2],
-    /// The learning rate over the largest stable one, 2 (1 + β)/λ, with β the momentum and λ the largest
-    /// [curvature](super::Diagnosis::curvature) of the loss, above which a rate is too high, \[warning, critical\]:
-    /// 1.2 and 2 by default. Training at the edge of stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss
-    /// hardly comes down again (Lewkowycz et al. 2020).
+    /// The learning rate over the largest stable one, above which it is too high, \[warning, critical\]: 1.2 and 2 by
+    /// default. The largest stable rate is 2 (1 + β)/λ, with β the momentum and λ the largest
+    /// [curvature](super::Diagnosis::curvature) of the loss. Training at the edge of stability has 0.98 to 1.05 (Cohen
+    /// et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub edge: [f64; 2],
     /// Limits for steps that are too short while the loss stands still, \[warning, critical\]: 0.632 and 0.01 by
