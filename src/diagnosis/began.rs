@@ -1,10 +1,11 @@
-//! A held-up run is judged from where it began: the faults of its first parameters.
+//! For a run whose loss does not fall: the faults that its first parameters, those before the first update, already
+//! have.
 
 use super::{Diagnosis, Finding, Report, Severity, difference, intervention::Experiments, rules, task::Task};
 use crate::batch_shape::BatchShape;
 use alloc::vec::Vec;
 
-/// The batch of the interventions, with time-major rows.
+/// The batch on which interventions measure the gradient. Its rows are time-major: the samples of step 0 come first.
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
     x: Vec<f64>,
@@ -30,13 +31,14 @@ impl Batch {
     }
 }
 
-/// Returns the report on the first parameters of a run whose loss has not clearly fallen, by the same interventions
-/// on the same batch, with its faults of the parameters alone. No step had been made there, so they are causes of
-/// what the run became, and no effects.
+/// Returns the report on the first parameters of a run whose loss has not clearly fallen, from the same interventions
+/// on the same batch as the report on the last parameters. It has only faults that lie in parameters. These faults are
+/// older than the first update, so they are causes of the later ones, not effects.
 ///
-/// In a run that learned something a fault counts that the last parameters, by their `findings`, still have, or where
-/// they have another fault of the parameters: others were overcome. `None` without interventions, and if the first
-/// parameters are not known, not finite or those that were given.
+/// If the run has learned something, a fault is kept only if `findings`, those of the last parameters, have the same
+/// cause or any fault that lies in parameters. Otherwise training has overcome it. `None` for a loss that has fallen,
+/// for a gradient of the wrong sign, and without interventions or passes left. `None` also if the first parameters are
+/// unknown or not finite, or if each of their blocks has the root mean square that it has now.
 pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Option<Report> {
     let (statistics, batch) = (diagnosis.statistics?, diagnosis.batch.as_ref()?);
     // A gradient of the wrong sign is proven: what it does says nothing of the first parameters.

@@ -65,19 +65,20 @@ pub enum Cause {
     ClosedOutputGate,
     /// The updates are so small beside the weights that the loss does not fall.
     LearningRateTooLow,
-    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the gain of the
-    /// state: the curse of memory.
+    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the ratio of its
+    /// state to the inputs, all as root mean squares: the curse of memory.
     SensitiveMemory,
     /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
     DecayTooStrong,
-    /// The masks of dropout, of a recurrence or of zoneout, change the outputs more than the inputs do.
+    /// The random masks of dropout, recurrent dropout or zoneout change the outputs more than a change of the inputs
+    /// does.
     DropoutTooHeavy,
     /// The last layer squashes its outputs into a range in which the loss cannot be low.
     SquashedOutputs,
-    /// The loss has no lower bound: outputs that ignore the inputs lower it without end. It expects others, such as
-    /// the logarithms of probabilities that a log-softmax computes.
+    /// The loss has no lower bound for these outputs: even outputs that ignore the inputs lower it without end. The
+    /// loss expects outputs of another form, such as the logarithms of probabilities that a log-softmax computes.
     UnboundedLoss,
-    /// The samples of a batch are alike: each update undoes those of other batches.
+    /// The samples within each batch are alike, so that each update undoes the updates of other batches.
     UnmixedBatches,
     /// A permutation test finds no dependence of the targets on the inputs.
     NoInformation,

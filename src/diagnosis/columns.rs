@@ -1,4 +1,5 @@
-//! The inputs by column: their sizes, and their shares of the first pre-activations.
+//! Input columns: the root mean square of each, and its effect on the first pre-activations, which are the outputs of
+//! the first weights.
 
 use super::{figures::number, has_weights, rules::layer_of_block};
 use crate::{
@@ -10,14 +11,15 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The largest number of columns that a sentence names; of more, it names the largest one alone.
+/// The largest number of columns that a phrase lists. Of more columns it names only the largest, and counts the
+/// others.
 const NAMED: usize = 3;
 
 /// The ratio of the root mean square of a column to that of the median column above which a report names the column.
 const LARGE: f64 = 5.0;
 
-/// The least ratio of two neighbours among the effects of the columns, in decreasing order, at which the few dominant
-/// columns are divided from the others. The value, tenfold, is a convention.
+/// The least ratio of two successive effects of columns, sorted in decreasing order, that separates the few dominant
+/// columns from the others. The value, tenfold, is a convention.
 const GAP: f64 = 10.0;
 
 /// A monitor that keeps the input of the first layer with weights.
@@ -27,7 +29,8 @@ pub(super) struct Entering {
 }
 
 impl Entering {
-    /// Creates the monitor for the first layer with weights of a network. It keeps nothing if that layer reads indices.
+    /// Creates the monitor for the first layer with weights of a network. It keeps nothing if that layer reads indices
+    /// or is custom.
     pub fn new(network: &LayerSpec) -> Self {
         let first = network.parts().into_iter().find(|(_, part)| has_weights(part));
         let reads_values = |part: &LayerSpec| !matches!(part, LayerSpec::Embedding(_) | LayerSpec::Custom { .. });
@@ -43,22 +46,22 @@ impl<T: Scalar> GradientMonitor<T> for Entering {
     }
 }
 
-/// Input columns with their effect on the first pre-activations.
+/// Input columns with their effect on the first pre-activations, the outputs of the first layer with weights.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     /// The root mean square of each input column.
     pub sizes: Vec<f64>,
-    /// For each column, the standard deviation that it causes in the first pre-activations: its own after the layers
-    /// before the first weights, times the norm of its weights.
+    /// For each column, its standard deviation where it enters the first layer with weights, times the norm of its
+    /// weights in that layer.
     pub effects: Vec<f64>,
-    /// The root mean square of the first pre-activations, for columns that vary independently.
+    /// The root mean square of the first pre-activations, computed as if the columns were independent.
     pub pre_activation: f64,
 }
 
 impl Columns {
-    /// Measures the columns of the inputs `x`. `w` are the parameters of the network, in `blocks`; `entering` are the
-    /// values that reached the first layer with weights in a pass over `x`. `None` for indices, values that are not
-    /// finite, and layers that change the columns.
+    /// Measures the columns of the inputs `x`. `w` are the parameters of the network, whose ranges are in `blocks`.
+    /// `entering` has the values that reached the first layer with weights in a pass over `x`. `None` for indices,
+    /// values that are not finite, and layers that change the columns.
     pub fn of<T: Scalar>(blocks: &Blocks, w: &[T], width: usize, x: &[T], entering: &Entering) -> Option<Self> {
         let (layer, raw) = (entering.layer.as_ref()?, Standardize::of(width, x).ok()?);
         let of_layer = |block: &&Block<'_>| {
@@ -84,7 +87,7 @@ impl Columns {
     }
 
     /// Returns a phrase that names the columns whose root mean square is far above that of the median column; without
-    /// such columns, one with the range of root mean squares. `None` for fewer than two columns.
+    /// such columns, a phrase with the range of root mean squares. `None` for fewer than two columns.
     pub fn largest(&self) -> Option<String> {
         let mut order: Vec<usize> = (0..self.sizes.len()).collect();
         order.sort_by(|&a, &b| self.sizes[b].total_cmp(&self.sizes[a]));
@@ -105,9 +108,9 @@ impl Columns {
         })
     }
 
-    /// Returns the few columns that cause nearly all of the first pre-activations, and the part of all others: the root
-    /// mean square of their effect over that of all. At most half of the columns are few, and between the two kinds is
-    /// a [gap](GAP). `None` without such columns.
+    /// Returns the dominant columns: at most half of all, with effects separated from those of the others by a
+    /// [gap](GAP). The second value is the norm of the effects of the other columns over the norm of all effects.
+    /// `None` without dominant columns.
     pub fn dominant(&self) -> Option<(Vec<usize>, f64)> {
         let mut order: Vec<usize> = (0..self.effects.len()).filter(|&column| self.effects[column] > 0.0).collect();
         order.sort_by(|&a, &b| self.effects[b].total_cmp(&self.effects[a]));
@@ -121,7 +124,7 @@ impl Columns {
         (gap(&few) >= GAP).then_some((columns, rest))
     }
 
-    /// The number of columns that have any effect.
+    /// Returns the number of columns with an effect above 0.
     pub fn varying(&self) -> usize {
         self.effects.iter().filter(|&&effect| effect > 0.0).count()
     }

@@ -1,4 +1,4 @@
-//! The curvature of the loss beside the rate of a run.
+//! The largest curvature of the loss, compared with the learning rate of a run.
 
 use super::{
     Diagnosis,
@@ -11,13 +11,14 @@ use crate::{
 };
 use alloc::{format, string::String};
 
-/// The largest number of samples of a Hessian; more are an error. A product with it takes about three passes over them.
+/// The largest number of samples over which a Hessian is computed; more are an error. A product of the Hessian and a
+/// vector takes the time of about three passes over these samples.
 const SAMPLES: usize = 64;
 
-/// The largest number of products with the Hessian: about 30 give three digits of the largest eigenvalue.
+/// The largest number of products of the Hessian and a vector: about 30 give three digits of the largest eigenvalue.
 const PRODUCTS: usize = 30;
 
-/// The largest curvature of the loss, and the settings of the run that it limits.
+/// The largest curvature of the loss, and the learning rate and momentum of the run, which it limits.
 #[derive(Clone, Debug)]
 pub(super) struct Curvature {
     /// λ, the largest eigenvalue of the Hessian.
@@ -29,8 +30,8 @@ pub(super) struct Curvature {
 }
 
 impl Curvature {
-    /// The rate as a multiple of the largest stable one, which is 2 (1 + β)/λ for a momentum β: ηλ/2 without
-    /// momentum. `None` unless λ is above 0 and finite.
+    /// Returns the learning rate η over the largest stable rate, which is 2 (1 + β)/λ for a momentum β. Without
+    /// momentum the result is ηλ/2. `None` unless λ is above 0 and finite.
     pub fn of_edge(&self) -> Option<f64> {
         let known = self.largest > 0.0 && self.largest.is_finite();
         known.then(|| self.rate * self.largest / (2.0 * (1.0 + self.momentum)))
@@ -61,20 +62,22 @@ impl Curvature {
 
 impl Diagnosis<'_> {
     /// Adds the largest curvature λ of the loss, from at most 30 products with its Hessian. The rate of gradient
-    /// descent is then judged by the edge of stability 2/λ instead of the size of updates. Where
-    /// [`transform`](Self::transform) tells of an optimizer that scales each gradient, it is still the size of updates.
+    /// descent is then judged by the edge of stability 2/λ instead of the size of updates. If
+    /// [`transform`](Self::transform) adds an optimizer that scales each gradient, the rate is judged by the size of
+    /// updates as before.
     ///
-    /// `rate` is that of gradient descent, η, and `momentum` its β, or 0. Descent with momentum is stable up to a
-    /// rate of 2 (1 + β)/λ. The steps of an optimizer that scales each gradient, such as Adam, have no such limit.
+    /// `rate` is the learning rate η of gradient descent, and `momentum` its momentum β, or 0. Descent with momentum
+    /// is stable up to a rate of 2 (1 + β)/λ. The steps of an optimizer that scales each gradient, such as Adam, have
+    /// no such limit.
     ///
-    /// Full-batch training drives ηλ/2 up to 1 and keeps it there (Cohen et al. 2021), so a rate at the edge is
-    /// no fault. It is one where it is [clearly above](super::Thresholds::edge) and the loss climbs or does not fall.
-    /// A rate is too low if the loss stands still, and all steps together go
-    /// [less than part](super::Thresholds::covered) of the way along the direction of largest curvature.
+    /// Full-batch training drives ηλ/2 up to 1 and keeps it there (Cohen et al. 2021), so a rate at the edge is no
+    /// fault. A rate is a fault if it is [clearly above](super::Thresholds::edge) the edge and the loss climbs or does
+    /// not fall. A rate is too low if the loss stands still, and all steps together go [only a small
+    /// part](super::Thresholds::covered) of the way to the minimum along the direction of largest curvature.
     ///
-    /// The passes on duals, or for a custom part on differences, are made on demand, outside the budget of passes of
-    /// [`interventions`](Self::interventions). Buffers of the run are not changed, and all products have the same
-    /// dropout masks.
+    /// The products take passes on dual numbers, or, for a custom part, differences of gradients. This call makes
+    /// these passes; they do not count among those of [`interventions`](Self::interventions). Buffers of the run are
+    /// not changed, and all products have the same dropout masks.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a Hessian of more than 64 samples, a rate below 0 or not finite, a momentum outside

@@ -1,4 +1,5 @@
-//! Why the measured decades of a budget differ from those that theory predicts of the description.
+//! Why the measured decades of a budget differ from those that theory predicts for the network as its layer
+//! specification describes it.
 
 use super::{
     Diagnosis, LayerRange, ReportRow,
@@ -14,10 +15,12 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The decades within which a measurement agrees with theory, however certain theory is: a factor of two.
+/// The difference in decades up to which a measurement agrees with theory, however small the predicted spread: a
+/// factor of two.
 const AGREES: f64 = 0.3;
 
-/// The number of standard errors beyond which the size of a block is not that of its initializer.
+/// The number of standard errors by which the root mean square of a block may differ from that of its initializer by
+/// chance.
 const APART: f64 = 4.0;
 
 /// Returns the root mean square of the values, in `w`, of each block, by its name, in the order of the forward pass.
@@ -32,14 +35,15 @@ fn root_mean_square<T: Scalar>(values: &[T]) -> f64 {
     libm::sqrt(squares / values.len().max(1) as f64)
 }
 
-/// The root mean square of the parameters of one block, at three times.
+/// The root mean square of the parameters of one block: as its initializer draws them, and as the diagnosis first and
+/// last saw them.
 struct Size {
     block: String,
     is_bias: bool,
     /// The root mean square that the initializer draws.
     drawn: f64,
-    /// The relative difference of `first` from `drawn` up to which it may be by chance: at least 0.05, and
-    /// [`APART`]/√n for n random values.
+    /// The largest difference of `first` from `drawn`, as a fraction of `drawn`, that may be by chance. It is
+    /// [`APART`]/√n for n random values, and at least 0.05.
     spread: f64,
     /// The root mean square when the diagnosis first saw the parameters.
     first: f64,
@@ -57,7 +61,8 @@ impl Size {
         !self.is_bias && self.drawn == 0.0 && self.last > 0.0
     }
 
-    /// Whether the first size is not one that the initializer draws.
+    /// Whether the first size differs from the drawn one by more than chance: the parameters were changed or loaded.
+    /// False for a block that has [left 0](Self::left_zero).
     fn is_foreign(&self) -> bool {
         (self.first - self.drawn).abs() > self.spread * self.drawn && !self.left_zero()
     }
@@ -90,37 +95,38 @@ fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
     Some(blocks.iter().filter_map(size).collect())
 }
 
-/// Whether a run began with parameters that its initializers do not draw: of a trained model, or of a run that goes
-/// on.
+/// Whether a run began with parameters that its initializers do not draw, such as those of a trained model or of an
+/// earlier run that it resumes.
 pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
 }
 
-/// Returns the weights of which the first root mean square is farthest above that of their initializer: the name of
-/// the block, its first root mean square and that of the initializer. `None` if all are smaller, or nothing is known.
+/// Returns the block of weights whose first root mean square is the largest multiple of the one that its initializer
+/// draws. The result is the name of the block and the two root mean squares. `None` if no block is above its
+/// initializer's, or nothing is known.
 pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2])> {
     let sizes = of_blocks(diagnosis)?.into_iter().filter(|size| size.drawn > 0.0 && size.block.ends_with("weight"));
     let most = sizes.max_by(|a, b| (a.first / a.drawn).total_cmp(&(b.first / b.drawn)))?;
     (most.first > most.drawn).then_some((most.block, [most.first, most.drawn]))
 }
 
-/// Returns the first root mean square of the block named `block` if its initializer does not draw it; otherwise
-/// `None`.
+/// Returns the first root mean square of the block named `block` if its initializer does not draw values of this size;
+/// otherwise `None`.
 pub(super) fn loaded_size(diagnosis: &Diagnosis<'_>, block: &str) -> Option<f64> {
     let sizes = of_blocks(diagnosis)?;
     sizes.iter().find(|size| size.block == block && size.is_foreign()).map(|size| size.first)
 }
 
 /// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor
-/// [`changed`](super::Thresholds::changed): an update is long beside them without being so for the network.
+/// [`changed`](super::Thresholds::changed): an ordinary update is long beside such a block, which is no fault.
 pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {
     let small = |size: &Size| size.first * diagnosis.thresholds.changed < size.drawn;
     of_blocks(diagnosis).unwrap_or_default().into_iter().filter(small).map(|size| size.block).collect()
 }
 
 /// Returns why `measured` and `predicted`, the decades of a budget with the links `rows`, differ, as phrases. Empty if
-/// one of them is unknown, or if they agree: within two standard deviations of the prediction between random networks,
-/// and at least a factor of two.
+/// one of them is unknown, or if they agree. They agree if they differ by at most two standard deviations of the
+/// prediction between random networks, or by at most a factor of two.
 pub(super) fn reasons(
     diagnosis: &Diagnosis<'_>,
     rows: &[ReportRow],
@@ -184,8 +190,9 @@ pub(super) fn reasons(
     reasons
 }
 
-/// Returns, as a phrase, the link of `rows` that makes more than half of `whole`, the measured minus the predicted
-/// decades of all links, with both of its decades. `None` if none does.
+/// Returns, as a phrase, the link on the main path whose measured minus predicted decades are more than half of
+/// `whole`, that difference for all links together. The phrase has both decades of the link. `None` without such a
+/// link.
 fn most_of_it(rows: &[ReportRow], whole: f64) -> Option<String> {
     let both = |row: &ReportRow| Some((row.name.clone(), row.measured?, row.predicted?));
     let differences = rows.iter().filter(|row| row.on_main_path).filter_map(both);

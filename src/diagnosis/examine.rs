@@ -117,13 +117,14 @@ pub struct Diagnosis<'a> {
     pub(super) transform: Option<String>,
     /// The groups of blocks with a rate of their own, as far as the transforms of the run are known.
     pub(super) groups: Vec<setup::GroupRate>,
-    /// The ε of the run's optimizer; `None` if it has none, or is not known.
+    /// The constant ε that the run's optimizer adds to the size of a gradient before it divides by this size. `None`
+    /// if the optimizer has none, or is not known.
     pub(super) epsilon: Option<f64>,
     /// Whether the updates of the run are proportional to its gradients; `None` if that is not known.
     pub(super) is_proportional: Option<bool>,
     pub(super) thresholds: Thresholds,
     /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
-    /// together; `None` for [`PASSES`] of interventions.
+    /// together; `None` limits interventions alone, to [`PASSES`].
     pub(super) allowance: Option<usize>,
 }
 
@@ -198,8 +199,8 @@ impl<'a> Diagnosis<'a> {
 
     /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
     /// [`lyapunov_spectrum`] without the first quarter of the steps, and its [`unit_sensitivities`]. A forecast then
-    /// has more than the bounds that hold for every input. The time grows with the cube of the state's size. Custom
-    /// cells are skipped.
+    /// describes the state for these inputs; bounds hold for every input, and are less sharp. The time grows with the
+    /// cube of the state's size. Custom cells are skipped.
     ///
     /// # Shapes
     /// x: \[steps, input\], one sequence.
@@ -236,16 +237,16 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds interventions: measurements of the gradient with the parameters `w` on the batch `x`, without a change and
-    /// with one thing changed. The gradient at the outputs is drawn from the standard normal distribution. The measured
-    /// quantity is the budget: the decades (powers of ten) by which the norm of this gradient changes down to the first
-    /// weights.
+    /// with one thing changed. The gradient at the outputs is drawn from the standard normal distribution. The
+    /// measured quantity is the budget: the decades (powers of ten) by which the norm of this gradient changes from
+    /// the outputs to the first weights.
     ///
     /// If the budget vanishes or explodes, it is measured again with other inputs, weights, gains, gates, branches or
     /// activations. The changes are made on copies in `f64`; the run is not changed. The smallest change that repairs
     /// the budget identifies the cause. Without [`statistics`](Self::statistics) the rules judge the pass without a
     /// change: the parameters `w`, not those that the initializers draw.
     ///
-    /// Call [`thresholds`](Self::thresholds) first; later changes are not seen.
+    /// Call [`thresholds`](Self::thresholds) first: thresholds set later have no effect on these measurements.
     ///
     /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
     /// 100 where pairs of changes are tried. Inputs or outputs out of scale take one more each, samples far larger than
@@ -296,13 +297,13 @@ impl<'a> Diagnosis<'a> {
         self.allowance.map_or(PASSES, |all| all.saturating_sub(taken))
     }
 
-    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics of no
-    /// pass change nothing: the report is that before training. Those of a network whose parameter blocks have other
-    /// names or shapes are left out, and the report says so.
+    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics without a
+    /// pass are ignored: the report is the one before training. Statistics of a network whose parameter blocks have
+    /// other names or shapes are ignored too, and the report says so.
     ///
-    /// A run that has learned nothing, or diverged, is judged from where it began, too. The
-    /// [first parameters](Statistics::first_parameters) are then examined with the same
-    /// [interventions](Self::interventions) on the same batch, in as many passes again at most.
+    /// If the run has learned nothing, or diverged, the parameters where it began are judged, too. The [first
+    /// parameters](Statistics::first_parameters) are then examined with the same [interventions](Self::interventions)
+    /// on the same batch, with the same limit on the number of passes.
     #[must_use]
     pub fn statistics<'b>(self, statistics: &'b Statistics) -> Diagnosis<'b>
     where
@@ -319,8 +320,9 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds the transforms of the run, those of `chain`: the report names them with their rates, and an ε above the
-    /// gradients is found. A group of blocks at a lower rate, or at none, is then stated, and no fault.
+    /// Adds `chain`, the transforms of the run. The report names them with their rates, and finds an ε of the
+    /// optimizer that is larger than the gradients. A group of blocks with a lower learning rate, or a rate of 0, is
+    /// then intended, and no fault.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));

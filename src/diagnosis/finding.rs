@@ -54,8 +54,8 @@ pub struct Finding {
     pub samples: Vec<usize>,
     /// The index, from 0, of the monitored pass in which the fault was seen: the last one before the report. For a
     /// value that is NaN or infinite it is the first pass that had one, and 0 for a budget over depth that was at
-    /// fault in the first pass already. `None` before training. With [`Report::following`](super::Report::following)
-    /// it is that of the first report that has the finding.
+    /// fault in the first pass already. `None` before training. [`Report::following`](super::Report::following) takes
+    /// it from an earlier report that has the finding.
     pub since: Option<u64>,
     /// The measured size of the fault in decades (log10); `None` if it was not measured. For most causes it is the
     /// change of the gradient's norm. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10
@@ -76,22 +76,23 @@ pub struct Finding {
     pub intervention: Option<Intervention>,
     /// An observation that would refute the finding.
     pub refuted_by: &'static str,
-    /// The usual fix. For the root cause, after [`Report::tried`](super::Report::tried), it is the best fix and its
-    /// effect, or that none helped.
+    /// The usual fix. For the root cause, after [`Report::tried`](super::Report::tried), it names the best fix and its
+    /// effect, or says that none helped.
     pub fix: String,
     /// Whether the finding is a proof: a bound, a value that is not finite, zeros that stay zeros, or weights measured
     /// to be far from their initializer's. Otherwise it rests on thresholds.
     pub is_proof: bool,
-    /// Whether too long steps have left nothing that was learned in the parameters: the loss is no better than at
-    /// first. A fix then starts from initial values.
+    /// Whether updates that were too large have erased from the parameters all that was learned: the loss is no better
+    /// than at first. A fix then starts from initial values.
     pub needs_restart: bool,
     /// Whether the fault was measured on the [first parameters](crate::monitor::Statistics::first_parameters) of a run
-    /// that was held up. Otherwise it is one of the watched passes and of the parameters that were given.
+    /// that was held up. Otherwise the fault was measured in the monitored passes, or on the parameters that were
+    /// given.
     pub of_first_parameters: bool,
     /// The number of updates after which the schedule ended, for a schedule that is too short; otherwise `None`.
     pub schedule: Option<u64>,
-    /// The name of the fix after which the fault was found, in a [trial](super::Trial::behind); `None` for a fault of
-    /// the network as it is.
+    /// The name of the fix with which a [trial](super::Trial::behind) found the fault in the fixed network; `None` for
+    /// a fault of the network without a fix.
     pub behind: Option<&'static str>,
 }
 

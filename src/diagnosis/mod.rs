@@ -58,7 +58,8 @@ fn has_weights(part: &LayerSpec) -> bool {
     matches!(part, LayerSpec::Recurrent { .. } | LayerSpec::Custom { .. }) || part.has_initializers()
 }
 
-/// Whether the layer has branches, so that a layer after those inside it in the forward pass need not follow them.
+/// Whether the layer has parallel paths: branches, or a branch and a skip connection. A layer listed after the layers
+/// of one path then need not read the output of that path alone.
 fn splits(part: &LayerSpec) -> bool {
     use LayerSpec::{Bidirectional, Parallel, Residual};
     matches!(part, Residual { .. } | Parallel { .. } | Bidirectional { .. })
@@ -69,10 +70,10 @@ fn is_inside(path: &str, of: &str) -> bool {
     of.is_empty() && !path.is_empty() || path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Returns the index in `parts` of the norm that follows the layer at the index `at`, with nothing but dropout between,
-/// if that layer is [`Linear`](crate::layer::Linear) or a table. The norm divides by the size of the inputs and of
-/// these weights, which is then without effect: the gradient of the weights is as much larger as the norm makes it
-/// smaller.
+/// Returns the index in `parts` of the norm layer that follows the layer at the index `at`, with nothing but dropout
+/// between, if that layer is [`Linear`](crate::layer::Linear) or an embedding table. The norm divides by the size of
+/// the inputs and of these weights, so neither size has an effect on the values after it. Its decades are then no
+/// fault.
 fn norm_after<P>(parts: &[(P, &LayerSpec)], at: usize) -> Option<usize> {
     use LayerSpec::{Checkpointed, Dropout, Embedding, Linear, Sequential};
     let passes_on = |part: &LayerSpec| matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_));
@@ -92,16 +93,17 @@ fn norm_of_first(spec: &LayerSpec) -> Option<String> {
 }
 
 /// Returns the paths of the layers whose links do not count in a budget. They are the activation of the outputs, since
-/// saturated outputs are no fault, and a norm after the first weights, which divides by the scale that their own
-/// gradient has.
+/// saturated outputs are no fault, and the norm that [follows](norm_after) the first weights, since it only removes
+/// the scale of the inputs and of these weights.
 fn left_out(spec: &LayerSpec) -> Vec<String> {
     outputs(spec).into_iter().chain(norm_of_first(spec)).collect()
 }
 
 /// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. If the first layer
 /// with weights is a feedforward layer of this crate that multiplies its inputs, such as
-/// [`Linear`](crate::layer::Linear), it is this layer, or a norm that follows it. Otherwise it is the last norm before
-/// these weights. `None` without such a norm: the output of a recurrent layer does not reveal the scale of its inputs.
+/// [`Linear`](crate::layer::Linear), it is the norm that [follows](norm_after) this layer, or without one this layer
+/// itself. Otherwise it is the last norm before the first layer with weights, or `None` without one: the output of a
+/// recurrent layer, for example, does not reveal the scale of its inputs.
 fn first_sized(spec: &LayerSpec) -> Option<String> {
     let parts = spec.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;

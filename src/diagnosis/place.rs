@@ -42,7 +42,7 @@ impl LayerRange {
         found
     }
 
-    /// Returns the range from the first of these layers to the last; none without layers.
+    /// Returns the range from the first of `layers`, which are paths, to the last; none without layers.
     pub(super) fn over(layers: &[String]) -> Vec<LayerRange> {
         let ends = layers.first().zip(layers.last());
         ends.map(|(first, last)| LayerRange { first: first.clone(), last: last.clone() }).into_iter().collect()
@@ -93,9 +93,9 @@ const DIGIT: f64 = 0.01;
 ///
 /// The sequence is divided into parts in which the decades differ by noise alone: the piecewise constant sequence of
 /// the highest likelihood. Each additional part must raise twice the log-likelihood by 3 ln n, with n the number of
-/// stations, for its start, its end and its mean (Schwarz 1978). The worst parts that together have [`MOST`] of the
-/// decades have the fault. So do parts whose mean is nearer to the mean of these than to 0. Neighbours that have it are
-/// one range.
+/// stations, for its start, its end and its mean (Schwarz 1978). The parts of the largest means that together have
+/// [`MOST`] of the decades have the fault. So does each further part whose mean is nearer to the mean of those parts
+/// than to 0. Neighbouring stations with the fault are one range.
 pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
     // A station that ends the gradient has all of the fault.
     let ends = |station: &Station| station.decades.is_infinite();
@@ -183,7 +183,7 @@ mod tests {
         place(&stretches(&(0..40).map(station).collect::<Vec<_>>()))
     }
 
-    /// Noise shortens or lengthens few of the ranges.
+    /// Noise changes the range that is found for at most a tenth of the seeds.
     #[test]
     fn stretch_is_as_long_as_the_fault() {
         type Fault = fn(usize) -> f64;

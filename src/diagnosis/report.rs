@@ -32,12 +32,13 @@ pub struct ReportRow {
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// Whether the link counts in the budget. Those that do not are the activation of the outputs, a norm after the
-    /// first weights, which takes their scale, and all links before the first trained weights.
+    /// Whether the link counts in the budget. The activation of the outputs does not, nor a norm directly after the
+    /// first weights, which removes their scale. If the first layers are frozen, no link from the first trained
+    /// weights to the input counts.
     pub counts: bool,
 }
 
-/// One recurrent layer over time.
+/// The gradient of one recurrent layer over time: measurements and bounds.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -67,8 +68,8 @@ pub struct ReportState {
     /// first. Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
-    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: pairs
-    /// of step and norm, every k-th step, at most 128.
+    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: at most
+    /// 128 pairs of step and norm, at equal distances in time.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient: Vec<[f64; 2]>,
 }
@@ -121,11 +122,12 @@ pub struct Report {
     /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub loss: Option<[f64; 2]>,
-    /// The loss of the best constant outputs, which need no look at the inputs. `None` without [`Diagnosis::task`], for
-    /// data without targets, and for a network or a loss that `task` cannot examine.
+    /// The loss of the best constant outputs, which ignore the inputs. `None` without [`Diagnosis::task`], for data
+    /// without targets, for a network or a loss that `task` cannot examine, and for a loss without a lower bound.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub chance: Option<f64>,
-    /// The name of the loss; `None` where [`chance`](Self::chance) is.
+    /// The name of the loss; `None` without [`Diagnosis::task`], for data without targets, and for a network that
+    /// `task` cannot examine.
     pub loss_name: Option<String>,
     /// The transforms of the run with their settings; `None` without [`Diagnosis::transform`] and without a trial.
     pub transform: Option<String>,
@@ -136,7 +138,7 @@ pub struct Report {
     pub passes_on_copies: usize,
 }
 
-/// The phrase for the parameters that were examined in place of those of a run that are not finite.
+/// The phrase for initial parameters, which are examined if a parameter of the run is NaN or infinite.
 const INITIAL: &str = "initial parameters, since those of the run are not finite";
 
 /// Returns the sources of evidence about a network that were examined, as phrases. `passes` is the number of monitored
@@ -278,7 +280,8 @@ impl Report {
         }
     }
 
-    /// Returns the report with `passes`, the number of those for the first parameters of a run, added.
+    /// Adds to the report that the first parameters of the run were examined, with `passes`, the number of passes that
+    /// this took.
     pub(super) fn with_beginning(mut self, passes: usize) -> Self {
         let changed = count(passes.saturating_sub(1), "pass");
         self.examined.push(format!("the first parameters of the run on the same batch, and {changed} with a change"));
@@ -315,9 +318,9 @@ impl Report {
     }
 
     /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then names
-    /// the best fix, or says that none helped. Faults that the trial found [behind](crate::diagnosis::Trial::behind)
-    /// the root follow it, then the others that the report names. Those that are gone with the fix of the root become
-    /// notes. Notes come last.
+    /// the best fix, or says that none helped. The faults that the trial found
+    /// [behind](crate::diagnosis::Trial::behind) the root come next, then the other faults of the report. A fault that
+    /// is gone with the fix of the root becomes a note. Notes come last.
     #[must_use]
     pub fn tried(mut self, mut trial: TrialReport) -> Self {
         let is_fault = |finding: &Finding| finding.severity > Severity::Note;

@@ -67,8 +67,8 @@ impl fmt::Display for ReportState {
     }
 }
 
-/// Returns, as text, the number of steps in which a gradient changes tenfold that changes by `decades` in one step; for
-/// 10⁶ or more, that it does not change.
+/// Returns, as text, in how many steps a gradient grows or shrinks tenfold if it changes by `decades` in one step.
+/// From 10⁶ steps on, the text says that it does not change.
 fn tenfold(decades: f64) -> String {
     let steps = 1.0 / decades.abs();
     if steps < 1e6 { format!("tenfold in {steps:.1} steps") } else { String::from("no change over time") }
@@ -77,8 +77,8 @@ fn tenfold(decades: f64) -> String {
 /// The largest number of rows that the table prints in full. The middle of a longer table is omitted.
 const PRINTED: usize = 24;
 
-/// The smallest spread of the decades between random networks of the same layers that a report states: a smaller one
-/// would be written as 0.0.
+/// The smallest spread (two standard deviations) of the predicted decades between random networks of the same layers
+/// that a report prints. A smaller one would be printed as 0.0.
 const CERTAIN: f64 = 0.05;
 
 impl Report {
@@ -165,8 +165,8 @@ impl Report {
     }
 }
 
-/// Writes the findings, the root cause first and notes last, and the table with one mark per tenth of a decade, at most
-/// 30; `{:#}` writes the meanings of their words between the two.
+/// Writes the findings, the root cause first and notes last, and the table of links with one mark per tenth of a
+/// decade, at most 30 a row. `{:#}` also writes, between findings and table, the meanings of technical words.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, table) = (self.findings_as_text(), self.table());

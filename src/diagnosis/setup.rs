@@ -24,8 +24,8 @@ pub(super) fn loss_name<T: Scalar>(loss: &dyn Loss<T>) -> String {
     name.unwrap_or_default().to_string()
 }
 
-/// Returns, as text, the transforms of a chain, each with its settings of a name in [`TOLD`] that are not 0, schedules
-/// and group rates: `Sgd (rate 0.1)`. `blocks` are the parameter blocks of the network.
+/// Returns, as text, the transforms of a chain, each with those of its settings that are not 0 and that [`TOLD`]
+/// names: `Sgd (rate 0.1)`. Schedules and group rates are included. `blocks` are the parameter blocks of the network.
 pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> String {
     let acts = |spec: &TransformSpec| spec.kind != "SkipNonFinite";
     let words = |spec: TransformSpec| {
@@ -46,7 +46,7 @@ pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)
     chain.spec(blocks).into_iter().filter(acts).map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the largest ε that an optimizer of the chain adds to the size of a gradient: that of Adam and its like,
+/// Returns the largest ε that an optimizer of the chain adds to the size of a gradient: of Adam and its variants,
 /// RMSprop and Adagrad. `None` without one.
 pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> Option<f64> {
     let divides = |spec: &&TransformSpec| ["Adam", "RmsProp", "Adagrad"].iter().any(|kind| spec.kind.contains(kind));
@@ -104,14 +104,14 @@ const DIVIDING: [&str; 11] = [
     "ScheduleFreeAdamW",
 ];
 
-/// The kinds of transforms, by their beginnings, that are no optimizers.
+/// The beginnings of the names of transforms that are no optimizers, such as `Clip` of `ClipNorm`.
 const LINEAR: [&str; 7] =
     ["Clip", "Penalty", "SkipNonFinite", "Schedule (", "ParameterGroups", "ReduceOnPlateau", "WeightAverage"];
 
 /// The relative learning rate of a group of blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GroupRate {
-    /// The name of the group: a prefix of names of blocks in quotes, or a role.
+    /// The name of the group: a prefix of block names, written in quotes, or a role.
     group: String,
     /// The learning rate of the group over that of the other blocks. NaN if the group has another kind of optimizer:
     /// learning rates of different optimizers cannot be compared.

@@ -8,8 +8,9 @@
 /// on each convention is in `docs/diagnosis.md`.
 ///
 /// The limits by which [`Statistics`](crate::monitor::Statistics) counts events are not fields, since they cannot be
-/// changed after a run. A jump is tenfold. A window of units has 2,000 examples of at least 10 passes. Averages over
-/// passes have the decay of ZClip (0.97, Kumar et al. 2025). Inputs are alike above a cosine of 0.99.
+/// changed after a run. A jump is tenfold. A window of passes, in which dead units are counted, has at least 2,000
+/// examples and 10 passes. Averages over passes have the decay of ZClip (0.97, Kumar et al. 2025). Inputs are alike
+/// above a cosine of 0.99.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -28,8 +29,8 @@ pub struct Thresholds {
     /// or explodes, \[warning, critical\]: 2 and 4 by default, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
-    /// Two limits for the decades by which a layer's weights change the gradient's norm: −1 and −0.3 by default,
-    /// which are conventions. A layer below the first is a bottleneck, while the median layer is above the second.
+    /// Two limits for the decades by which a layer's weights change the gradient's norm: −1 and −0.3 by default, which
+    /// are conventions. A layer below the first is a bottleneck if the median layer is above the second.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
     /// The decades by which one activation layer changes the gradient's norm, as a mean over these layers. If it is
@@ -42,15 +43,15 @@ pub struct Thresholds {
     /// bound of |φ′|. SageMaker Debugger stops at 50 %.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
-    /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of its
-    /// bound. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and 0.2 by
-    /// default. It is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of the
+    /// bound of |φ′|. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and 0.2
+    /// by default. The mean is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
-    /// The decades that theory predicts for an activation (its change of the gradient's norm), above which it predicts
-    /// no saturation; −0.2 by default. Units that are saturated in the first monitored pass nevertheless are reported
-    /// only if their weights are not those that the initializers draw. The value is a convention: tanh at the gain 5/3
-    /// of the usual table has −0.2.
+    /// The decades that theory predicts for an activation (its change of the gradient's norm), above which theory
+    /// counts as predicting no saturation; −0.2 by default. Units that are saturated in the first monitored pass
+    /// nevertheless are reported only if their weights are not those that the initializers draw. The value is a
+    /// convention: tanh at the gain 5/3 of the usual table has −0.2.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_saturation: f64,
     /// Limits for dead units, \[warning, critical\]: the fraction of a layer's units that pass no gradient for any
@@ -58,8 +59,8 @@ pub struct Thresholds {
     /// are conventions. The first pass is subtracted because units of a deep ReLU network are off from the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
-    /// log10 of the norm of an update over that of its parameters, above which updates are too large, \[warning,
-    /// critical\]: −0.7 and −0.3 by default. −1 is the upper end of Karpathy's and TheDeepChecker's range.
+    /// log10 of the ratio of an update's norm to the norm of its parameters, above which updates are too large,
+    /// \[warning, critical\]: −0.7 and −0.3 by default. −1 is the upper end of Karpathy's and TheDeepChecker's range.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub long_step: [f64; 2],
     /// The factor by which clipping multiplies a typical gradient, below which the clip threshold is too low, if the
@@ -67,23 +68,26 @@ pub struct Thresholds {
     /// half to ten times the typical norm good.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low_clip: [f64; 2],
-    /// log10 of the norm of an update over that of its parameters, below which updates are small; −4 by default, the
-    /// lower end of Karpathy's and TheDeepChecker's range. Updates above it are never too small.
+    /// log10 of the ratio of an update's norm to the norm of its parameters, below which updates are small; −4 by
+    /// default, the lower end of Karpathy's and TheDeepChecker's range. Updates above it are never too small.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub small_step: f64,
-    /// log10 of the sum, over all updates, of their norm over that of their parameters, below which updates are too
-    /// small if the loss does not fall, \[warning, critical\]. The defaults are −1 and −3. A layer of n inputs
-    /// learns while its weights move by 1/√n of their norm (Chizat et al. 2019): a tenth for n = 100, more for fewer.
+    /// log10 of the sum, over all updates, of the ratio of an update's norm to the norm of its parameters, below which
+    /// updates are too small if the loss does not fall, \[warning, critical\]. The defaults are −1 and −3. A layer of
+    /// n inputs learns while its weights move by 1/√n of their norm (Chizat et al. 2019): a tenth for n = 100, more
+    /// for fewer.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_way: [f64; 2],
-    /// The rate over the largest that is stable, 2/λ with λ the largest [curvature](super::Diagnosis::curvature) of
-    /// the loss, above which a rate is too high, \[warning, critical\]: 1.2 and 2 by default. Training at the edge of
-    /// stability has 0.98 to 1.05 (Cohen et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
+    /// The learning rate over the largest stable one, above which it is too high, \[warning, critical\]: 1.2 and 2 by
+    /// default. The largest stable rate is 2 (1 + β)/λ, with β the momentum and λ the largest
+    /// [curvature](super::Diagnosis::curvature) of the loss. Training at the edge of stability has 0.98 to 1.05 (Cohen
+    /// et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub edge: [f64; 2],
-    /// The fraction of the way along the direction of largest [curvature](super::Diagnosis::curvature) that all steps
-    /// together go, below which they are too short for a loss that stands still, \[warning, critical\]: 0.632 and 0.01
-    /// by default. At 1 − 1/e, the first, the time constant of that direction is as long as the run.
+    /// Limits for steps that are too short while the loss stands still, \[warning, critical\]: 0.632 and 0.01 by
+    /// default. They are too short if all together go less than this fraction of the way to the minimum along the
+    /// direction of largest [curvature](super::Diagnosis::curvature). At the first, 1 − 1/e, the time constant of that
+    /// direction is as long as the run.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub covered: [f64; 2],
     /// The root mean square above which inputs are not scaled, \[warning, critical\]: 5 and 20 by default. The first
@@ -101,9 +105,9 @@ pub struct Thresholds {
     /// which are conventions: for standardized targets the distance is 1.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub target: [f64; 2],
-    /// The fraction below which a gate is shut, \[warning, critical\]. For the input of a state, it is the fraction of
-    /// it that the state holds at the end of a sequence, as computed from the mean values of the gates. For the
-    /// output, it is the mean value of the output gate. The defaults are 0.1 and 0.03, which are conventions.
+    /// The fraction below which a gate is shut, \[warning, critical\]. For an input gate it is the fraction of the
+    /// inputs that the state still holds at the end of a sequence, computed from the mean values of the gates. For an
+    /// output gate it is the mean value of the gate. The defaults are 0.1 and 0.03, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub admitted: [f64; 2],
     /// The mean value, from 0 to 1, of a gate that carries the state, below which the gate is shut; 0.4 by default, a
@@ -125,21 +129,21 @@ pub struct Thresholds {
     /// reported; −1 by default, a convention: a tenth of the gradient's norm.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
-    /// Two values by which different inputs are alike in a layer: 1 − cosine of their pre-activations is below the
-    /// first, and smaller than in the first layer by a factor above the second. The defaults are 0.05 and 6, which are
-    /// conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20 layers; a cosine
-    /// of 0.7 is 6 times farther from 1 than a cosine of 0.95.
+    /// Two limits for inputs that a layer makes alike. In this layer 1 − cosine of the pre-activations of two inputs
+    /// is below the first, and smaller than in the first layer by a factor above the second. The defaults are 0.05 and
+    /// 6, which are conventions. A rectifier with critical weights brings independent inputs to 0.05 in about 20
+    /// layers; a cosine of 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub similar: [f64; 2],
     /// The factor that replaces the second value of [`similar`](Self::similar) for inputs that were alike in the first
-    /// pass but no longer are, while the loss has begun to fall; 100 by default. The value is a convention: a tenth of
-    /// the distance between pre-activations, of which 1 − cosine counts the square.
+    /// pass but no longer are, while the loss has begun to fall; 100 by default. The value is a convention: 1 − cosine
+    /// goes with the square of the distance between pre-activations, so 100 stands for a tenth of the distance.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub collapsed: f64,
-    /// The fractions below which a loss has fallen, and has fallen far: of its first value, or of the loss of the best
-    /// constant outputs if that is known and lower. It is also the latter if the run began with trained parameters.
-    /// They lower the severity of findings by one degree and by two. The defaults are 2/3 and 1/3, which are
-    /// conventions.
+    /// Two fractions of a reference loss: below the first a loss has fallen, below the second it has fallen far. The
+    /// reference is the first loss, or the loss of the best constant outputs if that is known, and is lower or the run
+    /// began with trained parameters. A loss that has fallen lowers the severity of findings by one degree, one that
+    /// has fallen far by two. The defaults are 2/3 and 1/3, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub fallen: [f64; 2],
     /// The fraction of the loss of the best constant outputs above which a run has learned nothing; 0.9 by default, a
@@ -155,18 +159,19 @@ pub struct Thresholds {
     /// default is 1/3, a convention: below a third a loss has fallen far.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unreachable: f64,
-    /// Two limits for weight decay, both of which all matrices must pass. Above the first as their cosine with −w,
-    /// updates mostly shrink the weights w; below the second as a fraction of their first root mean square, weights
-    /// have shrunk. Both are 0.5 by default, by convention.
+    /// Two limits, both of which all weight matrices must pass for weight decay to be too strong. The cosine of their
+    /// updates with −w, w the weights, is above the first: updates mostly shrink weights. Their root mean square, as a
+    /// fraction of its first value, is below the second: they have shrunk. Both are 0.5 by default, by convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shrinks: [f64; 2],
-    /// The correlation of the gradients of two rows of one batch above which batches are not mixed. Then the ratio of
-    /// the loss on all data to that of recent batches above which this is a warning, not a note. The defaults are 0.5,
-    /// half of the variance, and 1.5, by convention.
+    /// Two limits for batches that are not mixed. The first is the correlation of the gradients of two rows of one
+    /// batch above which batches are not mixed. The second is the ratio of the loss on all data to that of recent
+    /// batches above which the finding is a warning, not a note. The defaults are 0.5, half of the variance, and 1.5,
+    /// by convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub unmixed: [f64; 2],
-    /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. It
-    /// is one half by definition.
+    /// The fraction of the variance of the outputs above which dropout masks change them more than the inputs do. One
+    /// half, the default, is the point at which masks and inputs change them equally.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub drowns: f64,
     /// The p-value of a permutation test above which targets may be independent of inputs. At the default of 0.05, one

@@ -16,7 +16,7 @@ use crate::{
 use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 use core::fmt;
 
-/// The number of steps of which a trial takes the typical norm of the gradient.
+/// The number of training steps in which a trial measures the typical norm of the gradient.
 const MEASURED: usize = 5;
 
 /// A run with a fix applied, ready to train: `run.trainer.fit(&run.data)`. [`Trial::apply`] makes it.
@@ -47,16 +47,16 @@ impl<T: Scalar> FixedRun<'_, T> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AppliedTrial<'a, T: Scalar> {
-    /// The fixes that were proposed, with the norm of a clip that was measured.
+    /// The proposed fixes. A clip at a norm that the context does not know has the norm that the trial measured.
     pub fixes: Vec<Fix>,
     /// The losses of short trainings with each fix and without any.
     pub trial: TrialReport,
-    /// The run with the fix that helped most. If none helped in the trial, it is that with the fix of
-    /// [`TrialReport::choice`]; `None` if there is none, or it cannot be applied.
+    /// The run with the fix that helped most. If no fix helped in the trial, it is the run with the fix of
+    /// [`TrialReport::choice`]. `None` if there is no such fix, or it cannot be applied.
     pub run: Option<FixedRun<'a, T>>,
 }
 
-/// Writes the outcome of the trial, and the fix of the run if none helped.
+/// Writes the outcome of the trial. If no fix helped, the fix that was applied nevertheless follows, with the reason.
 impl<T: Scalar> fmt::Display for AppliedTrial<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.trial)?;
@@ -75,8 +75,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Proposes fixes for the finding of `context`, tries them, and applies the best.
     ///
     /// It is [`suggest_fixes`], [`run`](Self::run) and [`apply`](Self::apply) in one. `w` are the parameters of the
-    /// network of `context`, and `settings` those of the fixed run; their seed draws the parameters that the fix
-    /// changes. The fixed run starts where the better training of the fix did: from `w`, or from where the run began.
+    /// network of `context`, and `settings` the training settings of the fixed run; their seed draws the parameters
+    /// that the fix redraws. The fixed run starts where the better training of the fix did: from `w`, or from where
+    /// the run began.
     ///
     /// ```
     /// use chainrule::{Layer, dataset::Dataset, diagnosis::{Diagnosis, FixContext, Trial}, layer::Sequential};
@@ -141,9 +142,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
 
     /// Applies a fix to the run: `network` with the parameters `w`, and the data, loss and optimizer of the trial.
     ///
-    /// Survivors keep their parameters; others are drawn from the seed of `settings`. If a value of `w` is not finite,
-    /// those that the fix keeps are initial values of the seed 0. Data, optimizer or settings change, if the fix says
-    /// so.
+    /// Survivors keep their parameters; others are drawn from the seed of `settings`. Blocks with a value that is not
+    /// finite do not survive. If the fix draws no parameters, one such value replaces all of `w` by initial values of
+    /// the seed 0. Data, optimizer or settings change if the fix says so.
     ///
     /// # Errors
     /// [`Error::InvalidState`] for weight decay and frozen blocks inside the optimizer, without
@@ -185,9 +186,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(FixedRun { trainer, data })
     }
 
-    /// Returns `fix` with what is measured on the trial's data. That is the standardization for [`Change::FitInputs`]
-    /// and [`Change::FitTargets`], and the samples for [`Change::FitLeaveOut`]. For [`Change::FitClip`] it is the norm
-    /// of the gradient in a few steps of the network from `w`.
+    /// Returns `fix` with the values that it leaves to be measured on the trial's data. These are the standardization
+    /// for [`Change::FitInputs`] and [`Change::FitTargets`], and the samples for [`Change::FitLeaveOut`]. For
+    /// [`Change::FitClip`] it is the norm of the gradient in a few steps of the network from `w`.
     pub(super) fn fitted<'f>(&self, network: &LayerSpec, w: &[T], fix: &'f Fix) -> Result<Cow<'f, Fix>, Error> {
         let change = match fix.change {
             Change::FitInputs => Change::Standardize(Standardize::fit(self.data)?),
@@ -213,7 +214,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Returns `fixes` with [`Change::FitClip`] [measured](Self::fitted), and the number of steps that it took. A clip
-    /// that cannot be measured, or for which the total has too few steps, stays as it is, and is not tried.
+    /// that cannot be measured, or for which the total has too few steps, stays a `FitClip`, which is not tried.
     pub(super) fn with_measured_clips(
         &self,
         network: &LayerSpec,
@@ -249,15 +250,15 @@ impl<'a, T: Scalar> Trial<'a, T> {
         })
     }
 
-    /// Returns the optimizer of the run with `change` applied, from [`Trial::settings`]; `None` without this function,
-    /// or if it returns none for the change.
+    /// Returns the optimizer of the run with `change` applied, from [`Trial::settings`]; `None` if that function is
+    /// not set, or returns `None` for the change.
     fn set(&self, change: &Change) -> Option<Box<dyn GradientTransform<T>>> {
         self.settings.and_then(|settings| settings(change))
     }
 
     /// Refuses [`Change::TrainBlock`] and [`Change::WithoutDecay`], which are inside the optimizer, unless
-    /// [`Trial::settings`] apply them. Refuses standardized targets for classes, and for a loss without one target
-    /// value for each output.
+    /// [`Trial::settings`] apply them, and a longer schedule if the optimizer has no schedule either. Refuses
+    /// standardized targets for classes, and for a loss without one target value for each output.
     fn check_change(&self, network: &LayerSpec, change: &Change) -> Result<(), Error> {
         let (what, needs) = match change {
             Change::TrainBlock(_) | Change::WithoutDecay if self.set(change).is_none() => {

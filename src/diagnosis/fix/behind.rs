@@ -1,4 +1,4 @@
-//! A look at a fixed network: the faults that its first fix does not remove.
+//! The examination of a fixed network: the faults that its fix does not remove.
 
 use super::{Change, Fix, FixContext, Trial, TrialReport, suggest_fixes};
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The result of a look at a fixed network: a monitored training with one fix, and the faults that it shows.
+/// The result of examining a fixed network: a monitored training with one fix, and the faults that this training
+/// shows.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -27,15 +28,15 @@ pub struct Behind {
     /// The number of updates of all trainings with a monitor that were run to examine fixed networks, this one and any
     /// before it that did not remove the finding.
     pub steps: usize,
-    /// The number of passes, forward and backward, of the diagnoses after these trainings. They count as steps of
-    /// the trial.
+    /// The number of passes, forward and backward, of the diagnoses after the trainings of [`steps`](Self::steps).
+    /// These passes count as steps of the trial.
     pub passes: usize,
     /// Whether the fix removed the finding that it is for. False if that finding needs more passes to be seen than were
     /// monitored.
     pub removed: bool,
-    /// Whether enough passes were watched to see the first finding.
+    /// Whether the training was long enough to show the finding that the fix is for, so that its absence counts.
     pub judged: bool,
-    /// The causes of all faults of the fixed network, also those that the change itself can make.
+    /// The causes of all faults of the fixed network, including those that the change of the fix can make.
     pub causes: Vec<Cause>,
     /// The faults of the fixed network other than the finding that the fix is for, likeliest root cause first. Each
     /// names its fix.
@@ -78,9 +79,10 @@ impl<T: Scalar> Trial<'_, T> {
     }
 
     /// Trains `network` from the parameters `w`, with the best fix of `report`, for `steps` steps with a monitor, and
-    /// examines it. If no fix helped, the tried ones of `fixes` are examined in order, up to the first with which the
-    /// finding of `context` is gone. Returns `None` if there is none, or if `left`, the number of steps and passes that
-    /// may be used, is too small. The second result is the number of steps and passes that were used.
+    /// examines it. If no fix helped, the tried ones of `fixes`, except changes of the learning rate, are examined in
+    /// order, up to the first with which the finding of `context` is gone. Returns `None` if there is no such fix, or
+    /// if `left`, the number of steps and passes that may be used, is too small. The second result is the number of
+    /// steps and passes that were used.
     pub(super) fn look(
         &self,
         context: &FixContext<'_>,
@@ -181,8 +183,7 @@ pub(in crate::diagnosis) fn is_seen_within(finding: &Finding, steps: usize) -> b
     finding.since.is_none_or(|since| since < steps as u64)
 }
 
-/// Whether the change itself can make a fault of this cause: another learning rate or a clip can be too high or too
-/// low.
+/// Whether `change` can itself make a fault of this cause: another learning rate or a clip can be too high or too low.
 fn is_made_by(change: &Change, cause: Cause) -> bool {
     match change {
         Change::LearningRate(_) => {

@@ -43,7 +43,7 @@ pub struct FixContext<'a> {
     /// [`Trial::apply_best`]: super::Trial::apply_best
     pub momentum: f64,
     /// Shift and scale of the columns of the data, from [`Standardize::fit`]. With `None` standardized inputs are
-    /// proposed as [`Change::FitInputs`], which is fitted where the data is at hand.
+    /// proposed as [`Change::FitInputs`]: a trial, or the caller, computes them from the data.
     pub columns: Option<Standardize>,
     /// Shift and scale of the columns of the targets, from [`Standardize::fit_targets`]. With `None` standardized
     /// targets are proposed as [`Change::FitTargets`].
@@ -108,8 +108,8 @@ impl<'a> FixContext<'a> {
         FixContext { thresholds, ..self }
     }
 
-    /// Refuses a finding that names a layer of another network: neither a layer or block of this one, nor above or
-    /// below one.
+    /// Refuses a finding of another network: it names a path that is no layer or block of this network, nor above or
+    /// below one of them.
     pub(super) fn check_finding(&self) -> Result<(), Error> {
         let ranges = self.finding.layers.iter().flat_map(|range| [&range.first, &range.last]);
         let mut named: Vec<&str> = ranges.chain([&self.finding.layer]).map(|path| &**path).collect();
@@ -149,10 +149,10 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Returns `network`, a changed layer specification, without what the layers that the finding accuses draw faulty,
-    /// and what is drawn instead: a draw from the same initializer would bring the fault back. Biases of a mean other
-    /// than 0 become 0, rows of a large table get a variance of 1, and norms whose ε is at fault the usual one. Layers
-    /// described as these change too. `None` if none does.
+    /// Returns `network`, a changed layer specification, with sound initial values in the layers that the finding
+    /// accuses, and a phrase for these values. A draw from the same initializers would bring the fault back. Biases of
+    /// a mean other than 0 become 0. Embedding tables at fault with a variance above 1 get a variance of 1, and norms
+    /// whose ε is at fault the usual ε. Other layers of the same description change too. `None` if no layer changes.
     pub(super) fn with_sound_draws(&self, network: &LayerSpec) -> Option<(LayerSpec, &'static str)> {
         let accused = survivors::accused(self.network, self.finding);
         let parts = self.network.parts();
@@ -174,8 +174,8 @@ impl<'a> FixContext<'a> {
         Some((sound?, drawn))
     }
 
-    /// Replaces what the description of an accused leaf draws faulty. Returns what is drawn instead; `None` if nothing
-    /// changes.
+    /// Replaces the initializer or the ε of an accused leaf (a layer without inner layers) if it makes the fault.
+    /// Returns a phrase for the new values; `None` if nothing changes.
     fn draw_soundly(&self, leaf: &mut LayerSpec) -> Option<&'static str> {
         // Biases of mean 0, such as those of a critical initialization, hold no layer off.
         let has_mean = |bias: &InitializerKind, units: usize| {

@@ -15,8 +15,8 @@ use core::f64::consts::PI;
 ///
 /// Activations that saturate, or have no critical point, become tanh, which has mean 0 and slope 1 at 0. Dead units
 /// that the finding names get a leaky rectifier of slope 0.1 in place of their activation. Rectifiers that make all
-/// inputs alike get the [`shaped_slope`] for their number. A custom activation that returns NaN for some inputs
-/// becomes tanh.
+/// inputs alike become leaky rectifiers of the [`shaped_slope`] for their number. A custom activation that returns NaN
+/// for some inputs becomes tanh.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExchangeActivation;
 

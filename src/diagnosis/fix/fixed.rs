@@ -81,10 +81,10 @@ impl Fix {
     /// are its parameters.
     ///
     /// Builds the fixed network, draws its parameters from `seed`, and copies the parameters of the survivors. `None`
-    /// unless the change is `Network`, `Redraw`, `RedrawLayers`, `WithoutDecay`, or a `LearningRate`, `ClipNorm` or
-    /// `StandardizeTargets` with [`accused`](Self::accused) parameters. Of the last four it only redraws the
-    /// parameters. For others [`Change`] names the function that applies them. [`Trial::apply`](super::Trial::apply)
-    /// applies them all.
+    /// unless the change is `Network`, `Redraw`, `RedrawLayers` or `WithoutDecay`, or it changes the rate, clipping or
+    /// targets of a fix with [`accused`](Self::accused) parameters. Of `WithoutDecay`, and of such a rate, clipping or
+    /// targets, it only redraws the parameters. For the rest [`Change`] names the function that applies it.
+    /// [`Trial::apply`](super::Trial::apply) applies all changes.
     ///
     /// ```
     /// use chainrule::{BatchShape, Layer, activation::Sigmoid, diagnosis::{Diagnosis, FixContext, suggest_fixes}};

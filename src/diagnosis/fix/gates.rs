@@ -18,15 +18,15 @@ use alloc::format;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatesInsteadOfTanh;
 
-/// Returns the number of steps over which the gates keep the state: the number that the task must remember, at least 2.
-/// If it is unknown, the steps of a sequence, or 100 for inputs of one step.
+/// Returns the number of steps over which the gates keep the state, at least 2: the number that the task must
+/// remember. If this number is unknown, it is the number of steps of a sequence, or 100 for inputs of one step.
 pub(super) fn span(context: &FixContext<'_>) -> usize {
     let sequence = Some(context.inputs.sequence_steps()).filter(|&steps| steps > 1);
     context.span.or(sequence).unwrap_or(100).max(2)
 }
 
-/// Whether no gate of the cell multiplies the former state. The gate of an [`Mgu`](crate::recurrent::Mgu) does, but is
-/// not marked so; of a custom cell nothing is known.
+/// Whether no gate of the cell multiplies the former state. False for an [`Mgu`](crate::recurrent::Mgu), whose gate
+/// does so but is not marked, and for a custom cell, whose gates are unknown.
 fn is_ungated(cell: &CellKind) -> bool {
     let carries = |gates: &[Gate]| gates.iter().any(|gate| gate.carries_state);
     !matches!(cell, CellKind::Mgu(_)) && cell.gates().is_some_and(|gates| !carries(gates))

@@ -7,8 +7,8 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 
-/// Adds a [`LayerNorm`](crate::layer::LayerNorm) before each activation (Ba, Kiros & Hinton 2016). Pre-activations then
-/// have variance 1 for weights of any scale.
+/// Adds a [`LayerNorm`](crate::layer::LayerNorm) before each activation that has no norm before it (Ba, Kiros & Hinton
+/// 2016). Pre-activations then have variance 1 for weights of any scale.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NormalizeLayers;
 

@@ -4,7 +4,8 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::{format, string::String, vec::Vec};
 
-/// Leaves out of the data the samples that the finding names, or those like the rows of a batch that it names.
+/// Leaves the samples that the finding names out of the data. If it names only rows of a batch, the samples with
+/// inputs far larger than those of the others are left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LeaveOut;
 

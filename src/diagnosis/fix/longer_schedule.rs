@@ -6,20 +6,21 @@ use alloc::{format, string::String};
 
 /// Stretches a schedule that ended before anything was learned.
 ///
-/// How many updates learning takes is not known, so the first proposal keeps the rate near its start for the whole run:
-/// the schedule becomes ten times as long as the run. The second ends with the run; it also ends a warm-up within it.
+/// How many updates learning takes is not known, so the first proposal keeps the rate near its start for the whole
+/// run: the schedule becomes ten times as long as the run. The second proposal makes the schedule as long as the run,
+/// so that a warm-up, too, ends within the run.
 #[derive(Clone, Copy, Debug)]
 pub struct LongerSchedule {
-    /// The new length of the schedule over that of the run.
+    /// The new length of the schedule as a multiple of the length of the run.
     pub(super) runs: u64,
 }
 
 impl LongerSchedule {
-    /// The lengths that are proposed, over that of the run.
+    /// The proposed lengths of the schedule, as multiples of the length of the run.
     pub(super) const RUNS: [u64; 2] = [10, 1];
 }
 
-/// Returns the fix that keeps the rate near its start.
+/// Returns the strategy that keeps the rate near its start: a schedule of ten times the length of the run.
 impl Default for LongerSchedule {
     fn default() -> Self {
         LongerSchedule { runs: Self::RUNS[0] }

@@ -4,16 +4,16 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::format;
 
-/// Multiplies the learning rate so that the norm of the largest update becomes a given fraction of that of its
-/// parameters, from the measured fraction. The factor is from 10^¼ to 10⁸. Without a measured fraction the factors are
-/// 10 to 10⁵.
+/// Multiplies the learning rate so that the norm of the largest update becomes a given fraction of the norm of its
+/// parameters. The factor, from 10^¼ to 10⁸, is the given fraction over the measured one. Without a measured fraction
+/// the factors are 10 to 10⁵.
 ///
 /// The best rate depends on the curvature of the loss, which the ratio does not contain: a rate above 2/λ is too
 /// large, with λ the largest eigenvalue of the Hessian. So each ratio of [`LADDER`](Self::LADDER) is proposed, and a
 /// trial finds the best one.
 #[derive(Clone, Copy, Debug)]
 pub struct LongerStep {
-    /// The target: log10 of the norm of an update over that of its parameters.
+    /// The target: log10 of the ratio of an update's norm to the norm of its parameters.
     pub(super) ratio: f64,
 }
 

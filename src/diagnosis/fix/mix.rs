@@ -4,7 +4,7 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::error::Error;
 use alloc::string::String;
 
-/// Shuffles the samples before each epoch: the gradient of a batch then has the mean of that of all data.
+/// Shuffles the samples before each epoch, so that the expected gradient of a batch is the gradient of all data.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MixBatches;
 

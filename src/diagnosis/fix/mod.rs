@@ -102,8 +102,8 @@ pub enum Change {
     Redraw,
     /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
     RedrawLayers(Vec<String>),
-    /// Clips the gradient of all parameters together at its typical norm. The context does not know it: [`Trial`]
-    /// measures it before any clipping, on its own data.
+    /// Clips the gradient of all parameters together at its typical norm. The context does not know this norm:
+    /// [`Trial`] measures it before any clipping, on its own data.
     FitClip,
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
     /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].
@@ -134,7 +134,7 @@ pub enum Change {
     LongerSchedule {
         /// The number of updates after which the schedule ended.
         ended: u64,
-        /// The new length over that of the run.
+        /// The new length of the schedule as a multiple of the length of the run.
         runs: u64,
     },
     /// Leaves out the samples whose inputs are far larger than those of the others. A check of a batch knows rows, not

@@ -10,8 +10,9 @@ use crate::{
 use alloc::string::String;
 
 /// Draws recurrent weights as orthogonal matrices. All singular values are 1, so a product of any number of them keeps
-/// norms (Saxe et al. 2014; Henaff et al. 2016). Those of a rectifier become the identity: a rotation turns a state of
-/// values above 0 into its flat part, which cuts half of it off in each step (Le, Jaitly & Hinton 2015).
+/// norms (Saxe et al. 2014; Henaff et al. 2016). Recurrent weights of a layer with a rectifier become the identity. A
+/// rotation would turn half of a state of values above 0 into the flat part of the rectifier, which cuts it off, in
+/// each step (Le, Jaitly & Hinton 2015).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrthogonalRecurrence;
 

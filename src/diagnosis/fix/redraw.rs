@@ -12,10 +12,10 @@ use alloc::{format, string::String};
 /// Draws parameters again from the network's own initializers.
 ///
 /// Independent draws of all parameters separate units that were set to equal values. For other causes only the
-/// parameters of the layers that the finding names are drawn. That needs measured decades more than one away from the
-/// prediction, or an intervention over time that shows the effect. Units that were dead before training are drawn again
-/// if the initial biases of their layers are 0. What the layers draw faulty, such as biases of a
-/// mean other than 0 or rows of a large table, is drawn as usual.
+/// parameters of the layers that the finding names are drawn. It is proposed only if the measured decades differ from
+/// the prediction by more than 1, or if an intervention over time shows that the draw helps. Units that were dead
+/// before training are drawn again if the initial biases of their layers are 0. Initializers that make the fault, such
+/// as those of biases of a mean other than 0 or of a large embedding table, are replaced by usual ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Redraw;
 
@@ -73,7 +73,7 @@ impl FixStrategy for Redraw {
     }
 }
 
-/// Whether all `Linear` layers among those at `layers` have initial biases of 0, and there is one.
+/// Whether there is a `Linear` layer at the paths `layers`, and all such layers there have initial biases of 0.
 fn draws_no_bias(network: &LayerSpec, layers: &[String]) -> bool {
     let parts = network.parts();
     let mut linear = parts.iter().filter(|(path, _)| layers.contains(path)).filter_map(|(_, part)| match part {

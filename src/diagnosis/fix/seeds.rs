@@ -5,8 +5,9 @@ use crate::{error::Error, layer::LayerSpec, scalar::Scalar};
 use alloc::vec::Vec;
 
 impl<T: Scalar> Trial<'_, T> {
-    /// Trains fixes that lower the loss, but not clearly, from further seeds, with the steps that a look has left: the
-    /// lowest first, until one helps clearly. The network as it is gets the same seeds.
+    /// Trains fixes that lower the loss, but not clearly, from further seeds, until one helps clearly. The fix of the
+    /// lowest loss is trained first. These trainings use the steps that the examination of a [fixed
+    /// network](Trial::behind) has left. The network without a fix is trained from the same seeds.
     pub(super) fn add_seeds(
         &self,
         network: &LayerSpec,
@@ -50,8 +51,8 @@ impl<T: Scalar> Trial<'_, T> {
         leave.filter_map(of).flatten().collect()
     }
 
-    /// Trains the network with the fix of `outcome` from a further seed, from where its better training started, and
-    /// adds the loss to `outcome`.
+    /// Trains the network with the fix of `outcome` from a further seed, and adds the loss to `outcome`. The training
+    /// starts from the parameters from which the fix had its better training. Returns whether the fix could be tried.
     pub(super) fn tries_again(
         &self,
         starts: &Starts<'_, T>,

@@ -4,21 +4,21 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};
 use alloc::{format, string::String};
 
-/// Multiplies the learning rate so that the norm of an update becomes 10^−1.5, a thirtieth, of that of its
-/// parameters, or a tenth or a hundredth of that. Without a measured ratio of update to parameters the factors are a
-/// hundredth, a tenth and a thousandth: the middle first.
+/// Multiplies the learning rate so that the norm of an update becomes 10^−1.5, a thirtieth, of that of its parameters.
+/// Two further proposals make it a tenth and a hundredth of this target. Without a measured ratio of update to
+/// parameters the factors are a hundredth, a tenth and a thousandth: the middle first.
 ///
 /// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean. The
-/// measured update is the first, before momentum β has made steps up to 1/(1 − β) times as long. The tenfold length
-/// of the usual β of 0.9 is in that target; a longer one shortens the steps.
+/// measured update is the first, before momentum β has made steps up to 1/(1 − β) times as long. The target allows for
+/// the tenfold length with the usual β of 0.9; a larger β shortens the proposed steps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep {
-    /// The index of the proposal in the ladder.
+    /// The index of the proposal: an element of [`LADDER`](Self::LADDER).
     pub(super) rung: u8,
 }
 
 impl ShorterStep {
-    /// The proposals for a rate that is too high.
+    /// The indices of the proposals for a rate that is too high, in the order in which they are made.
     pub(super) const LADDER: [u8; 3] = [0, 1, 2];
 }
 

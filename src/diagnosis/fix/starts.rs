@@ -1,4 +1,4 @@
-//! The parameters from which the trainings of a trial start: those of today, and those where the run began.
+//! The parameters from which the trainings of a trial start: the current ones, and those where the run began.
 
 use super::{Change, Fix, Trial};
 use crate::{
@@ -12,14 +12,15 @@ use core::ops::Range;
 
 /// The parameters from which trainings start.
 pub(super) struct Starts<'w, T: Scalar> {
-    /// The parameters as they are; those of the beginning if one is not finite.
+    /// The current parameters; a copy of `began` if one of them is not finite.
     pub(super) today: Cow<'w, [T]>,
     /// The parameters where the run began, or initial values if that is not known. Blocks that are not finite have
     /// initial values.
     began: Vec<T>,
-    /// Whether both differ.
+    /// Whether the run has moved the parameters: they differ from `began`, or, if the beginning is not known, cannot
+    /// be initial values. False if one of them is not finite.
     is_trained: bool,
-    /// Whether it is known where the run began, and that is no draw of the network's initializers.
+    /// Whether the run is known to have begun from parameters that its initializers do not draw, such as loaded ones.
     is_loaded: bool,
     is_known: bool,
 }
@@ -53,7 +54,8 @@ impl<T: Scalar> Starts<'_, T> {
         self.is_trained
     }
 
-    /// Returns the parameters where the run began, and what they are.
+    /// Returns the parameters `began`, and a phrase for them: where the run began, or initial values if that is not
+    /// known.
     pub(super) fn beginning(&self) -> (&[T], &'static str) {
         (&self.began, if self.is_known { "where the run began" } else { "initial values" })
     }
@@ -101,8 +103,8 @@ impl<T: Scalar> Starts<'_, T> {
 /// A fix for a training from where the run began, and the parameters there.
 type Second<'f, 's, T> = (Cow<'f, Fix>, &'s [T]);
 
-/// Whether `w` may be initial values of the network: no block that these set to 0 differs from 0, and the size of each
-/// other is within a tenth, or four standard errors, of one draw.
+/// Whether `w` may be initial values of the network. Blocks that the initializers set to 0 are 0. The norm of each
+/// other block differs from that of one draw by at most a tenth, or by at most four standard errors.
 fn is_initial<T: Scalar>(network: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     let drawn = initialize(network, 0)?;
     let blocks = Blocks::collect(|visit| network.blocks(visit));

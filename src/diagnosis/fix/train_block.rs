@@ -36,7 +36,8 @@ impl FixStrategy for TrainBlock {
     }
 }
 
-/// Returns the longest path that holds all layers of the finding; empty for layers of the network itself.
+/// Returns the path of the innermost layer that contains all layers of the finding; empty if that is the whole
+/// network.
 fn common(finding: &Finding) -> String {
     let ends = finding.layers.iter().flat_map(|range| [&range.first, &range.last]);
     let shared = |a: String, b: &String| {

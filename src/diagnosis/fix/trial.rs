@@ -85,10 +85,10 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
-    /// training. Each training takes 5 % of the run, at least 20 steps; a fix has two from its first seed, if one of
-    /// them starts where the run began. All together take at most half of the run. After a run of less than a few
-    /// hundred steps that is enough for a few fixes alone: [`steps`](Self::steps) allows more. There are up to three
-    /// seeds, and batches of 32.
+    /// training. Each training takes 5 % of the run, at least 20 steps; a fix may have two from its first seed: one
+    /// from the current parameters, and one from where the run began. All together take at most half of the run. After
+    /// a run of less than a few hundred steps that is enough for only a few fixes: [`steps`](Self::steps) allows more.
+    /// There are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -116,8 +116,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Sets the function that creates the optimizer with a fix's change of the training settings applied: a clip, a
     /// rate, a frozen block or weight decay.
     ///
-    /// Without this function a clip is put before the transform and a rate after it; a clip of the transform's own is
-    /// kept. Training a block at the rate of the others, and training without weight decay, are then not tried.
+    /// Without this function a clip is put before the optimizer, and a factor of the rate after it; a clip inside the
+    /// optimizer is kept. Training a block at the rate of the others, and training without weight decay, are then not
+    /// tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }
@@ -159,10 +160,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// Examines a fixed network, too, for faults behind the finding of `context`.
     ///
     /// A fault can hide another: no update, clip or rate is judged in a network that no gradient passes. So the best
-    /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, it is the
-    /// first fix with which the finding is gone. This takes the steps of one or more trainings of the total, if the
-    /// total has them, and the passes of their diagnoses, each of which counts as a step. The result is
-    /// [`TrialReport::behind`].
+    /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, the fixes
+    /// are examined in order, up to the first with which the finding is gone. This takes the steps of one or more
+    /// trainings of the total, if the total has them, and the passes of their diagnoses, each of which counts as a
+    /// step. The result is [`TrialReport::behind`].
     #[must_use]
     pub fn behind(self, context: &'a FixContext<'a>) -> Self {
         Trial { context: Some(context), large_input: context.thresholds.input[0], ..self }
@@ -176,9 +177,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
     /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
     ///
-    /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it is a change of the rate
-    /// alone, it is therefore also trained from where the run [began](Self::first_parameters), or from initial values
-    /// if that is not known. If the fix lowers the loss from `w`, the better of the two counts, otherwise the latter.
+    /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it changes only rates,
+    /// clipping or the schedule, or draws most parameters again, it is therefore also trained from where the run
+    /// [began](Self::first_parameters), or from initial values if that is not known. If the fix lowers the loss from
+    /// `w`, the better of the two trainings counts, otherwise the one from the beginning.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a run of 0 steps, and for 0 steps, seeds or samples of a batch; [`Error::TooLarge`]
@@ -365,7 +367,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
 }
 
 /// Returns the indices of the fixes in the order in which they are tried: the first of each effort, then the second of
-/// each. Fixes of one effort are alike, and a small budget shows most with the different ones.
+/// each. Fixes of one effort are alike, so a trial of few steps shows more with fixes of different efforts.
 fn by_turns(fixes: &[Fix]) -> Vec<usize> {
     let turn = |at: &usize| fixes[..*at].iter().filter(|fix| fix.effort == fixes[*at].effort).count();
     let mut order: Vec<usize> = (0..fixes.len()).collect();

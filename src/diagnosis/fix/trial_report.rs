@@ -23,7 +23,8 @@ pub struct TrialOutcome {
     /// infinite.
     pub is_restarted: bool,
     /// Whether the training starts from where the run [began](crate::diagnosis::Trial::first_parameters), or from
-    /// initial values if that is not known: with this fix the better start of the two.
+    /// initial values if that is not known. Of a fix that was trained from both starts,
+    /// [`Trial::run`](super::Trial::run) states which training counts.
     pub from_beginning: bool,
     /// The losses after the last step of the trial, one for each seed, from the smallest to the largest; infinite if
     /// parameters became NaN or infinite.
@@ -77,9 +78,9 @@ impl TrialOutcome {
 pub struct TrialReport {
     /// The outcome of the network without a fix.
     pub baseline: TrialOutcome,
-    /// The outcome of the network without a fix from initial values. It is the measure of fixes that restart a trained
-    /// network, where none is better than the [`baseline`](Self::baseline). `None` if there are none, for parameters
-    /// that were not trained, or without steps for it.
+    /// The outcome of the network without a fix from initial values. If no fix is better than the
+    /// [`baseline`](Self::baseline), fixes that restart a trained network are compared with this outcome. `None`
+    /// without such fixes, for parameters that were not trained, or if too few steps were left.
     pub restarted: Option<TrialOutcome>,
     /// The fixes that were tried. First those whose median loss is not clearly above the lowest (1.1 times, counted
     /// from the [lowest](Self::floor) loss of any outputs), in the order of the list given to
@@ -89,32 +90,34 @@ pub struct TrialReport {
     pub untried: Vec<String>,
     /// The transforms of the run with their settings, such as `Sgd (rate 0.1)`.
     pub transform: String,
-    /// The faults of a fixed network. `None` if the trial was not asked to [look](super::Trial::behind), had too few
-    /// steps left, or found no fix to look at.
+    /// The faults of a fixed network. `None` if the trial was not asked to [examine](super::Trial::behind) one, had
+    /// too few steps left, or found no fix to examine.
     pub behind: Option<Behind>,
-    /// The lowest loss of any outputs, from which losses are counted; `None` if it is not known, where they are
-    /// counted from 0.
+    /// The lowest loss that any outputs can have, from which losses are counted. `None` if it is not known: losses are
+    /// then counted from 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub floor: Option<f64>,
     /// The number of steps of the run that the trial is for.
     pub run: usize,
-    /// The steps of all trainings together, and the passes of the [diagnoses](Behind::passes) after them.
+    /// The number of steps of all trainings, plus the number of passes of the [diagnoses](Behind::passes) of fixed
+    /// networks.
     pub steps: usize,
 }
 
 /// The fraction of the median loss without a fix at or below which the median loss with a fix counts as clearly lower,
-/// both above the lowest loss of any outputs.
+/// both counted from the lowest loss that any outputs can have.
 const LOWER: f64 = 1.0 / 1.1;
 
-/// The least gain of a fix from each seed, over the largest difference between seeds, at which seeds count as agreed.
-/// Convention: three times the spread.
+/// The multiple of the spread above which the gain of a fix from each seed shows that the seeds agree. The spread is
+/// the highest loss of the seeds minus the lowest, with or without the fix, whichever is larger. The value, 3, is a
+/// convention.
 const AGREE: f64 = 3.0;
-/// The part of the loss without a fix above which a lower loss is no help, though all seeds agree: equal seeds have no
-/// spread.
+/// The largest fraction of the median loss without a fix at which a fix helps if all seeds agree. Without this limit
+/// any gain would be enough if all seeds have the same loss, which has no spread.
 const AGREED: f64 = 0.99;
 
-/// The part of the median loss with a fix that is above that without it if the fix lost what was learned. A loss half
-/// above another counts as diverged in the rules, too.
+/// A fix has lost what was learned if this fraction of its median loss is above the median loss without it: the loss
+/// is more than half higher. That counts as diverged in the rules, too.
 const LOST: f64 = 1.0 / 1.5;
 
 impl TrialReport {
@@ -160,17 +163,17 @@ impl TrialReport {
     }
 
     /// Returns the outcome of the [best](Self::best) fix; if none helped, that of a fix whose effect a short trial may
-    /// not show. It is the fix that removed its fault in a look [behind](super::Trial::behind) it, at a loss of at
-    /// most 1.5 times that without it. Without one it is the first in the ranking that does no harm: its median loss
-    /// is finite, and at most 1.1 times that without it. `None` if there is none.
+    /// not show. It is the fix that removed its fault in an examination of the [fixed network](super::Trial::behind),
+    /// at a median loss of at most 1.5 times that without it. Without such a fix it is the first in the ranking that
+    /// does no harm: its median loss is finite, and at most 1.1 times that without it. `None` if there is none.
     pub fn choice(&self) -> Option<&TrialOutcome> {
         let (bounds, without) = (self.bounds(), self.baseline.median());
         let is_harmless = |it: &&TrialOutcome| it.median().is_finite() && is_near(&bounds, it, without);
         self.best_outcome().or_else(|| self.removing()).or_else(|| self.outcomes.iter().find(is_harmless))
     }
 
-    /// Returns the outcome of the fix that removed its fault in a look behind it. `None` if the fix lost what was
-    /// learned: its median loss is infinite, or more than one and a half times that without it.
+    /// Returns the outcome of the fix that removed its fault in an examination of the fixed network. `None` if the fix
+    /// lost what was learned: its median loss is infinite, or more than one and a half times that without it.
     pub(super) fn removing(&self) -> Option<&TrialOutcome> {
         let behind = self.behind.as_ref().filter(|behind| behind.removed)?;
         let outcome = self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix))?;
@@ -195,7 +198,8 @@ impl TrialReport {
         fixed.spread()[1] < without.spread()[0] && (lower || agree)
     }
 
-    /// Returns the outcome of the best fix, and that without it; `None` if no fix helped.
+    /// Returns the outcome of the best fix, and the outcome without a fix with which it was compared; `None` if no fix
+    /// helped.
     fn helps(&self) -> Option<(&TrialOutcome, &TrialOutcome)> {
         let (bounds, lowest) = (self.bounds(), self.lowest());
         let mut near = self.outcomes.iter().filter(|outcome| is_near(&bounds, outcome, lowest));
@@ -214,20 +218,21 @@ fn is_near(bounds: &LossBounds, outcome: &TrialOutcome, lowest: f64) -> bool {
 }
 
 impl TrialReport {
-    /// Returns the outcome of the fix that removes the fault that it is for, but leaves another, with the look that
-    /// shows this; `None` if there is no such fix.
+    /// Returns the outcome of the fix that removes the fault that it is for, but leaves another, and the examination
+    /// that shows this; `None` if there is no such fix.
     fn removes(&self) -> Option<(&TrialOutcome, &Behind)> {
         let behind = self.behind.as_ref().filter(|behind| behind.removed && !behind.findings.is_empty())?;
         self.outcomes.iter().find(|outcome| outcome.fix == Some(behind.fix)).zip(Some(behind))
     }
 
-    /// Returns that no fix helped, or none by much.
+    /// Returns the phrase for a trial in which no fix helped, or none clearly.
     fn none(&self) -> &'static str {
         let is_lower = |outcome: &TrialOutcome| outcome.spread()[1] < self.baseline.spread()[0];
         if self.outcomes.iter().any(is_lower) { "none helped clearly" } else { "none helped" }
     }
 
-    /// Returns, as a clause, how short the trial was beside the run, if it was.
+    /// Returns, as a clause, that the trial may be too short, if the run has more than twice its steps; otherwise an
+    /// empty text.
     fn short(&self) -> String {
         match self.run > 2 * self.baseline.curve.len() {
             true => format!(" of {}, which may be too short to show it", self.run),
@@ -272,7 +277,7 @@ impl TrialReport {
 }
 
 /// Writes the best fix, then a line for each outcome with median, spread and name: the fixes no worse than the
-/// baseline, the baseline, the other fixes. The fixes not tried and the look at a fixed network follow.
+/// baseline, the baseline, the other fixes. The fixes not tried and the examination of a fixed network follow.
 impl fmt::Display for TrialReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = count(self.baseline.curve.len(), "step");
@@ -344,8 +349,8 @@ mod tests {
         report(floor, without, &[&[with]]).best() == Some(0)
     }
 
-    /// A short trial does not tell losses within 1.1 times apart: the proposed order does. A fix of two seeds does not
-    /// lead by its first one.
+    /// A short trial does not tell losses within 1.1 times apart: the proposed order does. A fix with losses of two
+    /// seeds is not ranked by the first seed alone.
     #[test]
     fn near_losses_keep_the_order_of_proposals() {
         let ranks = |fixes: &[&[f64]]| {

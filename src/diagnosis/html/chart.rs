@@ -29,7 +29,7 @@ pub(super) struct Line<'a> {
 /// Lines over a common horizontal axis.
 pub(super) struct Chart<'a> {
     pub title: &'a str,
-    /// The line below the title, such as the unit of the values.
+    /// The text below the title, such as the unit of the values.
     pub unit: &'a str,
     pub axis: Axis,
     pub axis_title: &'a str,

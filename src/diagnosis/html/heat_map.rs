@@ -20,7 +20,7 @@ const LOSES: [f64; 3] = [31.0, 95.0, 160.0];
 const GAINS: [f64; 3] = [190.0, 75.0, 40.0];
 /// The colour of a link (one factor of the chain rule) that makes the gradient zero.
 const ENDS: &str = "#000000";
-/// The colour of a gradient that is not finite.
+/// The colour of a link whose decades are NaN or +∞: a gradient is not finite.
 const NOT_FINITE: &str = "#d400d4";
 /// The colour of a link that no gradient reached.
 const NO_GRADIENT: &str = "#d8d8d8";

@@ -154,8 +154,8 @@ fn over_passes(history: &BudgetHistory, title: &str) -> String {
     format!("<h2>The gradient over the run</h2>\n{}{}", sum(history, axis, title), heat_map(history, &axis, title))
 }
 
-/// Returns the horizontal axis that covers the passes of a history and the numbers `others`. It ends as far after the
-/// last pass as the pass before is before it: the width of the last column of a heat map.
+/// Returns the horizontal axis that covers the passes of a history and the numbers `others`. Its end is after the last
+/// pass by at least the distance between the last two passes: the width of the last column of a heat map.
 fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     let numbers = || history.numbers.iter().map(|&number| number as f64);
     let end = match history.numbers[..] {
