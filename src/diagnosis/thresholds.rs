@@ -135,9 +135,9 @@ pub struct Thresholds {
     /// layers; a cosine of 0.7 is 6 times farther from 1 than a cosine of 0.95.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub similar: [f64; 2],
-    /// The factor that replaces the second value of [`similar`](Self::similar) in a run that has learned something, for
-    /// inputs that are alike now or were in the first pass; 100 by default. The value is a convention: 1 − cosine goes
-    /// with the square of the distance between pre-activations, so 100 stands for a tenth of the distance.
+    /// The factor that replaces the second value of [`similar`](Self::similar) in a run that has learned something,
+    /// for inputs that are alike now or were in the first pass; 100 by default. The value is a convention: 1 − cosine
+    /// goes with the square of the distance between pre-activations, so 100 stands for a tenth of the distance.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub collapsed: f64,
     /// Two fractions of a reference loss: below the first a loss has fallen, below the second it has fallen far. The

@@ -76,7 +76,8 @@ impl Bench<'_> {
             for block in blocks.iter() {
                 let layer = layer_of_block(&block.name);
                 // Recurrent matrices and the biases of gates have interventions of their own.
-                let recurs = || blocks.iter().any(|of| of.role == Role::Recurrent && layer_of_block(&of.name) == layer);
+                let is_own = |name: &str| layer_of_block(name) == layer;
+                let recurs = || blocks.iter().any(|of| of.role == Role::Recurrent && is_own(&of.name));
                 let redrawn =
                     critical && layers.iter().any(|path| path == layer) && (block.role == Role::Weight || !recurs());
                 if redrawn || block.name.ends_with("scale") {
