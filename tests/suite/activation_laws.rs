@@ -212,3 +212,35 @@ fn measured_bounds_of_peaks_and_of_growth_are_the_analytic_ones() {
     check(GrowingCosine, -INFINITY, INFINITY);
     check(Hyperbolic, 2.0, INFINITY);
 }
+
+/// `e^(−u²)` with u = 256 (z − 2): its tails are values below the normal numbers, which have few digits.
+#[derive(Clone, Copy, Debug)]
+struct NarrowBell;
+
+impl Activation for NarrowBell {
+    fn value<T: Scalar>(&self, z: T) -> T {
+        math::gaussian((z - scalar(2.0)) * scalar(256.0))
+    }
+
+    fn derivative<T: Scalar>(&self, z: T, _y: T) -> T {
+        let u = (z - scalar(2.0)) * scalar(256.0);
+        // Far out the product with e^(−u²) is 0 · ∞.
+        match u.abs() > scalar(1e3) {
+            true => T::zero(),
+            false => -(u + u) * math::gaussian(u) * scalar(256.0),
+        }
+    }
+
+    fn derivative_bounds(&self) -> Option<Bounds> {
+        // |φ′| is largest at u² = ½.
+        let most = 256.0 * (2.0 / core::f64::consts::E).sqrt();
+        Some(Bounds::new(-most, most))
+    }
+}
+
+#[test]
+fn tail_below_the_normal_numbers_is_continuous() {
+    for seed in [41, 51, 74, 86] {
+        _ = activation_laws(&NarrowBell, seed).unwrap_or_else(|violations| panic!("{violations}"));
+    }
+}

@@ -69,7 +69,9 @@ impl Suite<'_, '_> {
         };
         let allowed_at = |suite: &Self, [a, b]: [f64; 2], [from, to]: [f64; 2]| {
             let size = suite.size(a).max(suite.size(b));
-            ROUNDINGS * f64::EPSILON * (from.abs() + to.abs() + size * (1.0 + a.abs().max(b.abs())))
+            let unit = f64::EPSILON * (from.abs() + to.abs() + size * (1.0 + a.abs().max(b.abs())));
+            // Values below the normal ones have few digits.
+            ROUNDINGS * (unit + DOUBLE.least_normal)
         };
         let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= REACH).collect();
         let read: Vec<[f64; 2]> = inside.iter().map(|&z| activation.double(z)).collect();
