@@ -7,9 +7,9 @@ use alloc::format;
 /// Lowers all rates of dropout above a common limit p to p, so that all masks together add at most a given fraction s
 /// to the second moment of the outputs.
 ///
-/// A mask of rate p multiplies the second moment of the masked values by 1/(1 − p), L masks by 1/(1 − p)ᴸ. The product
-/// is 1 + s at p = 1 − (1 + s)^(−1/L). For a fraction s of 1 and one layer the rate is ½. L counts the layers with
-/// masks. Recurrent dropout and zoneout are lowered to the same rate.
+/// A mask of rate p multiplies the second moment of the masked values by 1/(1 − p), L masks by 1/(1 − p)ᴸ. The
+/// product is 1 + s at p = 1 − (1 + s)^(−1/L). For a fraction s of 1 and one layer the rate is ½. L counts the
+/// layers with masks. Recurrent dropout and zoneout are lowered to the same rate.
 #[derive(Clone, Copy, Debug)]
 pub struct LighterDropout {
     /// The fraction s of the second moment of the outputs that all masks together may add.

@@ -5,8 +5,8 @@ use crate::error::Error;
 use alloc::format;
 
 /// Multiplies the learning rate so that the norm of the largest update becomes a given fraction of the norm of its
-/// parameters. The factor, from 10^¼ to 10⁸, is the given fraction over the measured one. Without a measured fraction
-/// the factors are 10 to 10⁵.
+/// parameters. The factor, from 10^¼ to 10⁸, is the given fraction over the measured one. Without a measured
+/// fraction the factors are 10 to 10⁵.
 ///
 /// The best rate depends on the curvature of the loss, which the ratio does not contain: a rate above 2/λ is too
 /// large, with λ the largest eigenvalue of the Hessian. So each ratio of [`LADDER`](Self::LADDER) is proposed, and a

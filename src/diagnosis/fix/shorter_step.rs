@@ -4,9 +4,9 @@ use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};
 use alloc::{format, string::String};
 
-/// Multiplies the learning rate so that the norm of an update becomes 10^−1.5, a thirtieth, of that of its parameters.
-/// Two further proposals make it a tenth and a hundredth of this target. Without a measured ratio of update to
-/// parameters the factors are a hundredth, a tenth and a thousandth: the middle first.
+/// Multiplies the learning rate so that the norm of an update becomes 10^−1.5, a thirtieth, of that of its
+/// parameters. Two further proposals make it a tenth and a hundredth of this target. Without a measured ratio of
+/// update to parameters the factors are a hundredth, a tenth and a thousandth: the middle first.
 ///
 /// A tenth of the parameters is too large, and a hundredth learns slowly; 10^−1.5 is their geometric mean. The
 /// measured update is the first, before momentum β has made steps up to 1/(1 − β) times as long. The target allows for
