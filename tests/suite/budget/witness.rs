@@ -14,6 +14,8 @@ pub struct Expected {
     pub step: Option<usize>,
     pub before: f64,
     pub after: f64,
+    /// The norm of the sums of magnitudes: rounding of a gradient of cancelling terms is relative to the terms.
+    pub scale: f64,
 }
 
 /// Propagates its own gradient from link to link. It takes z from the forward events, the weights from the caller, and
@@ -24,10 +26,13 @@ pub struct Witness<'a> {
     pub w: &'a [f64],
     /// The gradient at the current link of the backward pass; first that of the output.
     pub g: Vec<f64>,
+    /// The sums of the magnitudes of the terms of each value of `g`.
+    pub magnitudes: Vec<f64>,
     /// z of each activation over depth, and of each step of each Elman cell.
     z: HashMap<(String, Option<usize>), (String, Vec<f64>)>,
-    skips: Vec<Vec<f64>>,
-    /// The largest difference over depth between a gradient in an event and the witness's own.
+    skips: Vec<[Vec<f64>; 2]>,
+    /// The largest difference over depth between a gradient in an event and the witness's own, relative to the
+    /// magnitudes of its terms.
     pub worst: f64,
     pub depth: Vec<Expected>,
     pub time: Vec<Expected>,
@@ -35,6 +40,16 @@ pub struct Witness<'a> {
     pub gated: Vec<String>,
     /// The number of recomputed activations and weights. If it is 0, the test proves nothing.
     pub recomputed: [usize; 2],
+}
+
+fn magnitudes(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|v| v.abs()).collect()
+}
+
+/// The sums of two gradients, and those of their magnitudes.
+fn sums([a, m]: [&[f64]; 2], [b, n]: [&[f64]; 2]) -> [Vec<f64>; 2] {
+    let sum = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a + b).collect();
+    [sum(a, b), sum(m, n)]
 }
 
 pub fn norm(values: &[f64]) -> f64 {
@@ -62,6 +77,7 @@ impl<'a> Witness<'a> {
             blocks,
             w,
             g: g.to_vec(),
+            magnitudes: magnitudes(g),
             z: HashMap::new(),
             skips: Vec::new(),
             worst: 0.0,
@@ -77,17 +93,18 @@ impl<'a> Witness<'a> {
         (&self.w[block.range.clone()], block)
     }
 
-    /// Wᵀ d for each row d.
-    fn transposed(&self, name: &str, d: &[f64]) -> Vec<f64> {
+    /// Wᵀ d for each row d, and |W|ᵀ m for its magnitudes m.
+    fn transposed(&self, name: &str, [d, m]: [&[f64]; 2]) -> [Vec<f64>; 2] {
         let (w, block) = self.block(name);
         let [outputs, inputs] = block.shape;
-        let mut dx = Vec::new();
-        for d in d.chunks(outputs) {
-            dx.extend((0..inputs).map(|i| (0..outputs).map(|o| w[o * inputs + i] * d[o]).sum::<f64>()));
-        }
-        dx
+        let product = |d: &[f64], weight: fn(f64) -> f64| {
+            let row = |d: &[f64], i: usize| (0..outputs).map(|o| weight(w[o * inputs + i]) * d[o]).sum::<f64>();
+            d.chunks(outputs).flat_map(|d| (0..inputs).map(move |i| row(d, i))).collect()
+        };
+        [product(d, |w| w), product(m, f64::abs)]
     }
 
+    /// φ′(z) ∘ g. The rounding of φ′ is relative to 1, so the magnitudes stay.
     fn through_activation(&self, name: &str, step: Option<usize>, g: &[f64]) -> Vec<f64> {
         let (activation, z) = &self.z[&(name.to_string(), step)];
         assert_eq!(z.len(), g.len());
@@ -95,29 +112,33 @@ impl<'a> Witness<'a> {
     }
 
     /// Backpropagation through time of an Elman cell: the pre-activation gradients δ of all rows.
-    fn through_time(&mut self, layer: &str, at: &Link<'_>) -> Vec<f64> {
+    fn through_time(&mut self, layer: &str, at: &Link<'_>) -> [Vec<f64>; 2] {
         let hidden = self.block(&format!("{layer}.recurrent")).1.shape[1];
-        let mut state = vec![0.0; at.shape.batch * hidden];
-        let mut deltas = vec![0.0; self.g.len()];
+        let mut state = [vec![0.0; at.shape.batch * hidden], vec![0.0; at.shape.batch * hidden]];
+        let mut deltas = [vec![0.0; self.g.len()], vec![0.0; self.g.len()]];
         for t in (0..at.shape.steps).rev() {
             let rows = at.shape.step(t);
             let active = rows.len() * hidden;
             let row = rows.start * hidden;
-            let came = norm(&state);
-            let dh: Vec<f64> = state[..active].iter().zip(&self.g[row..]).map(|(state, loss)| state + loss).collect();
-            let delta = self.through_activation(&format!("{layer}.activation"), Some(t), &dh);
-            deltas[row..][..active].copy_from_slice(&delta);
-            let past = self.transposed(&format!("{layer}.recurrent"), &delta);
+            let came = norm(&state[0]);
+            let dh = sums([&state[0][..active], &state[1][..active]], [&self.g[row..], &self.magnitudes[row..]]);
+            let delta = self.through_activation(&format!("{layer}.activation"), Some(t), &dh[0]);
+            deltas[0][row..][..active].copy_from_slice(&delta);
+            deltas[1][row..][..active].copy_from_slice(&dh[1]);
+            let past = self.transposed(&format!("{layer}.recurrent"), [&delta, &dh[1]]);
+            let scale = norm(&dh[1]).max(norm(&past[1]));
             let mut expect = |part: &str, factor, before, after| {
                 let name = format!("{layer}.{part}");
-                self.time.push(Expected { name, factor, step: Some(t), before, after });
+                self.time.push(Expected { name, factor, step: Some(t), before, after, scale });
             };
-            expect("addition", Factor::Addition, came, norm(&dh));
-            expect("activation", Factor::Activation, norm(&dh), norm(&delta));
+            expect("addition", Factor::Addition, came, norm(&dh[0]));
+            expect("activation", Factor::Activation, norm(&dh[0]), norm(&delta));
             if t > 0 {
-                expect("recurrent", Factor::Weights, norm(&delta), norm(&past));
+                expect("recurrent", Factor::Weights, norm(&delta), norm(&past[0]));
             }
-            state[..active].copy_from_slice(&past);
+            for (state, past) in state.iter_mut().zip(&past) {
+                state[..active].copy_from_slice(past);
+            }
         }
         deltas
     }
@@ -136,28 +157,34 @@ impl GradientMonitor<f64> for Witness<'_> {
         }
         let before = norm(&self.g);
         let recurrent = format!("{}.recurrent", at.name);
-        let next = match at.factor {
+        let own = [self.g.as_slice(), &self.magnitudes];
+        let copied = || [dx.to_vec(), magnitudes(dx)];
+        let [next, terms] = match at.factor {
             Factor::Activation => {
                 self.recomputed[0] += 1;
-                self.through_activation(at.name, None, &self.g)
+                [self.through_activation(at.name, None, &self.g), self.magnitudes.clone()]
             }
             Factor::Weights if at.name.ends_with(".scale") => {
                 // The scale of a residual branch. A learned scale is a block; the effect of a fixed one is taken from
                 // the event.
-                self.skips.push(self.g.clone());
+                self.skips.push(own.map(<[f64]>::to_vec));
                 match self.blocks.get(at.name) {
-                    Ok(_) => self.g.iter().map(|g| g * self.block(at.name).0[0]).collect(),
-                    Err(_) => dx.to_vec(),
+                    Ok(_) => {
+                        let scale = self.block(at.name).0[0];
+                        let times = |values: &[f64], scale: f64| values.iter().map(|v| v * scale).collect();
+                        [times(&self.g, scale), times(&self.magnitudes, scale.abs())]
+                    }
+                    Err(_) => copied(),
                 }
             }
             Factor::Weights => {
                 self.recomputed[1] += 1;
                 let layer = at.name.strip_suffix(".input").unwrap_or(at.name);
-                self.transposed(&format!("{layer}.weight"), &self.g)
+                self.transposed(&format!("{layer}.weight"), own)
             }
             Factor::Addition => {
-                let skip = self.skips.pop().unwrap();
-                self.g.iter().zip(skip).map(|(branch, skip)| branch + skip).collect()
+                let [skip, terms] = self.skips.pop().unwrap();
+                sums(own, [&skip, &terms])
             }
             Factor::Other if self.z.contains_key(&(format!("{}.activation", at.name), Some(0))) => {
                 let [gates, hidden] = self.block(&recurrent).1.shape;
@@ -165,18 +192,21 @@ impl GradientMonitor<f64> for Witness<'_> {
                     self.through_time(at.name, at)
                 } else {
                     self.gated.push(at.name.into());
-                    dx.to_vec()
+                    copied()
                 }
             }
-            _ => dx.to_vec(),
+            _ => copied(),
         };
         assert_eq!(next.len(), dx.len(), "{at:?}");
-        let largest = next.iter().fold(1e-300f64, |largest, v| largest.max(v.abs()));
-        let apart = |a: &[f64], b: &[f64]| a.iter().zip(b).fold(0.0f64, |worst, (a, b)| worst.max((a - b).abs()));
-        self.worst = self.worst.max(apart(&next, dx) / largest);
-        let largest = self.g.iter().fold(1e-300f64, |largest, v| largest.max(v.abs()));
-        self.worst = self.worst.max(apart(&self.g, dy) / largest);
-        self.depth.push(Expected { name: at.name.into(), factor: at.factor, step: None, before, after: norm(&next) });
+        let apart = |a: &[f64], b: &[f64], terms: &[f64]| {
+            let largest = terms.iter().fold(1e-300f64, |largest, &v| largest.max(v));
+            a.iter().zip(b).fold(0.0f64, |worst, (a, b)| worst.max((a - b).abs())) / largest
+        };
+        self.worst = self.worst.max(apart(&next, dx, &terms)).max(apart(&self.g, dy, &self.magnitudes));
+        let scale = norm(&self.magnitudes).max(norm(&terms));
+        let after = norm(&next);
+        self.depth.push(Expected { name: at.name.into(), factor: at.factor, step: None, before, after, scale });
+        self.magnitudes = terms;
         self.g = next;
     }
 }
