@@ -89,6 +89,18 @@ pub enum LayerRule {
         /// Why the layer cannot train on windows, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
+    /// A custom layer after which the output of a network has neither the steps of the input nor one step, where a
+    /// trainer, a model or a diagnosis pairs outputs with targets.
+    #[error(
+        "the output of {kind} for samples of {steps} steps has neither their steps nor one step for each; make it one \
+         of the two, or run the network with a `Workspace`"
+    )]
+    OutputSteps {
+        /// The layer's kind.
+        kind: String,
+        /// The number of steps of the longest sample of a batch for which it was found.
+        steps: usize,
+    },
     /// A custom layer whose state cannot be divided into samples, in windows of sequences of unequal length.
     #[error("the state of {kind} cannot be divided into samples; train on sequences of equal length")]
     StateLayout {

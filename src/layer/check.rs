@@ -17,7 +17,7 @@ use alloc::{
 
 /// The number of steps of a long pass for which the output shape of each layer is checked, whatever the passes of the
 /// network.
-const LONG: usize = 1000;
+pub(crate) const LONG: usize = 1000;
 
 /// The return values of a layer's descriptive methods, such as [`Layer::hints`], which a container caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,14 @@ pub(crate) fn check_depth<T: Scalar>(network: &dyn Layer<T>) -> Result<(), Error
         true => Ok(()),
         false => Err(LayerRule::TooDeep { limit: MAX_DEPTH }.at("")),
     }
+}
+
+/// Checks the depth as [`check_depth`] does, for a function that returns no error.
+///
+/// # Panics
+/// With the rule, for a network with more than [`MAX_DEPTH`] levels.
+pub(crate) fn assert_depth<T: Scalar>(network: &dyn Layer<T>) {
+    check_depth(network).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// A check, when a workspace is made, of the descriptive methods of the layer at `path` and all layers inside it, for

@@ -46,16 +46,14 @@ pub use activation::ActivationLayer;
 #[cfg(feature = "safetensors")]
 pub(crate) use buffers::{BufferPlace, buffer_places};
 pub(crate) use buffers::{Buffers, check_buffers};
-pub(crate) use check::{Answers, Question, check_depth, check_output_shape, join, twice};
+pub(crate) use check::{Answers, LONG, Question, assert_depth, check_depth, check_output_shape, join, twice};
 pub use context::Context;
 pub use dropout_key::DropoutKey;
 pub(crate) use dropout_key::{drop_threshold, kept_factor};
 pub use dual_layer::{DualLayer, RowMap};
 pub use facts::{Dims, Samples};
 pub use hints::Hints;
-#[doc(hidden)]
-pub use in_place::InPlaceStep;
-pub(crate) use in_place::{Chain, Parameters};
+pub(crate) use in_place::{Chain, InPlaceStep, Parameters};
 use in_place::{Collected, backward_and_update};
 pub use initialize::initialize;
 pub(crate) use initialize::{finite_or_initial, initialize_dyn};
@@ -71,13 +69,9 @@ pub use pass::{Backward, BackwardState, Forward, ForwardState, Mode};
 pub(crate) use pass_lengths::PassLengths;
 pub use path::LinkPath;
 pub use residual::{BranchScale, Residual};
-#[doc(hidden)]
-pub use segment::InSegments;
-pub(crate) use segment::{Segment, SegmentPass};
+pub(crate) use segment::{InSegments, Segment, SegmentPass};
 pub use sequential::Sequential;
-#[doc(hidden)]
-pub use shards::AddsByShard;
-pub(crate) use shards::{Shards, Subtree};
+pub(crate) use shards::{AddsByShard, Shards, Subtree};
 pub use spec::LayerSpec;
 pub(crate) use state_layout::StateLayout;
 pub use structure::{PartSizes, Structure, StructureKind};

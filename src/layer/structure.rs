@@ -1,6 +1,9 @@
 //! The structure of a layer: its own links, and the layers inside.
 
-use super::{Answers, Layer, LayerSpec, Mode, Samples, check::join};
+use super::{
+    Answers, Layer, LayerSpec, Mode, Samples,
+    check::{assert_depth, join},
+};
 use crate::{
     batch_shape::BatchShape,
     block::{Block, Blocks},
@@ -86,7 +89,11 @@ pub struct PartSizes {
 
 impl PartSizes {
     /// Counts the parameters, blocks and links of `layer`.
+    ///
+    /// # Panics
+    /// If layers are nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn of<T: Scalar>(layer: &dyn Layer<T>) -> Self {
+        assert_depth(layer);
         let blocks = Blocks::collect(|visit| layer.blocks(visit)).len();
         let mut links = 0;
         layer.structure().visit_links("", &mut |_| links += 1);

@@ -1,6 +1,6 @@
 //! A network as a table, which is also its `Debug` text.
 
-use crate::layer::{Layer, LayerSpec, Parallel, Residual, Sequential};
+use crate::layer::{Layer, LayerSpec, Parallel, Residual, Sequential, assert_depth};
 use crate::{block::Blocks, recurrent::Checkpointed, scalar::Scalar};
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::fmt;
@@ -33,6 +33,9 @@ pub struct Summary {
 
 /// Lists the layers of `network` with their widths and numbers of parameters.
 ///
+/// # Panics
+/// If layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+///
 /// ```
 /// use chainrule::{layer::Sequential, network::summary};
 /// let network = Sequential::<f32>::input(3).linear(2).build()?;
@@ -41,6 +44,7 @@ pub struct Summary {
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
+    assert_depth(&network);
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     // Adds each block to its layer and to every part around it.
     let mut counts = BTreeMap::<&str, usize>::new();

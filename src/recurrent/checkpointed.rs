@@ -85,9 +85,11 @@ impl<T: Scalar> Checkpointed<T> {
                 return Err(Error::WidthMismatch { layer: place, before, expected: input, found });
             }
             let (rows, spec) = (layer.in_segments().map(|layer| layer.0.block_rows()), layer.spec());
+            // A custom layer may have the description of another, but not its sealed methods.
+            let is_own = layer.adds_by_shard(BatchShape::batch(1)).0;
             let is_recurrent = matches!(spec, LayerSpec::Recurrent { .. }) && rows.is_some();
-            let is_by_step = matches!(spec, LayerSpec::Dropout(_) | LayerSpec::ActivationLayer { .. });
-            let is_last_step = matches!(spec, LayerSpec::LastStep(_));
+            let is_by_step = is_own && matches!(spec, LayerSpec::Dropout(_) | LayerSpec::ActivationLayer { .. });
+            let is_last_step = is_own && matches!(spec, LayerSpec::LastStep(_));
             let refused = kept.reads_later_steps || !(is_recurrent || is_by_step || is_last_step);
             if refused || all.last_step.is_some() {
                 return Err(LayerRule::NotInSegments.at(&place));

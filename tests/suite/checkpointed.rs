@@ -330,14 +330,14 @@ fn checkpointed_budget_in_bytes_has_the_bits_of_the_full_pass_in_a_larger_worksp
 
 /// The identity, with the description of another layer.
 #[derive(Debug)]
-struct Described(Recurrent<Lstm>);
+struct Described(LayerSpec);
 
 impl Layer<f64> for Described {
     fn dims(&self) -> Dims {
         Dims::new(3, 3, 0)
     }
     fn spec(&self) -> LayerSpec {
-        Layer::<f64>::spec(&self.0)
+        self.0.clone()
     }
     fn forward(&self, _w: &[f64], pass: Forward<'_, f64>) {
         pass.y.copy_from_slice(pass.x);
@@ -364,9 +364,14 @@ fn checkpointed_layer_that_needs_other_steps_is_refused_by_name() {
         let error = new(vec![Box::new(Recurrent::new(inputs, hidden, Lstm::new()))]);
         assert!(matches!(error, Error::Parameter { what: "the width of a layer", .. }), "{error}");
     }
-    // A layer of another crate with the description of a recurrent one cannot run in segments.
-    let error = new(vec![lstm(), Box::new(Described(Recurrent::new(3, 3, Lstm::new())))]);
-    assert_eq!(error, Error::InvalidLayer { layer: "1".into(), rule: LayerRule::NotInSegments });
+    // A layer of another crate with the description of one that runs in segments cannot.
+    let all = Sequential::<f64>::input(3).layer(Recurrent::new(3, 3, Lstm::new())).dropout(0.5).tanh().last_step();
+    let spec = all.build().unwrap().spec();
+    let LayerSpec::Sequential { layers, .. } = &spec else { panic!() };
+    for described in layers {
+        let error = new(vec![lstm(), Box::new(Described(described.clone()))]);
+        assert_eq!(error, Error::InvalidLayer { layer: "1".into(), rule: LayerRule::NotInSegments });
+    }
     let none = Checkpointed::new(CheckpointInterval::Steps(0), vec![lstm()]).map(drop);
     assert!(matches!(none, Err(Error::Parameter { .. })));
 }
