@@ -54,7 +54,7 @@ use crate::{
     size::filled,
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
-    workspace::Workspace,
+    workspace::{Workspace, per_step},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
@@ -85,7 +85,8 @@ impl<T: Scalar> Model<T> {
     /// # Errors
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
     /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite; [`Error::InvalidLayer`] for layers
-    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep, and for a custom layer after which the output has
+    /// neither the steps of the input nor one step ([`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps)).
     pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
         Self::of_boxed(network.boxed(), parameters)
     }
@@ -93,6 +94,7 @@ impl<T: Scalar> Model<T> {
     fn of_boxed(network: Box<dyn Layer<T>>, parameters: Vec<T>) -> Result<Self, Error> {
         check_depth(&*network)?;
         require_length("parameters", network.dims().parameters, parameters.len())?;
+        per_step(&*network)?;
         if let Some(bad) = first_non_finite(&parameters) {
             let blocks = Blocks::collect(|visit| network.blocks(visit));
             let block = blocks.at(bad).map(|block| block.name.clone().into_owned()).unwrap_or_default();

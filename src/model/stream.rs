@@ -164,7 +164,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 
     /// Runs the network on the step `self.x`, writes its output for the sequence up to this step to `self.y`, and
-    /// carries the state to the next step.
+    /// carries the state to the next step. If a stage fails, no state is carried.
     fn advance(&mut self) -> Result<(), Error> {
         let (x, y) = (&self.x, &mut self.y);
         y.clear();
@@ -174,11 +174,13 @@ impl<'m, T: Scalar> Stream<'m, T> {
             let output = workspace.infer(w, y, BatchShape::batch(1))?;
             y.resize(output.len(), T::zero());
             match means {
-                Some(means) => {
-                    means.add(output);
-                    means.means(y);
-                }
+                Some(means) => means.means_with(output, y),
                 None => y.copy_from_slice(output),
+            }
+        }
+        for Stage { workspace, means, .. } in &mut self.stages {
+            if let Some(means) = means {
+                means.add(workspace.output());
             }
             workspace.carry_state();
         }
@@ -195,7 +197,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
     /// of [`Workspace::infer`](crate::workspace::Workspace::infer).
     ///
     /// # Panics
-    /// As [`Model::predict`].
+    /// As [`Model::predict`]. The state is then that before the step.
     pub fn step(&mut self, x: &[T]) -> Result<&[T], Error> {
         require_length("the input of a step", self.x.len(), x.len())?;
         if let Some(index) = x.iter().position(|x| !x.is_finite()) {

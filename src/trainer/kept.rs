@@ -7,7 +7,7 @@ use crate::{
     loss::Loss,
     scalar::Scalar,
     transform::{GradientTransform, Optimizer},
-    workspace::{StepWindows, Workspace},
+    workspace::{StepWindows, Workspace, per_step},
 };
 use alloc::vec::Vec;
 
@@ -80,7 +80,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::Length`] for a workspace of a network with another number of parameters, or an optimizer with another
-    /// length of state; those of [`Loss::check_width`] and [`StepWindows::new`].
+    /// length of state; those of [`per_step`], [`Loss::check_width`] and [`StepWindows::new`].
     pub(super) fn settled(&mut self) -> Result<Run<'_, T>, Error> {
         self.settle()?;
         Ok(self.run())
@@ -94,6 +94,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let dims = self.workspace.dims();
         require_length("parameters of the trainer", dims.parameters, self.parameters.len())?;
+        per_step(self.workspace.network())?;
         self.optimizer.check_state(self.workspace.blocks())?;
         self.loss.check_width(dims.output)?;
         if let Some(truncation) = self.settings.truncation {

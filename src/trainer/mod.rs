@@ -55,7 +55,7 @@ use crate::{
     loss::Loss,
     scalar::Scalar,
     transform::{GradientTransform, Optimizer},
-    workspace::{StepWindows, Workspace},
+    workspace::{StepWindows, Workspace, per_step},
 };
 use alloc::boxed::Box;
 #[cfg(not(feature = "safetensors"))]
@@ -182,9 +182,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::Parameter`] for a `batch_size`, `accumulation_steps`, `patience`, `shuffle_block` or window of 0, or a
     /// `min_delta` that is negative or not finite. With a [`Truncation`]:
     /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a layer that reads later steps
-    /// or changes the steps; [`Error::InvalidState`] for accumulation. Those of [`Loss::check_width`], such as for
-    /// [`CrossEntropy`](crate::loss::CrossEntropy) and a network of one output. The errors of
-    /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`] and [`Optimizer::new`].
+    /// or changes the steps; [`Error::InvalidState`] for accumulation.
+    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) where an output has neither the steps of the input nor
+    /// one. Those of [`Loss::check_width`], such as for [`CrossEntropy`](crate::loss::CrossEntropy) and a single
+    /// output. Those of [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`] and
+    /// [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
         Self::with_parameters(network, parameters, loss, transform, settings)
@@ -221,11 +223,11 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut workspace = Workspace::new(network, BatchShape::batch(batch))?;
+        per_step(workspace.network())?;
         loss.check_width(workspace.dims().output)?;
         #[cfg(feature = "std")]
         workspace.set_threads(settings.threads)?;
         let optimizer = Optimizer::new(transform, workspace.blocks(), &parameters)?;
-        let progress = Progress::after(0);
         let (order, best, parallel) = (Order::default(), Kept::new(), None);
         Ok(Trainer {
             workspace,
@@ -236,7 +238,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
             windows,
             watch: Watch::default(),
             order,
-            progress,
+            progress: Progress::after(0),
             best,
             lent: false,
             parallel,

@@ -263,7 +263,7 @@ impl<T: Scalar> Memory<T> {
             overwrite_dw: begins,
             trainable: TrainableMask::new(&self.trainable),
             ctx: Context {
-                dropout: self.dropout,
+                dropout: pass.dropout,
                 path: LinkPath::new(&self.names),
                 buffers: self.buffers.for_pass(false),
                 ..Context::new(shape, pass.mode, monitor)

@@ -5,7 +5,7 @@ use crate::{
     batch_shape::BatchShape,
     error::{Error, LayerRule, require_length},
     kernel::thread_pool::{install, threads},
-    layer::{Context, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, twice},
+    layer::{Context, DropoutKey, Forward, ForwardState, Layer, LinkPath, Mode, check_output_shape, twice},
     monitor::GradientMonitor,
     scalar::Scalar,
     size::saturating_product,
@@ -25,6 +25,8 @@ pub(super) struct Pass {
     pub(super) mode: Mode,
     /// Whether the pass started from a state that was set, not from zero.
     pub(super) with_state: bool,
+    /// The key of the dropout masks of the pass, which the backward pass draws again.
+    pub(super) dropout: DropoutKey,
     /// The batch size and the number of steps of the output. `None` if the lengths of its samples may differ: its shape
     /// is then computed again after the pass, by [`Layer::output_shape`].
     pub(super) after: Option<[usize; 2]>,
@@ -158,11 +160,6 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// As [`forward`](Self::forward).
     pub fn infer(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<&[T], Error> {
         T::workspace_infer(&mut self.memory, self.network.as_layer(), w, Some(x), shape)
-    }
-
-    /// Whether the workspace has memory for training: it was not made by [`for_inference`](Self::for_inference).
-    pub(crate) fn can_train(&self) -> bool {
-        self.memory.check_saves().is_ok()
     }
 }
 
@@ -321,6 +318,7 @@ impl<T: Scalar> Memory<T> {
             ragged: shape.lengths.is_some(),
             mode,
             with_state: false,
+            dropout: self.dropout,
             after: after.lengths.is_none().then_some([after.batch, after.steps]),
             values: [shape.rows() * self.dims.input, outs, states],
             saved: memory.saved,
@@ -340,7 +338,7 @@ impl<T: Scalar> Memory<T> {
     ) {
         // If the pass panics, no backward pass can follow.
         (self.last.ended, self.ready) = (false, false);
-        self.last.with_state = self.starts_from_state;
+        (self.last.with_state, self.last.dropout) = (self.starts_from_state, self.dropout);
         let pass = &self.last;
         let [ins, outs, states] = pass.values;
         let forward = Forward {
@@ -353,7 +351,7 @@ impl<T: Scalar> Memory<T> {
                 final_state: &mut self.state_end[..states],
             },
             ctx: Context {
-                dropout: self.dropout,
+                dropout: pass.dropout,
                 path: LinkPath::new(&self.names),
                 buffers: self.buffers.for_pass(pass.mode == Mode::Train),
                 ..Context::new(shape, pass.mode, monitor)
@@ -372,6 +370,7 @@ impl Pass {
         ragged: true,
         mode: Mode::Infer,
         with_state: false,
+        dropout: DropoutKey::new(0, 0),
         after: None,
         values: [0; 3],
         saved: 0,

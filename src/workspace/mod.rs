@@ -168,6 +168,16 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.per_step
     }
 
+    /// Returns the output of the last pass; empty before the first, and after a pass that panicked.
+    pub(crate) fn output(&self) -> &[T] {
+        &self.memory.y[..self.memory.last_values()[1]]
+    }
+
+    /// Whether the workspace has memory for training: it was not made by [`for_inference`](Self::for_inference).
+    pub(crate) fn can_train(&self) -> bool {
+        self.memory.check_saves().is_ok()
+    }
+
     /// Returns the parameter blocks, with their names and ranges.
     pub fn blocks(&self) -> &Blocks {
         &self.memory.blocks
@@ -200,7 +210,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.values()
     }
 
-    /// Sets the buffers, for example to those of another workspace for the same network.
+    /// Sets the buffers, for example to those of another workspace for the same network. A backward pass then needs a
+    /// forward pass with these buffers.
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers); [`Error::NonFinite`] for a
@@ -209,6 +220,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         require_length("buffers", self.buffers().len(), buffers.len())?;
         check_buffers(self.network.as_layer(), buffers)?;
         self.buffers_mut().copy_from_slice(buffers);
+        self.memory.ready = false;
         Ok(())
     }
 
@@ -264,7 +276,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &mut self.memory.pool
     }
 
-    /// Sets the key of the dropout masks of the next training passes: the run's seed and the training step.
+    /// Sets the key of the dropout masks of the next training passes: the run's seed and the training step. A backward
+    /// pass draws the masks of its forward pass.
     pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
         self.memory.dropout = dropout;
     }
@@ -309,7 +322,8 @@ impl<T: Scalar> Memory<T> {
             part_sums: PartSums::new(),
             buffers: Buffers::of(network)?,
             rules: InputRules::of(network)?,
-            per_step: per_step(network),
+            // A network with other rows runs in a workspace alone.
+            per_step: per_step(network).unwrap_or(false),
             spent: false,
             trainable: filled("the blocks", blocks.len(), true)?,
             has_frozen: false,

@@ -4,8 +4,8 @@ use super::{StepWindows, Workspace};
 use crate::{
     batch_shape::BatchShape,
     dataset::{Batch, Layout, Source},
-    error::{DataRule, Error, require_length},
-    layer::{Layer, Samples},
+    error::{DataRule, Error, LayerRule, require_length},
+    layer::{LONG, Layer, Samples},
     scalar::Scalar,
     size::{filled, grow, product},
 };
@@ -15,9 +15,38 @@ use alloc::vec::Vec;
 /// samples of the batch.
 const ROWS: usize = 1024;
 
-/// Whether a network's output has a row for each step of a sample.
-pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> bool {
-    network.output_shape(BatchShape::sequences(1, 2)).steps == 2
+/// Returns whether a network's output has a row for each step of a sample (true), or one for the whole sample.
+///
+/// # Errors
+/// [`LayerRule::OutputSteps`], with the innermost layer at fault, for an output with other rows, for any of four shapes
+/// from 2 to 1000 steps, one of them ragged. Data has no targets for such rows. The depth of the network must have been
+/// checked.
+pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Result<bool, Error> {
+    output_steps(network.as_layer(), "")
+}
+
+/// Returns the result of [`per_step`] for `layer`, at `path` in the network.
+fn output_steps<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<bool, Error> {
+    let shapes = [
+        BatchShape::sequences(1, 2),
+        BatchShape::sequences(2, 3),
+        BatchShape::sequences(2, LONG),
+        BatchShape::ragged(&[3, 1]),
+    ];
+    let per_step = layer.output_shape(shapes[0]).steps == 2;
+    let fits = |before: BatchShape<'_>| {
+        let after = layer.output_shape(before);
+        if per_step { after == before } else { (after.batch, after.steps) == (before.batch, 1) }
+    };
+    let Some(&BatchShape { steps, .. }) = shapes.iter().find(|&&shape| !fits(shape)) else { return Ok(per_step) };
+    let structure = layer.structure();
+    structure.parts().try_for_each(|(name, part, _)| output_steps(part, &structure.below(path, name)).map(drop))?;
+    Err(other_rows(layer, steps, path))
+}
+
+/// Returns the error about the rows of the output of `layer`, at `path` in the network, for samples of `steps` steps.
+pub(super) fn other_rows<T: Scalar>(layer: &dyn Layer<T>, steps: usize, path: &str) -> Error {
+    LayerRule::OutputSteps { kind: layer.spec().title(), steps }.at(path)
 }
 
 /// Returns an error for `data` whose rows do not have `input` values, the input width of a network.

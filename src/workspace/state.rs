@@ -35,6 +35,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
     /// Makes the final state of the last pass the initial state of the next: truncated backpropagation through time. No
     /// gradient flows from a pass to the one before it: the backward pass of the last pass comes before this call.
+    /// Without a last pass, or after one that panicked, the initial state stays as it is.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
@@ -52,7 +53,11 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn carry_state(&mut self) {
-        let (states, memory) = (self.memory.last_values()[2], &mut self.memory);
+        let memory = &mut self.memory;
+        if !memory.last.ended {
+            return;
+        }
+        let states = memory.last.values[2];
         memory.state.clear();
         memory.state.extend_from_slice(&memory.state_end[..states]);
         memory.starts_from_state = states > 0;

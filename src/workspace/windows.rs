@@ -1,6 +1,6 @@
 //! Windows of the steps of a batch, with the state carried from window to window.
 
-use super::{Memory, Workspace};
+use super::{Memory, Workspace, predict::other_rows};
 use crate::{
     batch_shape::BatchShape,
     error::{DataRule, Error, LayerRule},
@@ -127,7 +127,12 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
                 let pass = FromZero::new(&mut self.memory);
                 T::workspace_infer(&mut *pass.memory, self.network.as_layer(), w, x, shape).map(drop)?;
                 drop(pass);
-                Ok(&self.memory.y[..self.memory.last_values()[1]])
+                let (y, rows) = (self.output(), if self.per_step() { shape.rows() } else { shape.batch });
+                match y.len() == rows.saturating_mul(self.dims().output) {
+                    true => Ok(y),
+                    // The rows were checked for other numbers of steps.
+                    false => Err(other_rows(self.network.as_layer(), shape.steps, "")),
+                }
             }
         }
     }

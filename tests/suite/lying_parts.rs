@@ -2,11 +2,16 @@
 
 use chainrule::{
     BatchShape, Block, Error, Gate, Layer, LayerRule, Mode, Role,
+    dataset::Dataset,
     layer::{Backward, Context, Dims, Forward, Linear, MemorySizes, Residual, Sequential, Structure, initialize},
+    loss::{MeanSquaredError, Target},
+    model::Model,
     network::summary,
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, CellSizes, Lstm, Operand, Product, Recurrent, Reversed,
     },
+    trainer::{TrainConfig, Trainer},
+    transform::Sgd,
     workspace::Workspace,
 };
 use std::{
@@ -600,5 +605,104 @@ fn layer_of_impossible_sizes_is_refused_before_it_is_asked_for_more() {
         assert!(Workspace::new(layer(), BatchShape::batch(1)).is_err(), "{dims:?}");
         let mut network = Sequential::<f32>::new(dims.0);
         assert!(network.push(layer()).is_err(), "{dims:?}");
+    }
+}
+
+/// The first steps of each sequence: as many of all steps as the function says. A ragged batch has those of its
+/// shortest sample.
+#[derive(Debug)]
+struct First(fn(usize) -> usize);
+
+impl Layer<f32> for First {
+    fn dims(&self) -> Dims {
+        Dims::new(2, 2, 0)
+    }
+
+    fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+        let shortest = shape.lengths.and_then(|lengths| lengths.last().copied()).unwrap_or(shape.steps);
+        BatchShape::sequences(shape.batch, (self.0)(shortest))
+    }
+
+    fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
+        pass.y.copy_from_slice(&pass.x[..pass.y.len()]);
+    }
+
+    fn backward(&self, _w: &[f32], pass: Backward<'_, f32>) {
+        let Some(dx) = pass.dx else { return };
+        dx.fill(0.0);
+        dx[..pass.dy.len()].copy_from_slice(pass.dy);
+    }
+}
+
+/// Data has one target for each step or one for the sample, so no trainer and no model pairs other rows with data. A
+/// workspace runs them.
+#[test]
+fn output_of_neither_all_steps_nor_one_runs_in_a_workspace_alone() {
+    let network = |steps: fn(usize) -> usize| -> Result<Sequential<f32>, Error> {
+        Sequential::input(2).tanh().layer(First(steps)).linear(1).build()
+    };
+    let (x, y): (Vec<f32>, Vec<f32>) = ((0..24).map(|i| i as f32 / 24.0).collect(), vec![0.5; 12]);
+    let data = Dataset::sequences(2, 4, &x, Target::Values(&y)).unwrap();
+    let trainer = |network| Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default());
+    let is_refused = |error: Error| {
+        let Error::InvalidLayer { layer, rule: LayerRule::OutputSteps { .. } } = &error else { panic!("{error}") };
+        assert_eq!(layer, "1");
+        assert!(error.to_string().contains("Workspace"), "{error}");
+    };
+    let shorter: [fn(usize) -> usize; 4] =
+        [|steps| steps.div_ceil(2), |steps| steps.min(2), |steps| steps.min(500), |steps| (steps / 2).max(1)];
+    for steps in shorter {
+        is_refused(trainer(network(steps).unwrap()).unwrap_err());
+        let w = initialize(&network(steps).unwrap(), 1).unwrap();
+        is_refused(Model::new(network(steps).unwrap(), w.clone()).unwrap_err());
+        // A workspace that replaces that of a trainer.
+        let mut other = trainer(Sequential::input(2).tanh().tanh().linear(1).build().unwrap()).unwrap();
+        *other.workspace_mut() = Workspace::new(network(steps).unwrap(), BatchShape::sequences(3, 4)).unwrap();
+        is_refused(other.predict(&data).unwrap_err());
+        is_refused(other.fit(&data).unwrap_err());
+        // By hand.
+        let shape = BatchShape::sequences(3, 4);
+        let mut workspace = Workspace::new(network(steps).unwrap(), shape).unwrap();
+        let output = workspace.forward(&w, &x, shape).unwrap();
+        assert_eq!((output.shape.steps, output.y.len()), (steps(4), 3 * steps(4)));
+        output.dy.fill(1.0);
+        assert_eq!(workspace.backward(&w).unwrap()[2], 3.0 * steps(4) as f32);
+        // One step of these steps is one row for the sample.
+        let last = Sequential::input(2).layer(First(steps)).last_step().linear(1).build().unwrap();
+        assert!(trainer(last).is_ok());
+    }
+    // All steps, but not those of the longer samples of a ragged batch; and one step.
+    is_refused(trainer(network(|steps| steps).unwrap()).unwrap_err());
+    assert!(trainer(network(|_| 1).unwrap()).is_ok());
+}
+
+/// The rows of the steps that no check asked for are counted in the pass.
+#[test]
+fn output_of_other_steps_in_long_sequences_is_refused_in_the_pass() {
+    #[derive(Debug)]
+    struct Long;
+    impl Layer<f32> for Long {
+        fn dims(&self) -> Dims {
+            Dims::new(1, 1, 0)
+        }
+        fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
+            if shape.steps > 1200 { BatchShape::sequences(shape.batch, 1200) } else { shape }
+        }
+        fn forward(&self, _w: &[f32], pass: Forward<'_, f32>) {
+            pass.y.copy_from_slice(&pass.x[..pass.y.len()]);
+        }
+        fn backward(&self, _w: &[f32], _pass: Backward<'_, f32>) {}
+    }
+    let model = Model::new(Long, Vec::new()).unwrap();
+    for (samples, steps) in [(1, 2000), (2, 2000), (2, 1200)] {
+        let x = vec![0.5; samples * steps];
+        let y = model.predict(&Dataset::sequences(1, steps, &x, None).unwrap());
+        match y {
+            Ok(y) => assert!(steps <= 1200 && y == x),
+            Err(Error::InvalidLayer { rule: LayerRule::OutputSteps { steps: found, .. }, .. }) => {
+                assert!(steps > 1200 && found == steps);
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }

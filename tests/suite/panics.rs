@@ -1,13 +1,14 @@
 //! A panic in a part of a user's own, on any thread, leaves a usable workspace and a trainer with all its threads.
 
-use crate::numbers::numbers;
+use crate::{numbers::numbers, sources::sources};
 use chainrule::{
-    BatchShape, Error, GradientMonitor, Layer, Scalar,
+    BatchShape, Error, GradientMonitor, Layer, Mode, Scalar,
     activation::{Activation, Tanh},
     dataset::{Batch, Dataset},
     distributed::DataParallel,
-    layer::{Backward, Dims, Forward, Hints, Sequential, initialize},
+    layer::{Backward, Dims, DropoutKey, Forward, Hints, Sequential, initialize},
     loss::{Loss, MeanSquaredError, Reduction, Target},
+    model::Model,
     monitor::Link,
     recurrent::{Elman, Recurrent},
     scalar,
@@ -20,6 +21,7 @@ use std::{
     collections::HashSet,
     mem::forget,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -279,6 +281,152 @@ fn state_that_was_set_is_followed_by_a_forward_pass() {
         }
         assert!(matches!(workspace.backward(&w), Err(Error::InvalidState { .. })));
     }
+}
+
+/// A pass that panicked has no final state: the state that was set stays.
+#[test]
+fn carried_state_of_a_pass_that_panicked_is_the_state_before_it() {
+    let identity = Identity { width: 8, ..Identity::default() };
+    let network = Sequential::<f32>::input(24).recurrent(8, Elman::new(Tanh)).layer(identity.clone()).build().unwrap();
+    let (w, shape) = (initialize(&network, 3).unwrap(), BatchShape::sequences(4, 3));
+    let (mut workspace, x, state) = (workspace(&network, shape, 1), numbers(shape.rows() * 24), numbers::<f32>(4 * 8));
+    workspace.set_state(&state).unwrap();
+    workspace.carry_state();
+    assert_eq!(workspace.state(), state);
+    forget(identity.forward.blow(0, || workspace.infer(&w, &x, shape).map(drop)));
+    workspace.carry_state();
+    assert_eq!(workspace.state(), state);
+    workspace.infer(&w, &x, shape).unwrap();
+    workspace.carry_state();
+    assert_eq!(workspace.state(), workspace.final_state());
+    assert_ne!(workspace.state(), state);
+}
+
+/// A step that a later layer of a stream does not finish is no step: the next one follows the last whole one.
+#[test]
+fn step_of_a_stream_that_panicked_is_made_again() {
+    let identity = Identity { width: 4, ..Identity::default() };
+    let network = Sequential::<f32>::input(3).recurrent(4, Elman::new(Tanh)).mean_over_steps().layer(identity.clone());
+    let network = network.linear(2).build().unwrap();
+    let w = initialize(&network, 3).unwrap();
+    let (model, x) = (Model::new(network, w).unwrap(), numbers::<f32>(40 * 3));
+    let (mut stream, mut whole) = (model.stream().unwrap(), model.stream().unwrap());
+    for (step, x) in x.chunks(3).enumerate() {
+        if step % 3 == 1 {
+            forget(identity.forward.blow(0, || stream.step(x).map(drop)));
+        }
+        assert_eq!(stream.step(x).unwrap(), whole.step(x).unwrap(), "step {step}");
+    }
+}
+
+type Setter = fn(&mut Workspace<f64, Sequential<f64>>) -> Result<(), Error>;
+
+/// The methods of a workspace that change it without a pass.
+const SETTERS: [(&str, Setter); 15] = [
+    ("freeze", |workspace| workspace.freeze("0").and_then(|()| workspace.unfreeze("0"))),
+    ("unfreeze", |workspace| workspace.unfreeze("0")),
+    ("set_buffers", |workspace| {
+        let buffers: Vec<f64> = workspace.buffers().iter().map(|value| value + 0.5).collect();
+        workspace.set_buffers(&buffers)
+    }),
+    ("set_threads", |workspace| workspace.set_threads(3)),
+    ("set_dropout_key", |workspace| {
+        workspace.set_dropout_key(DropoutKey::new(9, 9));
+        Ok(())
+    }),
+    ("set_state", |workspace| workspace.set_state(&[0.25; 4 * 6])),
+    ("clear_state", |workspace| {
+        workspace.clear_state();
+        Ok(())
+    }),
+    ("carry_state", |workspace| {
+        workspace.carry_state();
+        Ok(())
+    }),
+    ("compute_input_gradient", |workspace| {
+        workspace.compute_input_gradient(true);
+        Ok(())
+    }),
+    ("compute_state_gradient", |workspace| {
+        workspace.compute_state_gradient(true);
+        Ok(())
+    }),
+    ("input_mut", |workspace| workspace.input_mut(BatchShape::sequences(4, 3)).map(|x| x.fill(0.5))),
+    ("gradient_mut", |workspace| {
+        workspace.gradient_mut().fill(7.0);
+        Ok(())
+    }),
+    ("blocks_and_gradient", |workspace| {
+        workspace.blocks_and_gradient().1.fill(7.0);
+        Ok(())
+    }),
+    ("infer", |workspace| {
+        let w = vec![0.125; workspace.blocks().parameters()];
+        workspace.infer(&w, &[0.5; 4 * 3 * 5], BatchShape::sequences(4, 3)).map(drop)
+    }),
+    // The gradient of the final state belongs to the pass: it is set between the two passes.
+    ("final_state_gradient_mut", |workspace| {
+        workspace.final_state_gradient_mut().fill(0.0);
+        Ok(())
+    }),
+];
+
+/// What is set between the two passes does not enter the gradient: it is that of the forward pass, or asks for another.
+#[test]
+fn setter_between_the_passes_leaves_the_gradient_or_asks_for_another_pass() {
+    let network = || {
+        let network = Sequential::<f64>::input(5).linear(6).batch_norm().dropout(0.5).linear(6).tanh();
+        network.recurrent(6, Elman::new(Tanh)).dropout(0.25).linear(2).build().unwrap()
+    };
+    let (w, shape): (Vec<f64>, _) = (initialize(&network(), 3).unwrap(), BatchShape::sequences(4, 3));
+    for mode in [Mode::Train, Mode::Evaluate] {
+        for set in [false, true] {
+            let run = |setter: Setter| -> Result<Vec<f64>, Error> {
+                let mut workspace = Workspace::new(network(), shape)?;
+                workspace.set_dropout_key(DropoutKey::new(1, 2));
+                if set {
+                    workspace.set_state(&numbers(4 * 6))?;
+                }
+                let x = numbers(shape.rows() * 5);
+                let output = workspace.forward_with(&w, &x, shape, mode, &mut ())?;
+                output.dy.copy_from_slice(&numbers(shape.rows() * 2));
+                setter(&mut workspace)?;
+                workspace.backward(&w).map(|gradient| gradient.to_vec())
+            };
+            let expected = run(|_| Ok(())).unwrap();
+            for (name, setter) in SETTERS {
+                match run(setter) {
+                    Ok(gradient) => assert!(gradient == expected, "{name}, {mode:?}"),
+                    Err(Error::InvalidState { what: "a backward pass", .. }) => {
+                        assert!(["set_buffers", "set_state", "carry_state", "input_mut", "infer"].contains(&name));
+                    }
+                    Err(error) => panic!("{name}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+/// The table of the setters names each public method that changes a workspace, but for the passes.
+#[test]
+fn setter_of_a_workspace_is_in_the_table() {
+    let passes = ["forward", "forward_with", "forward_filled", "backward", "backward_with", "accumulate"];
+    let passes = [&passes[..], &["accumulate_with", "descend"]].concat();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/workspace");
+    let mut found = 0;
+    for path in sources(&folder) {
+        let text = std::fs::read_to_string(path).unwrap();
+        for method in text.split("    pub fn ").skip(1) {
+            let (name, rest) = method.split_once('(').unwrap();
+            if !rest.trim_start().starts_with("&mut self") {
+                continue;
+            }
+            let is_known = passes.contains(&name) || SETTERS.iter().any(|(setter, _)| *setter == name);
+            assert!(is_known, "{name} is not in the table");
+            found += 1;
+        }
+    }
+    assert_eq!(found, passes.len() + SETTERS.len());
 }
 
 /// The mean squared error, with a fuse.

@@ -334,7 +334,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             Change::Lsuv(lsuv) => {
                 let samples: Vec<usize> = (0..self.data.samples().min(self.batch_size)).collect();
                 let mut batch = Batch::new(data, samples.len());
-                batch.gather(data, &samples, crate::workspace::per_step(&*network))?;
+                batch.gather(data, &samples, crate::workspace::per_step(&*network)?)?;
                 lsuv.apply_time_major(&*network, &mut parameters, batch.x(), batch.shape())?;
             }
             _ => {}

@@ -154,7 +154,7 @@ impl<T: Scalar> Trial<'_, T> {
         };
         let mut batch = Batch::new(data, data.samples().min(self.batch_size));
         let samples: Vec<usize> = (0..data.samples().min(self.batch_size)).collect();
-        batch.gather(data, &samples, crate::workspace::per_step(trainer.network()))?;
+        batch.gather(data, &samples, crate::workspace::per_step(trainer.network())?)?;
         let after = trainer.parameters();
         let diagnosis = Diagnosis { span: context.span, ..Diagnosis::new(trainer.network(), inputs)? };
         let diagnosis = Diagnosis { allowance: Some(spare), ..diagnosis.thresholds(context.thresholds) };

@@ -113,7 +113,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         targets: Option<&Standardize>,
         left_out: &[usize],
     ) -> Result<f64, Error> {
-        let per_step = crate::workspace::per_step(trainer.network());
+        let per_step = crate::workspace::per_step(trainer.network())?;
         let width = trainer.network().dims().output;
         let (mut sum, mut total) = (0.0, 0.0);
         let (mut of, mut given) = (Batch::new(data, self.batch_size), Batch::new(self.data, self.batch_size));

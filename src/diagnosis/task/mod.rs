@@ -256,7 +256,7 @@ pub(super) fn floor<T: Scalar>(
     if data.targets().is_none() || samples.is_empty() || loss.reduction() == Reduction::Sum {
         return Ok(None);
     }
-    let (width, steps, mode) = (network.dims().output, per_step(&*network), Mode::to_examine(&*network));
+    let (width, steps, mode) = (network.dims().output, per_step(&*network)?, Mode::to_examine(&*network));
     let each = if steps { width.saturating_mul(data.steps()) } else { width };
     let most = (FLOOR / each.max(1)).max(1);
     let samples: Vec<usize> = samples.iter().copied().step_by(samples.len().div_ceil(most)).collect();
@@ -282,7 +282,7 @@ impl Task {
         }
         let network = spec.build::<T>()?;
         check_width(network.dims().input, &data.layout())?;
-        let (width, steps) = (network.dims().output, per_step(&*network));
+        let (width, steps) = (network.dims().output, per_step(&*network)?);
         let count = data.samples().min(SAMPLES);
         let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
         let mut batch = Batch::new(data, count);

@@ -43,15 +43,18 @@ impl<T: Scalar> RunningMeans<T> {
         }
     }
 
-    /// Writes the mean of each column over all rows so far to `means`; NaN before the first row.
-    pub(crate) fn means(&self, means: &mut [T]) {
+    /// Writes the mean of each column over all rows so far and `row`, which is not added, to `means`.
+    pub(crate) fn means_with(&self, row: &[T], means: &mut [T]) {
+        let rows = (self.rows + 1) as f64;
         if is_narrow::<T>() {
-            means.iter_mut().zip(&self.wide).for_each(|(mean, sum)| *mean = scalar(sum / self.rows as f64));
+            let sums = self.wide.iter().zip(row).map(|(sum, &x)| sum + to_f64(x));
+            means.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = scalar(sum / rows));
             return;
         }
-        let ([block, group, groups, rest], rows) = (&self.levels, scalar::<T>(self.rows as f64));
-        for (i, mean) in means.iter_mut().enumerate() {
-            *mean = (rest[i] + (groups[i] + (group[i] + block[i])) + T::zero()) / rows;
+        // A block that the row completes would move to the next level, where the sum is the same.
+        let ([block, group, groups, rest], rows) = (&self.levels, scalar::<T>(rows));
+        for (i, (mean, &x)) in means.iter_mut().zip(row).enumerate() {
+            *mean = (rest[i] + (groups[i] + (group[i] + (block[i] + x))) + T::zero()) / rows;
         }
     }
 

@@ -26,6 +26,8 @@ pub enum Lie {
     ShapeHuge,
     ShapeUnsorted,
     ShapeEmpty,
+    ShapeHalved,
+    ShapeCut,
     HugeNeeds,
     MemoryShrinks,
     NoPlaces,
@@ -63,6 +65,8 @@ pub const LIES: &[Lie] = &[
     ShapeHuge,
     ShapeUnsorted,
     ShapeEmpty,
+    ShapeHalved,
+    ShapeCut,
     HugeNeeds,
     MemoryShrinks,
     NoPlaces,
@@ -137,6 +141,8 @@ impl<T: Scalar> Layer<T> for Liar {
             ShapeHuge => BatchShape::sequences(shape.batch, self.size),
             ShapeUnsorted => BatchShape::ragged(UNSORTED),
             ShapeEmpty => BatchShape::batch(0),
+            ShapeHalved => BatchShape::sequences(shape.batch, shape.steps.div_ceil(2)),
+            ShapeCut => BatchShape::sequences(shape.batch, shape.steps.min(2)),
             _ => shape,
         }
     }
