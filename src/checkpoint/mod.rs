@@ -265,8 +265,10 @@ impl<T: Scalar> Checkpoint<T> {
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
     /// with the call to use, for a model or a file of another program. [`Error::CheckpointVersion`] for another
     /// version. [`Error::Checkpoint`], naming the layer or block, for another network or scalar type.
-    /// [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite.
+    /// [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite. [`Error::InvalidLayer`] for
+    /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
+        check_depth(&network)?;
         let (blocks, precision) = (blocks_of(network), Precision::of::<T>()?);
         let (dtype, size) = precision.dtype();
         require_blocks(&blocks, network.dims().parameters)?;

@@ -134,10 +134,11 @@ impl<'a> Diagnosis<'a> {
     /// # Errors
     /// Those of [`Prediction::of`].
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
+        let prediction = Prediction::of(network, inputs)?;
         Ok(Diagnosis {
             spec: network.spec(),
             inputs,
-            prediction: Prediction::of(network, inputs)?,
+            prediction,
             carries_state: carries_state(network),
             blocks: Blocks::collect(|visit| network.blocks(visit)),
             certificate: None,

@@ -15,7 +15,7 @@ use crate::{
     },
     dataset::Interface,
     error::{Error, Figure, require_length},
-    layer::{Layer, buffer_places},
+    layer::{Layer, buffer_places, check_depth},
     network::Registry,
     scalar::{Scalar, scalar, to_f64},
     size::{filled, reserve},
@@ -130,6 +130,7 @@ impl<T: Scalar> Model<T> {
     /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
     /// for the bytes of another network.
     pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
+        check_depth(&network)?;
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
         compare_networks(&network.spec(), &description.network)?;

@@ -3,7 +3,7 @@
 use crate::{
     batch_shape::BatchShape,
     error::{Error, require, require_length},
-    layer::{DropoutKey, Layer, Mode},
+    layer::{DropoutKey, Layer, Mode, check_depth},
     loss::{Loss, Target},
     random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
@@ -109,6 +109,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         loss: &'a (impl Loss<T> + Loss<Dual<f64>>),
         target: Target<'_, T>,
     ) -> Result<Self, Error> {
+        check_depth(&network)?;
         let dims = network.dims();
         require_length("parameters", dims.parameters, w.len())?;
         shape.check()?;

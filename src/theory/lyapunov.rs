@@ -5,7 +5,7 @@ use crate::{
     block::Role,
     error::{Error, require, require_length},
     initializer::{Initializer, Orthogonal, Shape},
-    layer::{Backward, BackwardState, Context, Dims, Forward, ForwardState, Layer, Mode, TrainableMask},
+    layer::{Backward, BackwardState, Context, Dims, Forward, ForwardState, Layer, Mode, TrainableMask, check_depth},
     random::generator,
     scalar::{Scalar, to_f64},
     size::{filled, product},
@@ -44,6 +44,9 @@ pub struct LyapunovSpectrum {
     steps: usize,
 }
 
+/// The largest entry of a Jacobian, and its reciprocal the smallest, that is multiplied as it is.
+const FAR: f64 = 1e150;
+
 impl LyapunovSpectrum {
     /// Creates a spectrum without steps, for the first `count` exponents of a product of `size` × `size` matrices.
     ///
@@ -74,6 +77,14 @@ impl LyapunovSpectrum {
         if let Some(index) = jacobian.iter().position(|value| !value.is_finite()) {
             return Err(Error::NonFinite { what: "the Jacobian of a step", index, found: jacobian[index] });
         }
+        let largest = jacobian.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        // The sums of products with such entries overflow, or lose their digits.
+        let unit = match largest {
+            large if large > FAR => 1.0 / FAR,
+            small if small < 1.0 / FAR => FAR,
+            _ => 1.0,
+        };
+        self.directions.iter_mut().for_each(|value| *value *= unit);
         for (image, direction) in self.images.chunks_mut(n).zip(self.directions.chunks(n)) {
             for (image, row) in image.iter_mut().zip(jacobian.chunks(n)) {
                 *image = dot(row, direction);
@@ -89,7 +100,7 @@ impl LyapunovSpectrum {
                 // are right.
                 any_direction(done, direction);
             }
-            *sum += libm::log(length);
+            *sum += libm::log(length) - libm::log(unit);
         }
         self.steps += 1;
         Ok(())
@@ -186,7 +197,8 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// [`Error::Parameter`] if the layer has no state or there is no step after the transient. [`Error::Parameter`] also if
 /// `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the layer's
 /// number of parameters, or `x` is not a whole number of rows. [`Error::NonFinite`] if the trajectory does not stay
-/// finite. [`Error::TooLarge`] if memory cannot hold the Jacobian.
+/// finite. [`Error::TooLarge`] if memory cannot hold the Jacobian. [`Error::InvalidLayer`] for layers nested more than
+/// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
 ///
 /// # Panics
 /// If the layer breaks a law of [`Layer`] in a pass.
@@ -218,6 +230,7 @@ pub fn lyapunov_spectrum<T: Scalar>(
 /// # Errors
 /// [`Error::Parameter`] if the layer has no state. [`Error::Length`] if `w` is not the layer's parameters, `x` not one
 /// row of its input, or `state` not the state of one sample. [`Error::TooLarge`] if memory cannot hold the Jacobian.
+/// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
 ///
 /// # Panics
 /// If the layer breaks a law of [`Layer`] in a pass.
@@ -258,6 +271,7 @@ const STEP: BatchShape<'static> = BatchShape::batch(1);
 
 impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
     fn new(layer: &'a L, w: &[T]) -> Result<Self, Error> {
+        check_depth(&layer)?;
         let (dims, memory) = (layer.dims(), layer.memory(STEP, Mode::Evaluate));
         require_length("parameters", dims.parameters, w.len())?;
         let size = memory.state;

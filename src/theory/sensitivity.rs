@@ -4,7 +4,7 @@ use crate::{
     batch_shape::BatchShape,
     block::{Blocks, Role},
     error::{Error, require_length},
-    layer::{Dims, Layer, LayerSpec},
+    layer::{Dims, Layer, LayerSpec, check_depth},
     scalar::{Scalar, scalar, to_f64},
     testing::Dual,
     workspace::Workspace,
@@ -49,8 +49,9 @@ impl UnitSensitivity {
 /// w: the layer's parameters; x: \[steps, input\].
 ///
 /// # Errors
-/// [`Error::Length`] where `x` is empty or does not fill whole rows, or `w` does not have the layer's parameters. Those
-/// of [`Workspace::new`].
+/// [`Error::Length`] where `x` is empty or does not fill whole rows, or `w` does not have the layer's parameters.
+/// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. Those of
+/// [`Workspace::new`].
 ///
 /// # Panics
 /// As [`Workspace::forward`].
@@ -70,6 +71,7 @@ pub fn unit_sensitivities<T: Scalar>(
     w: &[T],
     x: &[T],
 ) -> Result<Option<Vec<UnitSensitivity>>, Error> {
+    check_depth(&layer)?;
     let spec = layer.spec();
     if !matches!(spec, LayerSpec::Recurrent { .. }) {
         return Ok(None);

@@ -145,3 +145,26 @@ fn lyapunov_spectrum_of_invalid_arguments_is_an_error() {
     assert!(eigenvalues(&[1.0; 5], 2).is_err() && spectral_radius(&[1.0; 5], 2).is_err());
     assert_eq!(eigenvalues(&[1.0, f64::NAN, 0.0, 1.0], 2).unwrap(), None);
 }
+
+/// Multiples of an orthogonal matrix: each exponent is the logarithm of the factor, also where the entries of the
+/// product with a direction overflow, or have few digits.
+#[test]
+fn lyapunov_spectrum_of_the_largest_and_smallest_entries_is_their_logarithm() {
+    for entry in [1.7e308, 1e160, 3.0, 1e-160, 1e-310] {
+        let mut spectrum = LyapunovSpectrum::new(2, 2).unwrap();
+        for _ in 0..10 {
+            spectrum.push(&[entry, entry, entry, -entry]).unwrap();
+        }
+        let expected = entry.ln() + 0.5 * 2f64.ln();
+        for found in spectrum.exponents() {
+            assert!((found - expected).abs() <= 1e-13 * expected.abs(), "{entry}: {found} for {expected}");
+        }
+    }
+    // A direction that is lost is lost with large entries, too.
+    let mut spectrum = LyapunovSpectrum::new(2, 2).unwrap();
+    for _ in 0..10 {
+        spectrum.push(&[1e308, 1e308, 1e308, 1e308]).unwrap();
+    }
+    let [first, second] = spectrum.exponents()[..] else { panic!() };
+    assert!(first.is_finite() && second == f64::NEG_INFINITY, "{first} {second}");
+}

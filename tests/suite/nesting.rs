@@ -1,26 +1,35 @@
 //! Nested layers: time is linear in depth, the default stack of a test thread is enough, and the depth has a limit.
 
+#[cfg(feature = "safetensors")]
+use chainrule::checkpoint::{Checkpoint, Values};
 use chainrule::{
     BatchShape, Block, Blocks, Error, Layer, LayerRule, Mode, Role,
     activation::{Activation, Tanh},
+    diagnosis::Diagnosis,
     initializer::{ByGate, Constant},
     layer::{
         ActivationLayer, Backward, BranchScale, Dims, Dropout, Forward, Hints, LastStep, LayerSpec, Linear, MAX_DEPTH,
-        MemorySizes, Merge, Parallel, Residual, Sequential, Structure, initialize,
+        MemorySizes, Merge, Parallel, PartSizes, Residual, Sequential, Structure, initialize,
     },
-    loss::MeanSquaredError,
+    loss::{MeanSquaredError, Target},
     model::Model,
     monitor::GradientBudget,
     network::summary,
     recurrent::{Bidirectional, Reversed},
-    theory::{Certificate, InputStatistics, Prediction, SingleInput},
+    theory::{
+        Certificate, Hessian, InputStatistics, Prediction, SingleInput, lyapunov_spectrum, state_jacobian,
+        unit_sensitivities,
+    },
     trainer::{TrainConfig, Trainer},
     transform::Sgd,
     workspace::Workspace,
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// The default stack size of a test thread.
@@ -280,7 +289,28 @@ fn custom_layer_beyond_the_depth_limit_is_refused_from_the_top() {
                 Certificate::new(&deep(), &[], shape).unwrap_err(),
                 SingleInput::of(&deep(), inputs, 3).unwrap_err(),
                 Model::new(deep(), Vec::new()).unwrap_err(),
+                Prediction::of(&deep(), inputs).unwrap_err(),
+                Diagnosis::new(&deep(), inputs).map(drop).unwrap_err(),
+                unit_sensitivities(&deep(), &[], &[]).map(drop).unwrap_err(),
+                lyapunov_spectrum(&deep(), &[], &[0.0; 2], 0, 1).map(drop).unwrap_err(),
+                state_jacobian(&deep(), &[], &[0.0; 2], &[]).map(drop).unwrap_err(),
+                Hessian::new(&deep(), &[], &[0.0; 2], shape, &MeanSquaredError::new(), Target::Values(&[0.0; 2]))
+                    .map(drop)
+                    .unwrap_err(),
+                #[cfg(feature = "safetensors")]
+                Model::from_bytes_with(deep(), &[]).unwrap_err(),
+                #[cfg(feature = "safetensors")]
+                Checkpoint::<f32>::from_bytes(&deep(), &[], Values::Finite).unwrap_err(),
+                #[cfg(feature = "safetensors")]
+                Checkpoint::<f32>::new(Vec::new()).to_bytes(&deep()).unwrap_err(),
             ];
+            // Functions without an error panic with the rule.
+            let panics: [&dyn Fn(); 2] =
+                [&|| drop(summary(&deep())), &|| _ = PartSizes::of(&deep() as &dyn Layer<f32>)];
+            for panics in panics {
+                let message = catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
+                assert!(message.downcast_ref::<String>().unwrap().contains("128 deep"));
+            }
             for (number, error) in errors.iter().enumerate() {
                 assert!(is_too_deep(error), "{levels} levels, call {number}: {error}");
             }

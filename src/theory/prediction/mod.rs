@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    layer::{Layer, LayerSpec},
+    layer::{Layer, LayerSpec, check_depth},
     monitor::{Factor, Shares},
     scalar::Scalar,
 };
@@ -129,6 +129,7 @@ impl Prediction {
     /// # Panics
     /// If a part must be sampled: those of [`Workspace::forward`](crate::workspace::Workspace::forward).
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
+        check_depth(&network)?;
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
