@@ -91,8 +91,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
                 (Targets::Values(ordered(values)?), Some(per_sample))
             }
         };
-        let data = Self::equal(width, steps, ordered(inputs)?, targets)?;
-        Ok(Dataset { per_sample: per_sample.filter(|_| steps > 1), ..data })
+        Self::equal(width, steps, ordered(inputs)?, targets, per_sample)
     }
 }
 

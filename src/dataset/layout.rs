@@ -83,13 +83,13 @@ impl Layout<'_> {
     }
 
     /// Returns the sample, the step and the column of the value with index `bad` in an array of `count` values for all
-    /// samples, such as the inputs or the targets. The step is `None` if the array has one row per sample.
-    pub(super) fn place(&self, count: usize, bad: usize) -> (usize, Option<usize>, usize) {
-        let by_row = count.is_multiple_of(self.rows);
-        let width = count / if by_row { self.rows } else { self.samples };
+    /// samples, such as the inputs or the targets. The array has one row per step if `per_step`; otherwise it has one
+    /// per sample, and the step is `None`.
+    pub(super) fn place(&self, count: usize, bad: usize, per_step: bool) -> (usize, Option<usize>, usize) {
+        let width = count / if per_step { self.rows } else { self.samples };
         let (row, column) = (bad / width, bad % width);
         match &self.lengths {
-            _ if !by_row => (row, None, column),
+            _ if !per_step => (row, None, column),
             None => (row / self.steps, (self.steps > 1).then_some(row % self.steps), column),
             Some(lengths) => {
                 let (mut sample, mut step) = (0, row);

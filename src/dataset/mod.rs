@@ -40,7 +40,7 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec::Vec};
 use core::fmt;
-use targets::Targets;
+use targets::{Kind, Targets};
 
 /// Samples, with or without targets, borrowed or owned.
 ///
@@ -82,16 +82,39 @@ impl<T: Clone> fmt::Debug for Dataset<'_, T> {
         if self.lengths.is_some() {
             shape.field("rows", &self.rows);
         }
-        let per_row = |values: usize| (values.is_multiple_of(self.rows), values / self.rows, values / self.samples);
-        match &self.targets {
-            Targets::None => shape.field("targets", &"none"),
-            Targets::Classes(classes) => shape.field("classes", &classes.len()),
-            Targets::Values(values) => match per_row(values.len()) {
-                (true, width, _) if self.rows > self.samples => shape.field("target values per step", &width),
-                (.., width) => shape.field("target values per sample", &width),
-            },
+        let layout = self.layout();
+        match (layout.kind, layout.targets) {
+            (Kind::None, _) => shape.field("targets", &"none"),
+            (Kind::Classes, classes) => shape.field("classes", &classes),
+            (Kind::Values, values) if layout.targets_per_step() && self.rows > self.samples => {
+                shape.field("target values per step", &(values / self.rows))
+            }
+            (Kind::Values, values) => shape.field("target values per sample", &(values / self.samples)),
         };
         shape.field("row_weights", &self.row_weights.is_some()).finish()
+    }
+}
+
+impl<T: Clone> Dataset<'_, T> {
+    /// The sizes of the data.
+    pub(crate) fn layout(&self) -> Layout<'_> {
+        Layout {
+            width: self.width,
+            steps: self.steps,
+            lengths: self.lengths.as_deref(),
+            starts: &self.starts,
+            longest_rows: &self.longest_rows,
+            samples: self.samples,
+            rows: self.rows,
+            kind: self.targets.kind(),
+            targets: match &self.targets {
+                Targets::None => 0,
+                Targets::Classes(classes) => classes.len(),
+                Targets::Values(values) => values.len(),
+            },
+            weights: self.row_weights.as_ref().map(|weights| weights.len()),
+            per_sample: self.per_sample,
+        }
     }
 }
 
@@ -118,10 +141,18 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         inputs: &'a [T],
         targets: impl Into<Option<Target<'a, T>>>,
     ) -> Result<Self, Error> {
-        Self::equal(width, steps, Cow::Borrowed(inputs), targets.into().into())
+        Self::equal(width, steps, Cow::Borrowed(inputs), targets.into().into(), None)
     }
 
-    fn equal(width: usize, steps: usize, inputs: Cow<'a, [T]>, targets: Targets<'a, T>) -> Result<Self, Error> {
+    /// Creates a data set of sequences of equal length. `per_sample` states whether targets have one row per sample,
+    /// not per step; with `None` their number decides.
+    fn equal(
+        width: usize,
+        steps: usize,
+        inputs: Cow<'a, [T]>,
+        targets: Targets<'a, T>,
+        per_sample: Option<bool>,
+    ) -> Result<Self, Error> {
         let each = product("a sample (width × steps)", &[width, steps])?;
         let samples = inputs.len().checked_div(each).ok_or(Error::Empty { what: "a sample" })?;
         require_multiple("inputs", inputs.len(), if steps == 1 { "width" } else { "width × steps =" }, each)?;
@@ -136,7 +167,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
             rows: samples * steps,
             targets,
             row_weights: None,
-            per_sample: None,
+            per_sample: per_sample.filter(|_| steps > 1),
         }
         .checked()
     }
@@ -203,7 +234,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         if self.samples == 0 {
             return Err(Error::EmptyBatch);
         }
-        self.check_finite("an input", &self.inputs)?;
+        self.check_finite("an input", &self.inputs, true)?;
         let found = match &self.targets {
             Targets::None => return Ok(self),
             Targets::Classes(classes) => classes.len(),
@@ -211,7 +242,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
                 if !values.is_empty()
                     && (values.len().is_multiple_of(self.samples) || values.len().is_multiple_of(self.rows)) =>
             {
-                self.check_finite("a target", values)?;
+                self.check_finite("a target", values, self.layout().targets_per_step())?;
                 return Ok(self);
             }
             Targets::Values(values) => values.len(),
@@ -230,16 +261,18 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         let expected = if weights.len() == self.rows { self.rows } else { self.samples };
         require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
         if let Some(bad) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= T::zero())) {
-            let ((sample, step, _), found) = (self.layout().place(weights.len(), bad), to_f64(weights[bad]));
+            let per_step = weights.len() == self.rows;
+            let ((sample, step, _), found) = (self.layout().place(weights.len(), bad, per_step), to_f64(weights[bad]));
             let (what, expected) = ("a row weight", "finite and not negative");
             return Err(Error::DataValue { what, sample, step, column: None, expected, found });
         }
         Ok(Dataset { row_weights: Some(Cow::Borrowed(weights)), ..self })
     }
 
-    fn check_finite(&self, what: &'static str, values: &[T]) -> Result<(), Error> {
+    /// Refuses a value that is NaN or infinite. `values` have one row per step if `per_step`, otherwise one per sample.
+    fn check_finite(&self, what: &'static str, values: &[T], per_step: bool) -> Result<(), Error> {
         let Some(bad) = first_non_finite(values) else { return Ok(()) };
-        let ((sample, step, column), found) = (self.layout().place(values.len(), bad), to_f64(values[bad]));
+        let ((sample, step, column), found) = (self.layout().place(values.len(), bad, per_step), to_f64(values[bad]));
         Err(Error::DataValue { what, sample, step, column: Some(column), expected: "finite", found })
     }
 
@@ -312,27 +345,6 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// All targets, in the order of the samples; `None` for data without targets.
     pub fn targets(&self) -> Option<Target<'_, T>> {
         self.targets.target()
-    }
-
-    /// The sizes of the data.
-    pub(crate) fn layout(&self) -> Layout<'_> {
-        Layout {
-            width: self.width,
-            steps: self.steps,
-            lengths: self.lengths.as_deref(),
-            starts: &self.starts,
-            longest_rows: &self.longest_rows,
-            samples: self.samples,
-            rows: self.rows,
-            kind: self.targets.kind(),
-            targets: match &self.targets {
-                Targets::None => 0,
-                Targets::Classes(classes) => classes.len(),
-                Targets::Values(values) => values.len(),
-            },
-            weights: self.row_weights.as_ref().map(|weights| weights.len()),
-            per_sample: self.per_sample,
-        }
     }
 
     /// Returns all values of the data as words of 64 bits, for a hash: inputs, target values, row weights, lengths,

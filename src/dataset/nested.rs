@@ -30,7 +30,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         if let Some(row) = other {
             return Err(DataRule::RowWidth { row, expected, found: rows[row].as_ref().len() }.into());
         }
-        Self::equal(expected, 1, concat(rows)?, Targets::from(targets.into()))
+        Self::equal(expected, 1, concat(rows)?, Targets::from(targets.into()), None)
     }
 
     /// Creates a data set from separate sequences, each \[its steps, `width`\], in any order of length. The inputs are

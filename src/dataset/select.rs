@@ -38,7 +38,7 @@ impl<T: Scalar> Dataset<'_, T> {
         });
         let lengths: Vec<usize> = chosen.iter().map(|&sample| self.length_of(sample)).collect();
         let mut part = match self.lengths {
-            None => Dataset::equal(self.width, self.steps, inputs, targets)?,
+            None => Dataset::equal(self.width, self.steps, inputs, targets, self.per_sample)?,
             Some(_) => Dataset::unequal(self.width, Cow::Owned(lengths), inputs, targets)?,
         };
         part.row_weights = weights.transpose()?;

@@ -148,7 +148,7 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
 
     fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error> {
         let Some((vocabulary, bad)) = vocabulary.zip(wrong(&self.inputs)) else { return Ok(()) };
-        let (sample, step, column) = Dataset::layout(self).place(self.inputs.len(), bad);
+        let (sample, step, column) = Dataset::layout(self).place(self.inputs.len(), bad, true);
         Err(DataRule::Index { sample, step, column, vocabulary, found: to_f64(self.inputs[bad]) }.into())
     }
 

@@ -69,16 +69,21 @@ impl Standardize {
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
-    /// values of a sample or, for targets per step, of a step; [`Error::Parameter`] if all row weights are 0; those of
-    /// [`of`](Self::of).
+    /// values of a sample or, for targets per step, of a step. [`Error::Length`] also for row weights per step of
+    /// targets per sample; [`Error::Parameter`] if all row weights are 0; those of [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
         let values = values_of(data)?;
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         check_target_width(width, data, values.len())?;
         let weights = data.row_weights.as_deref();
         let (layout, rows) = (data.layout(), values.len() / width);
+        // Training refuses them, too: steps of a sample have no target rows of their own.
+        if let Some(weights) = weights.filter(|_| rows == layout.samples) {
+            require_length("row weights", rows, weights.len())?;
+        }
         // A weight per sample counts for each step of the sample.
-        let index = |row| if weights.is_some_and(|all| all.len() == rows) { row } else { layout.place(rows, row).0 };
+        let by_row = weights.is_some_and(|all| all.len() == rows);
+        let index = |row| if by_row { row } else { layout.place(rows, row, true).0 };
         Self::weighted(width, values, |row| weights.map_or(1.0, |weights| to_f64(weights[index(row)])))
     }
 
@@ -265,7 +270,8 @@ fn finite_or_by_quarters(of: impl Fn(f64) -> f64) -> f64 {
 fn check_target_width<T: Scalar>(width: usize, data: &Dataset<'_, T>, count: usize) -> Result<(), Error> {
     let (layout, samples) = (data.layout(), data.samples());
     let (of_step, of_sample) = (count / layout.rows, count / samples);
-    if layout.targets_per_step() && (width == of_step || layout.lengths.is_some()) {
+    let declared = layout.lengths.is_some() || layout.per_sample.is_some();
+    if layout.targets_per_step() && (width == of_step || declared) {
         return require_length("columns of the targets of a step", of_step, width);
     }
     // Targets of samples of equal length may also be one row per step.

@@ -115,6 +115,7 @@ impl Windows {
             let (window, step) = (of_step / targets_each, first_target + of_step % targets_each);
             return Err(not_finite(window * self.stride + step + self.ahead, column, targets[at]));
         }
-        Dataset::equal(width, self.steps, Cow::Owned(inputs), Targets::Values(Cow::Owned(targets)))
+        let targets = Targets::Values(Cow::Owned(targets));
+        Dataset::equal(width, self.steps, Cow::Owned(inputs), targets, Some(!self.every_step))
     }
 }

@@ -132,3 +132,22 @@ fn arrays_of_other_shapes_are_refused() {
         assert!(matches!(batch.gather(&data, &[0, 1], false), Err(Error::InvalidData(DataRule::TargetRows { .. }))));
     }
 }
+
+/// The error about a value names the row that the axes of its array give it: two outputs of a sample are no two steps.
+#[test]
+fn value_of_an_array_that_is_not_finite_is_named_by_its_axes() {
+    let x = Array3::<f64>::zeros((3, 2, 1));
+    let mut of_samples = Array2::zeros((3, 2));
+    of_samples[[1, 1]] = f64::NAN;
+    let mut of_steps = Array3::zeros((3, 2, 1));
+    of_steps[[1, 1, 0]] = f64::NAN;
+    let named = |targets: ArrayTarget<'_, f64>| match Dataset::from_array(x.view(), targets).unwrap_err() {
+        Error::DataValue { what: "a target", sample, step, column, .. } => (sample, step, column),
+        error => panic!("{error}"),
+    };
+    assert_eq!(named(ArrayTarget::values(of_samples.view())), (1, None, Some(1)));
+    assert_eq!(named(ArrayTarget::values(of_steps.view())), (1, Some(1), Some(0)));
+    of_samples[[1, 1]] = 0.0;
+    let data = Dataset::from_array(x.view(), ArrayTarget::values(of_samples.view())).unwrap();
+    assert!(format!("{data:?}").contains("per sample"), "{data:?}");
+}

@@ -286,6 +286,45 @@ fn standardize_of_masked_targets_reads_those_that_count() {
     assert!(matches!(Standardize::fit_targets(1, &none), Err(Error::Parameter { .. })));
 }
 
+/// A step has no weight of its own where the targets have one row per sample, in training and here.
+#[test]
+fn standardize_of_targets_per_sample_refuses_weights_per_step() {
+    let (x, y) = (counting(6), [1.0, 5.0, 7.0]);
+    let data = Dataset::sequences(1, 2, &x, Target::Values(&y)).unwrap();
+    let per_step = data.clone().row_weights(&[1.0, 1.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
+    let refused = Standardize::fit_targets(1, &per_step).unwrap_err();
+    assert_eq!(refused, Error::Length { what: "row weights", expected: 3, found: 6 });
+    let mut batch = Batch::new(&per_step, 3);
+    assert_eq!(batch.gather(&per_step, &[0, 1, 2], false).unwrap_err(), refused);
+    let scale = Standardize::fit_targets(1, &data.row_weights(&[1.0, 0.0, 1.0]).unwrap()).unwrap();
+    assert_eq!(scale.columns(), [[4.0, 3.0]]);
+}
+
+/// A window has one target row or one for each step, whatever the number of its columns.
+#[test]
+fn windows_declare_their_targets_as_one_a_sample_or_one_a_step() {
+    let series = counting(24);
+    for every_step in [false, true] {
+        // The 2 columns of one row are as many values as the 2 steps.
+        let windows = if every_step { Windows::new(2).every_step() } else { Windows::new(2) };
+        let data = windows.of(2, &series).unwrap();
+        let part = data.select(&[0, 3]).unwrap();
+        for data in [&data, &part] {
+            for per_step in [false, true] {
+                let gathered = Batch::new(data, 2).gather(data, &[0, 1], per_step);
+                assert_eq!(gathered.is_ok(), per_step == every_step, "{every_step}: {gathered:?}");
+            }
+            let text = if every_step { "target values per step: 2" } else { "target values per sample: 2" };
+            assert!(format!("{data:?}").contains(text), "{data:?}");
+            assert_eq!(Standardize::fit_targets(2, data).unwrap().width(), 2);
+            assert!(matches!(
+                Standardize::fit_targets(if every_step { 4 } else { 1 }, data),
+                Err(Error::Length { .. })
+            ));
+        }
+    }
+}
+
 #[test]
 fn scaled_value_beyond_the_format_is_an_error() {
     let scale = Standardize::from_columns(vec![[2e5, 1.0], [0.0, 1e39]]).unwrap();

@@ -56,7 +56,7 @@ impl<T: Scalar> Batch<T> {
         }
         let layout = data.layout();
         let count = if per_step { layout.rows } else { layout.samples };
-        let (sample, step, _) = layout.place(count, found.unwrap_or(row));
+        let (sample, step, _) = layout.place(count, found.unwrap_or(row), per_step);
         (sample, step)
     }
 }
