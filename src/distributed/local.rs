@@ -2,15 +2,13 @@
 
 use super::{Communicator, no_peer};
 use crate::{
+    clock::Clock,
     error::{Error, RankRule, require},
     size::grow,
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
-use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Instant,
-};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// One rank of a group of threads.
 ///
@@ -78,8 +76,7 @@ impl<T> Local<T> {
     /// Waits until the channel `link` holds a message, or holds none if `full` is false, and returns its locked state.
     /// Returns an error if a rank of the channel has ended or the deadline has passed. `peer` is the other rank.
     fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
-        // A deadline that the clock cannot represent counts as no deadline.
-        let end = Instant::now().checked_add(self.deadline);
+        let start = Clock::now();
         let mut state = link.lock();
         loop {
             if state.is_full == full {
@@ -88,7 +85,9 @@ impl<T> Local<T> {
             if let Some(ended) = &state.ended {
                 return Err(ended.clone().into());
             }
-            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            // Without a clock there is no deadline.
+            let waited = start.map_or(Duration::ZERO, |start| Duration::from_secs_f64(start.seconds()));
+            let left = self.deadline.saturating_sub(waited);
             if left.is_zero() {
                 return Err(RankRule::Deadline { rank: peer, seconds: self.deadline.as_secs_f64() }.into());
             }

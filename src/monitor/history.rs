@@ -119,12 +119,23 @@ impl BudgetHistory {
         let is = |link: &LinkHistory| link.factor == factor && link.name == name;
         let start = self.next.min(count);
         let found = (start..count).chain(0..start).find(|&i| is(&self.links[i]));
-        let place = found.unwrap_or_else(|| {
-            let mut decades = Vec::with_capacity(KEPT);
-            decades.resize(self.numbers.len(), None);
-            self.links.push(LinkHistory { name: name.into(), factor, decades });
-            count
-        });
+        let place = found.unwrap_or_else(|| self.append(name.into(), factor, Vec::with_capacity(KEPT)));
+        self.push_at(place, number, [before, after]);
+    }
+
+    /// Appends a link that was not reported before, and returns its index in `links`. Its decades are stored in the
+    /// memory of `decades`, which is empty.
+    pub(super) fn append(&mut self, name: String, factor: Factor, mut decades: Vec<Option<f64>>) -> usize {
+        decades.resize(self.numbers.len(), None);
+        self.links.push(LinkHistory { name, factor, decades });
+        self.links.len() - 1
+    }
+
+    /// Adds a link of the main path as [`push`](Self::push) does: that with the index `place` in `links`.
+    pub(super) fn push_at(&mut self, place: usize, number: u64, [before, after]: [f64; 2]) {
+        if self.open.is_none() {
+            self.begin(number);
+        }
         self.next = place + 1;
         if self.open == Some(true)
             && (before != 0.0 || after != 0.0)

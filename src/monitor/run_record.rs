@@ -14,7 +14,7 @@ use alloc::{
 };
 use core::fmt;
 use serde::Deserialize;
-use std::io::BufRead;
+use std::{collections::HashMap, io::BufRead};
 
 /// A run as a [`Recorder`] wrote it: its updates, its epochs, and its budget, the decades (powers of ten) by which each
 /// link of the chain rule changes the norm of the gradient.
@@ -95,14 +95,20 @@ struct Norm {
 #[derive(Default)]
 struct Update {
     pass: u64,
-    links: Vec<(String, Factor, [f64; 2])>,
+    /// The index in the budget of each link of the run, by its name and factor.
+    places: HashMap<(String, Factor), usize>,
+    /// The links of the update, in the order in which they were reported: the index in the budget, and the norms.
+    links: Vec<(usize, [f64; 2])>,
+    /// The index in `links` of each link of the run, by its index in the budget; `None` if the update does not have it.
+    within: Vec<Option<usize>>,
 }
 
 impl Update {
     /// Moves the links to `budget`, as a pass with the number `number`, and ends that pass.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
-        for (name, factor, norms) in self.links.drain(..) {
-            budget.push(number, &name, factor, norms);
+        for (place, norms) in self.links.drain(..) {
+            budget.push_at(place, number, norms);
+            self.within[place] = None;
         }
         budget.end();
     }
@@ -114,9 +120,16 @@ impl Update {
         }
         self.pass = pass;
         let norms = [before.norm, after.norm];
-        match self.links.iter_mut().rfind(|link| link.1 == factor && link.0 == name) {
-            Some((.., all)) => *all = [0, 1].map(|i| libm::hypot(all[i], norms[i])),
-            None => self.links.push((name, factor, norms)),
+        let place = *self.places.entry((name, factor)).or_insert_with_key(|(name, factor)| {
+            self.within.push(None);
+            budget.append(name.clone(), *factor, Vec::new())
+        });
+        match self.within[place] {
+            Some(at) => self.links[at].1 = [0, 1].map(|i| libm::hypot(self.links[at].1[i], norms[i])),
+            None => {
+                self.within[place] = Some(self.links.len());
+                self.links.push((place, norms));
+            }
         }
     }
 }

@@ -232,6 +232,37 @@ fn page_of_a_run_shows_the_values_of_its_records() -> Result<(), Error> {
     Ok(())
 }
 
+/// Each update has links of its own, in an order of its own. The norms of a link in an update add up by their squares.
+#[test]
+fn record_of_links_in_any_order_has_each_by_its_name() -> Result<(), Error> {
+    const LINKS: usize = 2000;
+    let first = |number: usize| number * LINKS / 2;
+    let mut lines = String::new();
+    for number in 1..=3 {
+        for part in [3.0, 4.0] {
+            let after = part * 10f64.powi(number as i32);
+            for i in 0..LINKS {
+                // 7 has no factor in common with the number of links.
+                let link = (i * 7 + number) % LINKS + first(number);
+                writeln!(lines, r#"{{"pass":{number},"same_update":true,"event":"backward","name":"{link}","on_main_path":true,"factor":"Weights","before":{{"norm":{part}}},"after":{{"norm":{after}}}}}"#).unwrap();
+            }
+        }
+        update(&mut lines, number as u64, 0, ["1"; 2], "1");
+    }
+    let record = RunRecord::read(lines.as_bytes())?;
+    let history = record.budget();
+    assert_eq!((&history.numbers[..], history.links.len()), (&[1, 2, 3][..], 2 * LINKS));
+    for link in &history.links {
+        let name: usize = link.name.parse().unwrap();
+        for (number, decades) in (1..).zip(&link.decades) {
+            let expected = (first(number)..first(number) + LINKS).contains(&name).then_some(number as f64);
+            let agrees = decades.zip(expected).map(|(found, expected)| (found - expected).abs() < 1e-12);
+            assert!(agrees.unwrap_or(*decades == expected), "{link:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn record_of_an_accumulated_run_has_a_column_an_update() -> Result<(), Error> {
     let (lines, _, steps, ..) = run(3);

@@ -101,11 +101,10 @@ impl TensorBoard {
         let failed =
             |path: &Path, error: io::Error| Error::File { path: path.display().to_string(), reason: error.to_string() };
         fs::create_dir_all(run).map_err(|error| failed(run, error))?;
-        let (seconds, process) = (wall_time() as u64, std::process::id());
-        let mut number = 0_u64;
+        let (seconds, mut number) = (wall_time() as u64, 0_u64);
         loop {
             // TensorBoard reads files in the order of their names, and only files whose names contain "tfevents".
-            let path = run.join(format!("events.out.tfevents.{seconds:010}.chainrule.{process}.{number}"));
+            let path = run.join(format!("events.out.tfevents.{seconds:010}.chainrule.{number:04}"));
             match File::create_new(&path) {
                 Ok(file) => return Ok(Self::named(BufWriter::new(file), path.display().to_string())),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
