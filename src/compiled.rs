@@ -119,7 +119,7 @@ macro_rules! compiled {
                     run: &mut Run<'_, Self>, data: &dyn Source<Self>, batch: &mut Batch<Self>, samples: &[usize],
                     monitor: &mut dyn GradientMonitor<Self>,
                 ) -> Result<(f64, Outcome), Error> = Run::step;
-                fn trainer_fit(run: &mut Run<'_, Self>, data: &dyn Source<Self>, observers: FitOptions<'_, Self>)
+                fn trainer_fit(run: &mut Run<'_, Self>, data: &dyn Source<Self>, options: FitOptions<'_, Self>)
                     -> Result<Vec<Epoch>, Error> = Run::fit;
                 fn trainer_evaluate(run: &mut Run<'_, Self>, name: &'static str, data: &dyn Source<Self>)
                     -> Result<Evaluation, Error> = Run::evaluate;

@@ -1,6 +1,6 @@
 //! A weight for each class, and a class whose rows are ignored: settings that losses of classes share.
 
-use super::{Rows, Sum, Total, class_of};
+use super::{Rows, Sum, Target, Total, class_of, total_weight};
 use crate::{
     error::{Error, require, require_length},
     scalar::{Scalar, is_narrow, scalar, to_f64},
@@ -46,8 +46,13 @@ impl ClassWeights<'_> {
         Ok(total)
     }
 
-    /// Returns the sum of row weight times class weight as an `f64`, for [`Loss::total_weight`](super::Loss).
-    pub fn total_weight<T: Scalar>(&self, classes: &[usize], row_weights: Option<&[T]>) -> f64 {
+    /// Returns the sum of row weight times class weight as an `f64`, for [`Loss::total_weight`](super::Loss). For
+    /// targets that are values, of rows of `width` outputs, it is the sum of the row weights.
+    pub fn total_weight<T: Scalar>(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
+        let classes = match target {
+            Target::Classes(classes) => classes,
+            Target::Values(values) => return total_weight(values.len() / width.max(1), row_weights),
+        };
         let mut kept = classes.iter().enumerate().filter(|(_, class)| self.ignored != Some(**class));
         if row_weights.is_none() && self.weights.is_empty() {
             return kept.count() as f64;

@@ -4,7 +4,7 @@ use super::{
     InBoth, Loss, Reduction, Rows, Sum, Target, check_finite,
     class_weights::{check_weights, class_weight_setters},
     each_value::{EachValue, evaluate},
-    in_double, own_evaluate, reduction_setter, require_classes, total_weight,
+    in_double, own_evaluate, reduction_setter, require_classes,
 };
 use crate::{
     error::{Error, require, require_length},
@@ -184,10 +184,7 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
     /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
     /// are probabilities, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
-        match target {
-            Target::Classes(classes) => self.classes().total_weight(classes, row_weights),
-            Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),
-        }
+        self.classes().total_weight(width, target, row_weights)
     }
 }
 

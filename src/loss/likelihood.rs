@@ -2,7 +2,7 @@
 
 use super::{
     InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, class_weights::class_weight_setters, in_double,
-    own_evaluate, reduction_setter, require_classes, total_weight,
+    own_evaluate, reduction_setter, require_classes,
 };
 use crate::{
     error::{Error, require},
@@ -156,9 +156,6 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
     /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
     /// are values, which `evaluate` refuses, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
-        match target {
-            Target::Classes(classes) => self.classes().total_weight(classes, row_weights),
-            Target::Values(values) => total_weight(values.len() / width.max(1), row_weights),
-        }
+        self.classes().total_weight(width, target, row_weights)
     }
 }

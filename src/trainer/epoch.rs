@@ -54,7 +54,7 @@ impl EpochSum {
 }
 
 /// The monitor and the callback of the updates of a fit.
-struct Observers<'a, 'f, T> {
+struct EpochOptions<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<Box<OnStep<'f>>>,
     /// Whether a callback receives the epochs, with the norms of their updates.
@@ -110,8 +110,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
-    pub fn fit_with(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
-        T::trainer_fit(&mut self.settled()?, data, observers)
+    pub fn fit_with(&mut self, data: &dyn Source<T>, options: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+        T::trainer_fit(&mut self.settled()?, data, options)
     }
 }
 
@@ -156,20 +156,20 @@ impl<T: Scalar> Run<'_, T> {
     fn epochs(
         &mut self,
         reader: &mut Reader<'_, T>,
-        observers: FitOptions<'_, T>,
+        options: FitOptions<'_, T>,
         within: &mut bool,
     ) -> Result<Vec<Epoch>, Error> {
-        let FitOptions { validation, monitor, on_epoch: mut callback, on_step } = observers;
+        let FitOptions { validation, monitor, on_epoch: mut callback, on_step } = options;
         let (timed, mut none) = (monitor.is_some(), ());
         let may_stop = self.any_rank(timed || on_step.is_some())?;
         let monitor = monitor.unwrap_or(&mut none);
-        let mut observers =
-            Observers { monitor, on_step, reports: callback.is_some(), timed, may_stop, stopped: false };
+        let mut options =
+            EpochOptions { monitor, on_step, reports: callback.is_some(), timed, may_stop, stopped: false };
         let mut epochs = Vec::new();
         self.find_finite()?;
         while !self.finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
-            let Some(mut epoch) = self.epoch(reader, &mut observers)? else {
+            let Some(mut epoch) = self.epoch(reader, &mut options)? else {
                 *within = true;
                 break;
             };
@@ -185,15 +185,15 @@ impl<T: Scalar> Run<'_, T> {
             self.progress.epochs += 1;
             epochs.push(epoch);
             trace::epoch(&epoch);
-            observers.monitor.event(&Event::Epoch(&epoch));
+            options.monitor.event(&Event::Epoch(&epoch));
             let metric = epoch.validation.map_or(epoch.loss, |validation| validation.loss);
             self.optimizer.on_metric(self.workspace.blocks(), metric)?;
             if let (Some(patience), Some(validation)) = (self.settings.patience, epoch.validation) {
                 self.note_validation(patience, validation.loss);
             }
             let ends = callback.as_mut().is_some_and(|callback| callback(&epoch).is_break());
-            observers.stopped |= may_stop && self.any_rank(observers.monitor.should_stop())?;
-            self.progress.stopped |= observers.stopped;
+            options.stopped |= may_stop && self.any_rank(options.monitor.should_stop())?;
+            self.progress.stopped |= options.stopped;
             if self.any_rank(ends)? {
                 break;
             }
@@ -219,7 +219,7 @@ impl<T: Scalar> Run<'_, T> {
     fn epoch(
         &mut self,
         reader: &mut Reader<'_, T>,
-        observers: &mut Observers<'_, '_, T>,
+        options: &mut EpochOptions<'_, '_, T>,
     ) -> Result<Option<Epoch>, Error> {
         let began = Clock::now();
         let learning_rate = self.optimizer.learning_rate(self.workspace.blocks());
@@ -229,7 +229,7 @@ impl<T: Scalar> Run<'_, T> {
         let (mut sum, mut ends, mut is_halted) = (EpochSum::default(), false, false);
         let group = self.settings.batch_size.saturating_mul(self.settings.accumulation_steps);
         while let Some(samples) = order.next(group)? {
-            let Observers { monitor, on_step, reports, timed, may_stop, stopped } = &mut *observers;
+            let EpochOptions { monitor, on_step, reports, timed, may_stop, stopped } = &mut *options;
             let always = *reports || on_step.is_some() || trace::takes_steps();
             let started = if always || *timed { Clock::now() } else { None };
             self.watch.begin(always, started);
@@ -264,7 +264,7 @@ impl<T: Scalar> Run<'_, T> {
         }
         *self.order = order;
         // There is no next update, whose sum would have the requests of the last one.
-        if !is_halted && observers.may_stop {
+        if !is_halted && options.may_stop {
             ends = self.any_rank(ends)?;
             self.halts(Requests::default());
         }
@@ -272,7 +272,7 @@ impl<T: Scalar> Run<'_, T> {
             self.find_finite()?;
             return Ok(None);
         }
-        if sum.weight == 0.0 && !observers.stopped {
+        if sum.weight == 0.0 && !options.stopped {
             return Err(Error::NothingCounts { data: "training" });
         }
         self.find_finite()?;
@@ -297,10 +297,10 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Implements [`Trainer::fit_with`]: trains for one run, or the rest of an interrupted one.
-    pub(crate) fn fit(&mut self, data: &dyn Source<T>, observers: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
-        self.agree(data, observers.validation)?;
+    pub(crate) fn fit(&mut self, data: &dyn Source<T>, options: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
+        self.agree(data, options.validation)?;
         require(self.settings.epochs > 0, "epochs", "at least 1", 0.0)?;
-        if self.settings.patience.is_some() && observers.validation.is_none() {
+        if self.settings.patience.is_some() && options.validation.is_none() {
             return Err(Error::InvalidState {
                 what: "early stopping (`TrainConfig::patience`)",
                 needs: "validation data: `fit_with` and `FitOptions::validation`",
@@ -309,7 +309,7 @@ impl<T: Scalar> Run<'_, T> {
         // Invalid data is found at the start, not when its batch is reached.
         let Layout { samples, steps, .. } = data.layout();
         let last_steps = (steps - 1) % self.pass_steps(steps) + 1;
-        let checked = self.check_all(data, observers.validation);
+        let checked = self.check_all(data, options.validation);
         let checked = checked.and_then(|()| self.check_last_passes(samples, last_steps));
         self.settle(checked, |()| Fingerprint::default())?;
         let mut batch = Batch::new(data, self.settings.batch_size);
@@ -322,7 +322,7 @@ impl<T: Scalar> Run<'_, T> {
             self.exchange_best();
         }
         let mut within = false;
-        let epochs = self.epochs(&mut Reader { data, batch: &mut batch }, observers, &mut within);
+        let epochs = self.epochs(&mut Reader { data, batch: &mut batch }, options, &mut within);
         let is_idle = epochs.as_ref().is_ok_and(Vec::is_empty);
         if self.settings.patience.is_some() && self.has_best() {
             if epochs.is_err() {

@@ -122,7 +122,7 @@ fn optimizer_in_every_format_reports_its_rate_and_has_the_state_of_its_equations
 }
 
 /// The polynomial of Muon, five times.
-fn quintic(mut s: f64) -> f64 {
+pub fn quintic(mut s: f64) -> f64 {
     for _ in 0..5 {
         s = 3.4445 * s - 4.7750 * s.powi(3) + 2.0315 * s.powi(5);
     }

@@ -1,6 +1,9 @@
 //! Transforms in chains, on blocks, and where a division or a rounding could write NaN.
 
-use crate::{fixtures::roles, optimizers::optimizers};
+use crate::{
+    fixtures::roles,
+    optimizers::{optimizers, quintic},
+};
 use chainrule::{
     Block, Blocks, Error, Gate, Layer, Role, Scalar,
     layer::Sequential,
@@ -464,14 +467,6 @@ fn lion_moves_each_parameter_by_the_rate() {
     for (found, expected) in steps.iter().flatten().zip(first.into_iter().chain(expected)) {
         assert!((found - expected).abs() <= 1e-15, "{steps:?}");
     }
-}
-
-/// The polynomial of Muon, five times.
-fn quintic(mut s: f64) -> f64 {
-    for _ in 0..5 {
-        s = 3.4445 * s - 4.7750 * s.powi(3) + 2.0315 * s.powi(5);
-    }
-    s
 }
 
 #[test]
