@@ -244,7 +244,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     fn initialize_buffers(&self, _buffers: &mut [T]) {}
 
     /// The batch shape of the output `y`, given the `shape` of the input `x`. The default is the same shape. Override
-    /// it where the number of steps changes; the number of samples must stay the same.
+    /// it where the number of steps changes; the number of samples must stay the same. A trainer or a model takes a
+    /// network whose output has the steps of its input, or one; a workspace takes any.
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         shape
     }
