@@ -1,4 +1,4 @@
-//! Guides: one page per task, with examples that are tests.
+//! Guides: one page for each task, with examples that run as tests.
 //!
 //! | page | task |
 //! | --- | --- |
