@@ -15,7 +15,7 @@ pub enum LayerRule {
         /// The name of the method, such as `output_shape`.
         method: &'static str,
     },
-    /// A block whose range is reversed.
+    /// A block (a named range of parameters) whose end is below its start.
     #[error("block {block:?} has the range {start}..{end}; its end must not be below its start")]
     ReversedRange {
         /// The name of the block whose range is reversed.
@@ -35,15 +35,15 @@ pub enum LayerRule {
         /// The index of the parameter at which the block starts.
         found: usize,
     },
-    /// Blocks that hold fewer or more parameters than `dims` counts.
+    /// Blocks that hold fewer or more parameters than [`Layer::dims`](crate::Layer::dims) states.
     #[error("the blocks hold {found} parameters; `dims` counts {expected}, and the blocks must hold all of them")]
     BlockTotal {
-        /// The number of parameters according to `dims`.
+        /// The number of parameters that `Layer::dims` states.
         expected: usize,
         /// The total number of parameters in the blocks.
         found: usize,
     },
-    /// A block whose shape has another number of values than its range.
+    /// A block whose shape has a different number of values from its range.
     #[error("block {block:?} has {parameters} parameters; its shape {rows} × {columns} must have as many")]
     BlockShape {
         /// The name of the block whose shape and range differ.
@@ -67,21 +67,23 @@ pub enum LayerRule {
     /// An embedding whose indices are the output of another layer.
     #[error("an Embedding reads indices, which another layer computes here; it must receive the network's input")]
     ComputedIndices,
-    /// A layer that cannot run in segments of steps, as each layer inside a checkpointed one must.
+    /// A layer that cannot process a sequence in segments of time steps, inside a
+    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer, which requires it.
     #[error(
         "it cannot run in segments of steps (a checkpointed layer holds recurrent layers that read from the start, \
          activations, dropout, and at the end a LastStep); put other layers before or after it"
     )]
     NotInSegments,
-    /// A layer that cannot run a step at a time.
+    /// A layer that cannot process a sequence one time step at a time.
     #[error("{kind} {reason}, so it cannot run a step at a time; predict whole sequences, or leave it out")]
     NotStreamable {
         /// The layer's kind.
         kind: String,
-        /// Why the layer cannot run a step at a time, as a phrase of the message: `reads later steps`.
+        /// Why the layer cannot process single time steps, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
-    /// A layer that cannot train on windows of steps: it reads later steps, or gives one row for all steps.
+    /// A layer that cannot train on windows cut from a sequence: it reads later time steps, or outputs one row for
+    /// all of them.
     #[error("{kind} {reason}, so sequences cannot be cut into windows; leave it out, or train on whole sequences")]
     NotInWindows {
         /// The layer's kind.
@@ -109,7 +111,7 @@ pub enum LayerRule {
         /// The shared name.
         name: String,
     },
-    /// A block whose number of rows is not a multiple of its number of gates.
+    /// A block of parameters whose number of rows is not a multiple of its number of gates.
     #[error("block {block:?} has {rows} rows; its {gates} gates must have equal numbers of them")]
     GateRows {
         /// The name of the block whose rows its gates cannot share equally.
@@ -119,7 +121,7 @@ pub enum LayerRule {
         /// The number of gates in the block.
         gates: usize,
     },
-    /// An output shape that no pass can have, such as one without steps.
+    /// An output shape that no pass can have, such as one without time steps.
     #[error("`output_shape` must give rows that a pass can cover: {reason}")]
     InvalidOutputShape {
         /// The error that a pass over this shape would return.
@@ -133,7 +135,7 @@ pub enum LayerRule {
         /// The number of samples in the shape of the output.
         found: usize,
     },
-    /// A memory size that decreases when batch or steps increase.
+    /// A memory size that decreases when the number of samples or time steps increases.
     #[error("`memory` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
     MemoryShrinks {
         /// The kind of memory: saved values, scratch, output or state.
@@ -143,13 +145,13 @@ pub enum LayerRule {
         /// The number of values of this memory that the larger pass needs.
         larger: usize,
     },
-    /// A setting that the layer's constructors refuse, as in a layer that was read from a file.
+    /// A setting that the layer's constructors refuse, for example in a layer that was read from a file.
     #[error("its settings must be in their ranges: {reason}")]
     InvalidSetting {
         /// The error that the constructors return for this setting.
         reason: Box<Error>,
     },
-    /// A state per sample whose size depends on the pass.
+    /// A layer whose number of state values per sample differs from pass to pass.
     #[error(
         "`memory` has {found} values of state per sample in one pass and {expected} in another; it must be one number"
     )]
@@ -201,8 +203,8 @@ pub enum LayerRule {
         /// The index of the first gate that this product computes.
         found: usize,
     },
-    /// A matrix product before stage 0 of a cell that reads the output of an earlier stage, of which there is none. A
-    /// step of a cell runs in stages, each after its matrix products.
+    /// A matrix product at stage 0 of a cell that reads the output of an earlier stage. A cell runs each time step in
+    /// stages, each after its matrix products, and no stage precedes stage 0.
     #[error(
         "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after \
          the one that writes it"
@@ -211,8 +213,8 @@ pub enum LayerRule {
         /// The index of the product among the cell's matrix products.
         product: usize,
     },
-    /// A stage of a cell (a part of its step, run after matrix products) after stage 0 that has no product, although a
-    /// later stage has one.
+    /// A stage after stage 0 without a matrix product, although a later stage has one. A stage is a part of a cell's
+    /// time step that runs after its matrix products.
     #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
     StageWithoutProduct {
         /// The index of the stage without a product.
