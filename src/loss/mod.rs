@@ -96,11 +96,11 @@ pub enum Reduction {
 /// loss_laws(Losses { single: &LogCosh, double: &LogCosh, dual: &LogCosh }, 0).unwrap();
 /// ```
 ///
-/// [`Rows`] makes the checks and the reduction that the laws ask for.
+/// [`Rows`] makes the checks and the reduction that [`loss_laws`](crate::testing::loss_laws) tests.
 ///
 /// # Required
-/// `evaluate` computes the loss and its gradient. `reduction` states whether it is a mean or a sum over rows: a trainer
-/// combines the parts of an accumulated update by it.
+/// `evaluate` computes the loss and its gradient. `reduction` states whether it is a mean or a sum over rows: a
+/// trainer that accumulates one update over several passes combines their losses accordingly.
 ///
 /// # Optional
 /// | method | default | override it if |
@@ -127,13 +127,13 @@ pub trait Loss<T: Scalar>: Debug {
     /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
     /// the sum of the weights (times the width, for a loss that is computed value by value).
     ///
-    /// Any number of rows above 0 is valid, and so are outputs that are all 0: with these a trainer checks all targets
-    /// before a run.
+    /// Any number of rows above 0 is valid, and so are outputs that are all 0: a trainer checks all targets before a
+    /// run by a call with such outputs.
     ///
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
-    /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
-    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`; those of
+    /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does
+    /// not take; [`Error::ClassOutOfRange`] for a class that is not below `width`; the errors of
     /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or weights that are NaN or infinite.
     /// [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T` cannot hold, and
     /// under a mean for weights whose sum is not positive. An output that is not finite is no error: the loss is then
@@ -147,8 +147,9 @@ pub trait Loss<T: Scalar>: Debug {
         dy: &mut [T],
     ) -> Result<T, Error>;
 
-    /// Computes the loss and its gradient, as [`evaluate`](Self::evaluate). Trainers call it for their reports: a loss
-    /// of this crate is not rounded to a format narrower than `f32`. Not for a loss of your own.
+    /// Computes the loss as an `f64`, and its gradient as [`evaluate`](Self::evaluate) does. Trainers report this
+    /// value: for a `T` narrower than `f32`, the losses of this crate do not round it to `T`. A custom loss keeps the
+    /// default.
     #[doc(hidden)]
     fn evaluate_wide(
         &self,
@@ -178,8 +179,9 @@ pub trait Loss<T: Scalar>: Debug {
     /// file may have them. The default accepts every width. A trainer calls it when it is created.
     ///
     /// # Errors
-    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. Those of
-    /// settings outside their range or for another number of outputs, as [`evaluate`](Self::evaluate).
+    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. For
+    /// settings outside their range, or made for a different number of outputs, the error that
+    /// [`evaluate`](Self::evaluate) returns.
     fn check_width(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }
@@ -196,9 +198,9 @@ pub trait Loss<T: Scalar>: Debug {
         total_weight(rows, row_weights)
     }
 
-    /// Whether the [`total_weight`](Self::total_weight) of target values may differ from the number of their rows where
-    /// no row has a weight; the default is `true`. If `false`, a trainer on several ranks, or one that accumulates,
-    /// counts the rows of such data and does not read their targets before their pass.
+    /// Whether, without row weights, the [`total_weight`](Self::total_weight) of target values may differ from the
+    /// number of their rows; the default is `true`. If `false`, a trainer on several ranks, or one that accumulates
+    /// gradients, counts the rows of such data without reading their targets ahead of the pass.
     fn weighs_target_values(&self) -> bool {
         true
     }

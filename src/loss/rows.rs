@@ -9,10 +9,10 @@ use crate::{
 };
 use core::fmt;
 
-/// The arguments of [`Loss::evaluate`], checked as those of the losses of this crate: for a loss of your own.
+/// The arguments of [`Loss::evaluate`] for a custom loss, with the same checks as in the losses of this crate.
 ///
 /// In `f16` and `bf16` the losses of this crate compute each term in `f64`; here the function of one row computes in
-/// the format, and only the sums are wider.
+/// the format itself, and only the sums over rows are `f64`.
 ///
 /// [`reduce_values`](Self::reduce_values) and [`reduce_classes`](Self::reduce_classes) compute the loss from that of
 /// one row. They check the kind and the number of the targets, finite values and the range of classes. They skip masked
@@ -60,7 +60,7 @@ pub struct Rows<'a, T> {
     pub(super) dy: &'a mut [T],
 }
 
-/// Writes the sizes.
+/// Writes the numbers of rows, of outputs per row, of targets and of row weights.
 impl<T> fmt::Debug for Rows<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = f.debug_struct("Rows");
@@ -101,9 +101,9 @@ impl<'a, T: Scalar> Rows<'a, T> {
     /// loss, for errors.
     ///
     /// # Errors
-    /// [`Error::TargetKind`] for classes; [`Error::Length`] for another number of targets; [`Error::NonFinite`] for a
-    /// target that is NaN or infinite. [`Error::Parameter`] under a mean for weights whose sum is not positive. Those
-    /// of `of`.
+    /// [`Error::TargetKind`] for classes; [`Error::Length`] for a wrong number of targets; [`Error::NonFinite`] for a
+    /// target that is NaN or infinite. [`Error::Parameter`] under a mean for weights whose sum is not positive. The
+    /// errors of `of`.
     pub fn reduce_values(
         self,
         loss: &'static str,
@@ -128,9 +128,9 @@ impl<'a, T: Scalar> Rows<'a, T> {
     ///
     /// # Errors
     /// [`Error::IncompatibleLayer`] for one output; a [`Loss::check_width`] of the loss should refuse it, too.
-    /// [`Error::TargetKind`] for values; [`Error::Length`] for another number of classes; [`Error::ClassOutOfRange`]
-    /// for a class that is not below the width. [`Error::Parameter`] under a mean for weights whose sum is not
-    /// positive. Those of `of`.
+    /// [`Error::TargetKind`] for values; [`Error::Length`] for a wrong number of class labels;
+    /// [`Error::ClassOutOfRange`] for a class that is not below the width. [`Error::Parameter`] under a mean for
+    /// weights whose sum is not positive. The errors of `of`.
     pub fn reduce_classes(
         self,
         loss: &'static str,
