@@ -42,7 +42,7 @@ fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 }
 
 /// Returns the mean of `of_column`, the measure of one column, over the columns 0 to `width − 1`.
-/// [`Error::NonFinite`] if the mean is NaN or +∞ (−∞ is an R² that overflows).
+/// [`Error::NonFinite`] if the mean is NaN or +∞. A mean of −∞ is returned: it is an R² that overflowed.
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {
