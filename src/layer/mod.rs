@@ -173,7 +173,8 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// | `state_gain_bounds` | `None` | the network shall have a certificate over time |
 /// | `spec` | name of the type, `Debug` text | a saved network shall be built again from another text |
 ///
-/// [`DualLayer`] makes a layer from a map of one row, without a `backward`, for a prototype.
+/// A part is a layer inside this one. [`DualLayer`] makes a layer from a function of one row, without a `backward`,
+/// for a prototype.
 ///
 /// # Laws
 /// * `backward` writes all of `dx` and **adds** to `dw`.
@@ -202,18 +203,18 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// Runs the forward pass: computes the output `pass.y` from the input `pass.x` and the parameters `w`.
     ///
     /// # Panics
-    /// If the length of a slice of `pass`, or of `w`, differs from [`dims`](Self::dims),
-    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or the shape is not valid for a pass. The
-    /// message of a layer of this crate names the slice and the layer. A workspace passes slices of the right length to
-    /// a layer that gives the same answers every time.
+    /// If `w` or a slice of `pass` does not have the length that follows from [`dims`](Self::dims),
+    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or if the batch shape is not valid for a
+    /// pass. The message of a layer of this crate names the slice and the layer. A workspace always passes slices of
+    /// the right length to a layer whose methods return the same results every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
-    /// Runs the backward pass: computes `pass.dx`, the gradient with respect to the input, from `pass.dy`, that with
-    /// respect to the output. It adds the gradient of the parameters `w` to `pass.dw`. A layer with the hint
-    /// `overwrites_dw` overwrites it if `pass.overwrite_dw` is set.
+    /// Runs the backward pass: computes `pass.dx`, the gradient with respect to the input, from `pass.dy`, the
+    /// gradient with respect to the output. It adds the gradient with respect to the parameters `w` to `pass.dw`. A
+    /// layer with the hint `overwrites_dw` instead overwrites `pass.dw` if `pass.overwrite_dw` is set.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// Under the same conditions as [`forward`](Self::forward).
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
 
     // Parameters and memory.
@@ -249,8 +250,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// statistics), which are zero on entry. The default keeps the zeros.
     fn initialize_buffers(&self, _buffers: &mut [T]) {}
 
-    /// The batch shape of the output `y`, given the `shape` of the input `x`. The default is the same shape. Override
-    /// it where the number of steps changes; the number of samples must stay the same.
+    /// The batch shape of the output `y`, given the `shape` of the input `x`. The default is the same shape.
+    /// Override it where the number of time steps changes; the number of samples must stay the same.
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         shape
     }
@@ -264,14 +265,15 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Structure::LEAF
     }
 
-    /// Whether the output of a sample depends on other samples of the batch. By default it does in each mode in which
-    /// it does so in a part, a layer inside this one. Override it where the layer itself couples them.
+    /// Whether the output of a sample depends on other samples of the batch. By default samples are coupled in each
+    /// mode in which a part (a layer inside this one) couples them. Override it where the layer itself couples them.
     fn samples(&self) -> Samples {
         self.structure().samples()
     }
 
-    /// Whether the output at a step depends on the input at later steps. By default it does if it does so in any part,
-    /// a layer inside this one. Override it for a layer that itself looks ahead or reads from the end.
+    /// Whether the output at a time step depends on the input at later time steps. The default is true if it is true
+    /// for any part (a layer inside this one). Override it for a layer that itself looks ahead or reads from the
+    /// end.
     fn reads_later_steps(&self) -> bool {
         self.structure().reads_later_steps()
     }
@@ -282,9 +284,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Hints::NONE
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps in a pass over `shape` with the
-    /// parameters `w`. It holds from a zero state, in any [`Mode`], for every x. If [`samples`](Layer::samples) are
-    /// coupled, the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it is
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its time steps in a pass over `shape` with the coupled,
+    /// the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it is
     /// `None`, for no known bound.
     ///
     /// Override it for a [`Certificate`](crate::theory::Certificate), which a network has only if each layer has a
@@ -293,9 +294,9 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         self.structure().gain_bound(w, shape)
     }
 
-    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after step t: one bound for each
-    /// k = 0, 1, …, steps. They hold for every t within the steps of `shape`, from a state of zero and for every x.
-    /// The default is `None`, for no known bounds. Override it for a certificate over time.
+    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after time step t: one bound for each k =
+    /// 0, 1, …, steps. They hold for every t within the steps of `shape`, from a state of zero and for every x. The
+    /// default is `None`, for no known bounds. Override it for a certificate over time.
     fn state_gain_bounds(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<Vec<f64>> {
         None
     }
@@ -346,8 +347,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         workspace
     }
 
-    /// Returns the backward pass over segments of consecutive steps, for a recurrent layer. `None` for a layer without
-    /// such a pass: `backward` then runs on each segment by itself. Sealed: custom layers have none.
+    /// Returns the backward pass over segments of consecutive time steps, for a recurrent layer. `None` for a layer
+    /// without such a pass: `backward` then runs on each segment by itself. Sealed: custom layers have none.
     #[doc(hidden)]
     fn in_segments(&self) -> Option<InSegments<'_, T>> {
         None

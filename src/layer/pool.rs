@@ -1,4 +1,4 @@
-//! Layers that reduce a sequence to one row: its last step, or the mean over its steps.
+//! Layers that reduce a sequence to one row: its last time step, or the mean over its time steps.
 
 use super::{
     AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
@@ -14,7 +14,8 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// The last step of each sequence, at its own length: `y_s = x_{T_s, s}` for sample s with the steps 1 to T_s.
+/// The last time step of each sequence, which may differ in length: `y_s = x_{T_s, s}` for sample s with steps 1 to
+/// T_s.
 ///
 /// At the last step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read only
 /// one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
@@ -35,8 +36,8 @@ pub struct LastStep {
     width: usize,
 }
 
-/// The mean over the steps of each sequence, over its own length: `y_s = 1/T_s Σ_t x_{t, s}` for sample s with T_s
-/// steps.
+/// The mean over the time steps of each sequence, which may differ in length: `y_s = 1/T_s Σ_t x_{t, s}` for sample
+/// s with T_s steps.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::MeanOverSteps, workspace::Workspace};
@@ -125,7 +126,7 @@ pool!(MeanOverSteps);
 impl LastStep {
     const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
 
-    /// Returns 1, an upper bound on the 2-norm of the Jacobian: the output is one of the steps.
+    /// Returns 1, an upper bound on the 2-norm of the Jacobian: the output is a copy of one time step.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
@@ -137,8 +138,8 @@ impl LastStep {
         }
     }
 
-    /// Overwrites `dx` with `dy` at the last step of each sample, and zeros at all others. `dx` may omit leading rows
-    /// of zeros.
+    /// Overwrites `dx` with `dy` at the last time step of each sample, and zeros at all other steps. `dx` may omit
+    /// leading rows of zeros.
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());

@@ -105,8 +105,8 @@ impl LayerSpec {
         if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
     }
 
-    /// Returns this layer and all layers inside it, in order, each with its path and before the layers inside it. The
-    /// path of this layer is empty.
+    /// Returns this layer and all layers inside it, in order: each with its path, and before the layers inside it.
+    /// The path of this layer is empty.
     pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {

@@ -22,8 +22,8 @@ use parallel::SMALL;
 
 /// Layers in sequence: `y = f_L(… f_2(f_1(x)))`.
 ///
-/// Both passes are loops over a precomputed table, with two alternating buffers. So a deep network needs no more stack,
-/// and more memory only for saved values.
+/// Both passes are loops over a precomputed table, with two alternating buffers. So a deeper network needs no more
+/// stack; only its saved values take more memory.
 ///
 /// ```
 /// use chainrule::layer::{Layer, Linear, Sequential};
@@ -102,7 +102,7 @@ impl<T: Scalar> Sequential<T> {
     /// Adds a boxed layer at the end.
     ///
     /// # Errors
-    /// Those of [`push`](Self::push).
+    /// The errors of [`push`](Self::push).
     pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
         T::sequential_push(self, layer, false)
     }
@@ -162,8 +162,8 @@ impl<T: Scalar> Sequential<T> {
     /// Adds all layers of `other` at the end.
     ///
     /// # Errors
-    /// Those of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it remain
-    /// added.
+    /// The errors of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it
+    /// remain added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         other.layers.into_iter().try_for_each(|link| T::sequential_push(self, link.layer, link.is_own))
     }
@@ -292,8 +292,9 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
-    /// buffers for the other rows between layers, or one for two layers, and the largest scratch of any layer. With
-    /// threads also the scratch of spans (layers through which each thread takes some of the samples).
+    /// buffers for the other rows between layers (one buffer if there are two layers), and the largest scratch of
+    /// any layer. With threads also the scratch of spans (layers through which each thread takes some of the
+    /// samples).
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         T::sequential_memory(self, shape, mode)
     }
