@@ -28,7 +28,7 @@ pub struct LinkBound {
     pub bound: Option<f64>,
 }
 
-/// Upper bounds on the gradient through the state of one recurrent layer, over k = 0, 1, … steps.
+/// Upper bounds on the gradient through the state of one recurrent layer, over k = 0, 1, … time steps.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Horizon {
@@ -42,10 +42,10 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// Returns the smallest N such that a gradient is certain to fall below `threshold` times its norm over more than N
-    /// steps.
+    /// Returns the smallest N such that a gradient is certain to fall below `threshold` times its norm over more than
+    /// N time steps.
     ///
-    /// `None` if the bounds do not prove this within the steps of the certificate, or there are no bounds.
+    /// `None` if there are no bounds, or if they do not prove this within the sequence length of the certificate.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
         let bounds = self.bounds.as_ref()?;
         let below = |bound: &f64| *bound < threshold;
@@ -91,15 +91,15 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The factor on a gradient's norm below which the printed certificate calls the gradient vanished: four decades.
+    /// The factor on a gradient's norm below which the printed certificate calls the gradient vanished.
     pub const VANISHED: f64 = 1e-4;
 
     /// Computes the certificate of `network` with the parameters `w`, for passes over batches of `shape`.
     ///
     /// # Errors
-    /// Those of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² steps, since the bounds over time are a
-    /// table with an entry for each step. [`Error::Length`] if `w` does not have the network's number of parameters.
-    /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// The errors of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² time steps, since the bounds over
+    /// time are a table with an entry for each step. [`Error::Length`] if `w` does not have the network's number of
+    /// parameters. [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
         check_depth(&network)?;
@@ -142,8 +142,8 @@ impl Certificate {
         self.product(1.0).map(Product::value)
     }
 
-    /// Returns `log10` of [`bound`](Self::bound), which is in the range of `f64` at any depth. −∞ if no gradient
-    /// reaches the input; `None` if a link (factor of the chain rule) has no bound.
+    /// Returns `log10` of [`bound`](Self::bound), which does not overflow or underflow at any depth. −∞ if no
+    /// gradient reaches the input; `None` if a link (factor of the chain rule) has no bound.
     pub fn decades(&self) -> Option<f64> {
         self.product(1.0).map(Product::decades)
     }
@@ -191,8 +191,8 @@ impl Product {
         match self.mantissa {
             Upper::ZERO => f64::NEG_INFINITY,
             mantissa => {
-                // Covers three roundings of numbers up to 1 + |exponent|, and a logarithm with an error of one unit in
-                // the last place.
+                // The sum is rounded up by an allowance for three roundings of numbers up to 1 + |exponent|, and for
+                // a logarithm with an error of one unit in the last place.
                 let exponent = self.exponent as f64 * core::f64::consts::LOG10_2;
                 let decades = libm::log10(mantissa.get()) + exponent;
                 decades + 4.0 * f64::EPSILON * (1.0 + Float::abs(exponent))
@@ -201,9 +201,9 @@ impl Product {
     }
 }
 
-/// Formats `10^decades` in scientific notation with two significant digits; infinite decades give `∞` or `0`. `round`
-/// is `floor` or `ceil`, the direction of rounding. A value within a relative 1e-9 of two digits is not moved: 0.25
-/// gives `2.5e-1`.
+/// Formats `10^decades` in scientific notation with two significant digits; infinite decades give `∞` or `0`.
+/// `round` is `floor` or `ceil`, the direction of rounding. A value within a relative 1e-9 of a number with two
+/// digits becomes that number: 0.25 gives `2.5e-1`.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });
@@ -258,8 +258,8 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// Writes one line: over how many steps a gradient is certain to vanish, to less than [`Certificate::VANISHED`] of its
-/// norm, or that this is not certain.
+/// Writes one line: the number of time steps beyond which the gradient is certain to fall below
+/// [`Certificate::VANISHED`] times its norm, or that this is not certain.
 impl fmt::Display for Horizon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "over time, {}: ", title(&self.name, &self.kind))?;

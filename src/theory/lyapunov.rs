@@ -1,4 +1,4 @@
-//! The Lyapunov spectrum: growth rates of small differences of a recurrent layer's state over many steps.
+//! The Lyapunov spectrum: growth rates of small differences of a recurrent layer's state over many time steps.
 
 use crate::{
     batch_shape::BatchShape,
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use num_traits::Float;
 
 /// Lyapunov exponents of a sequence of Jacobians J_t, by QR iteration: `J_t Q_{t−1} = Q_t R_t`, and `λ_i` is the
-/// mean of `ln R_ii` over the steps.
+/// mean of `ln R_ii` over the time steps t.
 ///
 /// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t steps in almost all directions.
 /// The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are below 0,
@@ -63,7 +63,8 @@ impl LyapunovSpectrum {
         Ok(LyapunovSpectrum { size, images, directions, sums, steps: 0 })
     }
 
-    /// Adds a step with the Jacobian `∂s_t/∂s_{t−1}`, row-major: entry (i, j) is `∂s_t[i]/∂s_{t−1}[j]`.
+    /// Adds a time step t with the Jacobian `∂s_t/∂s_{t−1}` of the state s, row-major: entry (i, j) is
+    /// `∂s_t[i]/∂s_{t−1}[j]`.
     ///
     /// # Errors
     /// [`Error::Length`] if the Jacobian is not `size × size`. [`Error::NonFinite`] if an entry is NaN or infinite. An
@@ -95,20 +96,20 @@ impl LyapunovSpectrum {
         Ok(())
     }
 
-    /// Ends the transient: keeps the directions, and removes the steps so far from the means.
+    /// Ends the transient: the exponents average over later time steps only, but the orthonormal directions are kept.
     pub fn settle(&mut self) {
         self.sums.fill(0.0);
         self.steps = 0;
     }
 
-    /// Returns the number of steps in the means, without those before [`settle`](Self::settle).
+    /// Returns the number of time steps over which the exponents are means: those since [`settle`](Self::settle).
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Returns the exponents `λ_i`, per step, in decreasing order up to the error of a finite number of steps.
+    /// Returns the exponents `λ_i`, per time step, in decreasing order up to the error of a finite number of steps.
     ///
-    /// −∞ for a direction that a Jacobian mapped to 0. All are 0 before the first step.
+    /// An exponent is −∞ if a Jacobian mapped its direction to 0. All are 0 before the first step.
     pub fn exponents(&self) -> Vec<f64> {
         self.sums.iter().map(|sum| sum / self.steps.max(1) as f64).collect()
     }
@@ -119,8 +120,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Removes from `v` its components along the orthonormal directions `done` and normalizes it, by two rounds of
-/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization. If that may be a rounding error, the
-/// result is 0 and the direction of `v` is arbitrary.
+/// Gram–Schmidt. Returns the norm after removal and before normalization: the diagonal entry R_ii of the QR
+/// iteration. If this norm may be a rounding error, the result is 0 and the direction of `v` is arbitrary.
 fn orthogonalize(done: &[f64], v: &mut [f64]) -> f64 {
     let n = v.len();
     let whole = normalize(v);
@@ -167,8 +168,8 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// Computes the first `count` Lyapunov exponents of a layer with state, along its trajectory on the inputs `x` from a
 /// zero state.
 ///
-/// The first `transient` steps do not count in the means. The state of an LSTM is (h, c). The layer's backward pass
-/// from unit vector i of the state gives row i of a Jacobian. The mode is evaluation, without random masks.
+/// The exponents are means over the time steps after the first `transient` ones. The state of an LSTM is (h, c). Row
+/// i of a Jacobian is the layer's backward pass of the unit vector i of the state. Dropout is off.
 ///
 /// # Shapes
 /// w: the layer's parameters; x: \[steps, input\].
@@ -189,7 +190,7 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// finite. [`Error::TooLarge`] if memory cannot hold the Jacobian.
 ///
 /// # Panics
-/// If the layer breaks a law of [`Layer`] in a pass.
+/// If a pass of the layer breaks a rule of [`Layer`].
 pub fn lyapunov_spectrum<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -220,7 +221,7 @@ pub fn lyapunov_spectrum<T: Scalar>(
 /// row of its input, or `state` not the state of one sample. [`Error::TooLarge`] if memory cannot hold the Jacobian.
 ///
 /// # Panics
-/// If the layer breaks a law of [`Layer`] in a pass.
+/// If a pass of the layer breaks a rule of [`Layer`].
 pub fn state_jacobian<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -253,7 +254,7 @@ struct Trajectory<'a, T, L: ?Sized> {
     jacobian: Vec<f64>,
 }
 
-/// The shape of one step of one sample.
+/// The batch shape of one time step of one sample.
 const STEP: BatchShape<'static> = BatchShape::batch(1);
 
 impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
@@ -285,8 +286,8 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
         })
     }
 
-    /// Advances the state by one step on the input row `x`, with the parameters `w`, and returns the Jacobian
-    /// `∂next/∂state`, row-major.
+    /// Advances the state by one time step on the input row `x`, with the parameters `w`. Returns the Jacobian of the
+    /// new state with respect to the old one, row-major.
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
         let mut no_monitor = ();
         let ctx = Context::new(STEP, Mode::Evaluate, &mut no_monitor);

@@ -63,8 +63,8 @@ impl SingleInput {
     /// Simulates `nets` random networks with the layers of `network`, each on one random input with the mean and the
     /// mean square of `inputs`. The random numbers have a fixed seed.
     ///
-    /// `None` if one of the layers has no formula here. These have: activations, PRelu, LayerNorm, RmsNorm, linear
-    /// layers with weights of mean 0 and known variances, and residuals of these.
+    /// `None` if one of the layers has no formula here. The layers with a formula are activations, PRelu, LayerNorm,
+    /// RmsNorm, linear layers with weights of mean 0 and known variances, and residuals of these.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `nets` is 0, or a constructor refuses a parameter of a layer. [`Error::InvalidLayer`] if
@@ -120,7 +120,7 @@ impl SingleInput {
     }
 
     /// Returns the fraction of networks in which log10 of input gradient norm over output gradient norm is below
-    /// `decades`; for −4, those that lose more than four decades.
+    /// `decades`. For −4, it is the fraction of networks in which the gradient shrinks more than 10⁴-fold.
     pub fn below(&self, decades: f64) -> f64 {
         self.decades.partition_point(|found| *found < decades) as f64 / self.decades.len() as f64
     }
@@ -151,8 +151,8 @@ struct Row {
 }
 
 impl Row {
-    /// Scales the values to exactly the stated mean square of the inputs. Only the first call does, and none after an
-    /// activation or norm.
+    /// Scales the values to exactly the stated mean square of the network's inputs. Only the first call has this
+    /// effect, and none after an activation or normalization.
     fn settle(&mut self) {
         let Some(square) = self.told.take() else { return };
         let scale = libm::sqrt(square * self.values.len() as f64) / length(&self.values);
@@ -179,8 +179,8 @@ impl Walk {
         Ok(normals)
     }
 
-    /// Returns a vector of `count` normal values of mean 0 and variance 1, projected to be orthogonal to `other`, which
-    /// has at most `count` values and counts as padded with zeros.
+    /// Returns a vector of `count` normal values of mean 0 and variance 1, projected to be orthogonal to `other`.
+    /// `other` has at most `count` values; zeros replace the missing ones.
     fn beside(&mut self, other: &[f64], count: usize) -> Result<Vec<f64>, Error> {
         let (mut v, square) = (self.normals(count)?, dot(other, other));
         let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };

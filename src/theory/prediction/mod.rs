@@ -30,7 +30,8 @@ pub enum PredictionSource {
     Theory,
     /// Passes of a few random networks on random inputs.
     Sampled,
-    /// No source: the link belongs to a custom layer of which only the layer spec is given, or depends on its output.
+    /// No source: the link belongs to a custom layer that only a layer spec describes, or depends on the output of
+    /// such a layer.
     Unknown,
 }
 
@@ -83,9 +84,9 @@ pub struct PredictedLink {
 /// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
 /// random networks and normal inputs.
 ///
-/// The prediction is the mean over networks of the change of a batch's gradient, as long as q_l stays near its fixed
-/// point. The mean change for one input is lower by `β/(4 ln 10)` decades, [β](Self::beta) the variance of the log of
-/// its squared norm over random networks. Between networks it varies by
+/// The prediction is the mean, over random networks, of log10 of the change of a batch's gradient norm, as long as
+/// q_l stays near its fixed point. The mean change for one input is lower by `β/(4 ln 10)` decades, [β](Self::beta)
+/// the variance of the log of its squared norm over random networks. Between networks it varies by
 /// [`standard_deviation`](Self::standard_deviation).
 ///
 /// A deviation of q_l from its fixed point can grow from layer to layer: with GELU, Swish and softplus, for He's and
@@ -121,13 +122,13 @@ impl Prediction {
     /// norm) of the untrained `network`, on inputs with the statistics `inputs`. Custom layers are sampled.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a part
+    /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a layer
     /// must be sampled: the errors of [`Workspace::new`](crate::workspace::Workspace::new) and
-    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a sampled pass of more than 2¹⁸ steps
-    /// or 2²⁸ values.
+    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for more than 2¹⁸ time steps, or for a pass
+    /// of more than 2²⁸ values.
     ///
     /// # Panics
-    /// If a part must be sampled: those of [`Workspace::forward`](crate::workspace::Workspace::forward).
+    /// If a layer must be sampled, and [`Workspace::forward`](crate::workspace::Workspace::forward) panics.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
@@ -137,7 +138,7 @@ impl Prediction {
     /// output.
     ///
     /// # Errors
-    /// Those of [`of`](Self::of). If a part must be sampled: those of [`LayerSpec::build`], except
+    /// The errors of [`of`](Self::of). If a layer must be sampled, also those of [`LayerSpec::build`], except
     /// [`Error::CustomPart`].
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
@@ -156,7 +157,7 @@ impl Prediction {
         let common = inputs.common.unwrap_or(inputs.spread.mean * inputs.spread.mean);
         let whole = Self::of_spread(node, inputs.spread, common, inputs.steps, draw)?;
         let theory = |link: &PredictedLink| link.source == PredictionSource::Theory;
-        // A norm over the batch divides all rows by one variance.
+        // Batch normalization divides all rows by one variance.
         let apart = !node.normalizes_over_rows() && whole.links.iter().all(theory);
         let Some(rows) = inputs.rows.filter(|rows| apart && rows::differ(rows)) else {
             return Ok(whole);
@@ -178,7 +179,7 @@ impl Prediction {
         draw: &dyn Fn() -> Result<Option<Sample>, Error>,
     ) -> Result<Self, Error> {
         let mut reader = Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps };
-        // Rows are independent of each other. Only norms over them read their mean product.
+        // Rows do not affect each other. Only batch normalization reads the mean product of two rows.
         let norms = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)));
         let common = norms.then_some(common);
         let effect = reader.read(node, "", Some(Signal { spread, normal: true, common }))?;
@@ -202,7 +203,8 @@ impl Prediction {
     /// Returns the decades that each kind of link (factor of the chain rule) adds on the main path from loss to input.
     /// Links between the first weights and the input are included. `None` if a link has no prediction.
     ///
-    /// A branch scaled by 0 counts as in [`Shares::of`]: for no factor, if the skip connection carries the gradient.
+    /// A residual branch scaled by 0 adds to no kind if the skip connection carries the gradient, as in
+    /// [`Shares::of`].
     pub fn shares(&self) -> Option<Shares> {
         self.shares
     }

@@ -48,7 +48,7 @@ impl Reader<'_> {
                 Shares { weights, addition: shares.addition + (whole - branch), ..shares }
             }
         });
-        // d ln(1 + r) = r/(1 + r) d ln r; and 2⟨dy, s fᵀdy⟩ has variance 4 s²χ/n of ‖dy‖⁴.
+        // d ln(1 + r) = r/(1 + r) d ln r; and 2⟨dy, s fᵀdy⟩ has the variance 4 s²χ_f ‖dy‖⁴/n.
         let ratio = branch_decades.map_or(0.0, |branch| libm::exp10(2.0 * branch));
         let share = if ratio.is_finite() { ratio / (1.0 + ratio) } else { 1.0 };
         let width = node.widths().0.max(1) as f64;
