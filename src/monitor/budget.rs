@@ -1,4 +1,5 @@
-//! The gradient budget: the product of the chain rule, factor by factor, in decades.
+//! The gradient budget: by how many decades (powers of ten) each factor of the chain rule changes the gradient's
+//! norm.
 
 use super::{Event, Factor, GradientMonitor, Link, NormStats};
 use crate::{block::Role, scalar::Scalar};
@@ -81,8 +82,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Returns the shares of `links`, those of one path in the order of the backward pass. A change of the norm between
-    /// two links, at a layer that reports none, counts as [`other`](Self::other).
+    /// Returns the shares of `links`, the links of one path in the order of the backward pass. A change of the norm
+    /// between two links, by a layer that reports no link, counts as [`other`](Self::other).
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
         // The last norm that was not zero, and the factor that made the gradient zero, if it is zero.
@@ -128,10 +129,10 @@ impl Shares {
 /// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored pass,
 /// over depth and over time. Its `Display` is a table.
 ///
-/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A_l the share of activations at layer l,
-/// V_l of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
-/// output. It ends at g_0, the last gradient computed: that of the first pre-activation, or of the input if requested.
-/// Once it has recorded the longest pass, it does not allocate.
+/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A_l the share of activations at layer l, V_l
+/// of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
+/// output. It ends at g_0, the last gradient computed: with respect to the first pre-activation or, if requested, the
+/// input. Once it has recorded the longest pass, it does not allocate.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}, monitor::GradientBudget};
@@ -205,27 +206,27 @@ impl GradientBudget {
         Self::default()
     }
 
-    /// Returns the links over depth of the last monitored pass, from loss to input, also those inside parallel
-    /// branches.
+    /// Returns the links (factors of the chain rule) from layer to layer of the last monitored pass, from loss to
+    /// input, including those inside parallel branches.
     pub fn links(&self) -> &[LinkBudget] {
         self.depth.rows()
     }
 
-    /// Returns the links over time of the last monitored pass, layer by layer in the order of the backward pass; in a
-    /// layer from the last step to the first.
+    /// Returns the links (factors of the chain rule) from time step to time step of the last monitored pass. They are
+    /// in the order of the backward pass: layer by layer, and in each layer from the last time step to the first.
     pub fn steps(&self) -> &[LinkBudget] {
         self.time.rows()
     }
 
-    /// Returns the parameter blocks, with the norms of their values and of their gradients, those of the last monitored
-    /// update or, without a trainer, of the last monitored backward pass; empty before the first.
+    /// Returns the norms of each parameter block and of its gradient, in the last monitored update or, without a
+    /// trainer, in the last monitored backward pass. Empty before the first.
     pub fn blocks(&self) -> &[BlockBudget] {
         &self.blocks
     }
 
-    /// Returns the weight of the rows of the last monitored pass over the weight of all rows of its update. It is
-    /// below 1 where a rank has some of the shards, or where an update has several passes. The links are those of this
-    /// pass, the [blocks](Self::blocks) those of the whole update. `None` without a trainer.
+    /// Returns the weight of the rows of the last monitored pass divided by the weight of all rows of its update;
+    /// `None` without a trainer. It is below 1 if other ranks process a part of the batch, or if an update has
+    /// several passes. [`links`](Self::links) then describe this pass, and [`blocks`](Self::blocks) the whole update.
     pub fn of_update(&self) -> Option<f64> {
         self.of_update
     }

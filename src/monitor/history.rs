@@ -1,4 +1,5 @@
-//! The decades of each link over the passes of a run, in bounded memory.
+//! The decades (powers of ten) by which each link changes the gradient's norm, over the passes of a run, in bounded
+//! memory.
 
 use super::Factor;
 #[cfg(doc)]
@@ -77,7 +78,8 @@ impl fmt::Debug for BudgetHistory {
     }
 }
 
-/// The decades of one link over the passes of a [`BudgetHistory`].
+/// The decades (powers of ten) by which one link, a factor of the chain rule, changes the gradient's norm, over the
+/// passes that a [`BudgetHistory`] keeps.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -93,8 +95,8 @@ pub struct LinkHistory {
 }
 
 impl BudgetHistory {
-    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which every link had a
-    /// gradient of zero.
+    /// Returns, for each kept pass, the sum of the decades of all links: log10 of the factor by which the main path
+    /// changes the gradient's norm. `None` for a pass in which every link had a gradient of zero.
     pub fn totals(&self) -> Vec<Option<f64>> {
         let total = |pass: usize| {
             let decades = self.links.iter().filter_map(|link| link.decades.get(pass).copied().flatten());
@@ -103,7 +105,7 @@ impl BudgetHistory {
         (0..self.numbers.len()).map(total).collect()
     }
 
-    /// Ends the current pass: the next link that is added begins another.
+    /// Ends the current pass: the next call of [`push`](Self::push) begins a new one.
     pub(super) fn end(&mut self) {
         self.open = None;
     }

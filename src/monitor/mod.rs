@@ -39,10 +39,10 @@ pub use tensorboard::TensorBoard;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a, T> {
-    /// The next pass belongs to the same update: it computes a further part of an accumulated gradient.
+    /// Announces that the next pass belongs to the same update, whose gradient is accumulated over several passes.
     NextPart,
-    /// The rows of the pass that count in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before the backward
-    /// pass.
+    /// The weights of the output rows of the pass in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before
+    /// the backward pass.
     Rows {
         /// The weight of these rows over that of all rows of the update, on all ranks. With
         /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards count alike, it is the
@@ -105,8 +105,8 @@ impl<T> fmt::Debug for Event<'_, T> {
     }
 }
 
-/// An observer of every link of a pass: every factor of the chain rule, such as a product with weights. Its methods
-/// receive shared slices, so that they cannot change a pass.
+/// An observer of every link of a forward and backward pass. A link is one factor of the chain rule, such as a
+/// product with weights. Its methods receive shared slices, so that they cannot change a pass.
 ///
 /// ```
 /// use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
@@ -127,7 +127,7 @@ impl<T> fmt::Debug for Event<'_, T> {
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
-/// | `begin_pass` | does nothing | something is kept for one pass, such as a budget |
+/// | `begin_pass` | does nothing | values are kept for one pass only, as in [`GradientBudget`] |
 /// | `is_active` | `true` | some passes need no monitor: layers then compute nothing for it |
 /// | `forward` | does nothing | values are read: the input and the output of each link |
 /// | `backward` | does nothing | gradients are read: with respect to the output and the input of each link |
@@ -135,10 +135,11 @@ impl<T> fmt::Debug for Event<'_, T> {
 /// | `should_stop` | `false` | the monitor can end a run: see [`should_stop`](Self::should_stop) |
 ///
 /// # Order of calls
-/// Over depth, `backward` is called once per link, in the order of the backward pass. For a link within a
-/// [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment; [`Link::parts_before`] counts
-/// the calls. Over time, with [`Link::step`] set, it is called for each factor of each step. `forward`, `backward` and
-/// `event` are called only while the monitor is active; [`Event::NextPart`] and [`Event::Epoch`] are always sent.
+/// For links from layer to layer, `backward` is called once per link, in the order of the backward pass. For a link
+/// within a [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment of time steps;
+/// [`Link::parts_before`] counts the calls. Within a recurrent layer it is also called for each factor of each time
+/// step, with [`Link::step`] set. `forward`, `backward` and `event` are called only while the monitor is active;
+/// [`Event::NextPart`] and [`Event::Epoch`] are always sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",

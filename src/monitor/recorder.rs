@@ -35,7 +35,7 @@ use std::io::{self, Write};
 pub struct Recorder<W: Write> {
     writer: W,
     pass: u64,
-    /// Whether the current pass computes a further part of the gradient of the same update as the pass before.
+    /// Whether the current pass belongs to the same update as the pass before, whose gradient it adds to.
     same_update: bool,
     /// Whether the next pass belongs to the same update as the current one.
     next_part: bool,

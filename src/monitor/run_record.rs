@@ -19,8 +19,9 @@ use std::io::BufRead;
 /// A run as a [`Recorder`] wrote it: its updates, its epochs, and its budget, the decades (powers of ten) by which each
 /// link of the chain rule changes the norm of the gradient.
 ///
-/// The norms of an update are those over all its passes: the parts of an accumulated gradient, the shards of a rank. A
-/// loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are numbered from 1.
+/// If an update has several passes (an accumulated gradient, or several shards of a rank), its norms are those over
+/// all of them. A loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are
+/// numbered from 1.
 ///
 /// [`to_html`](Self::to_html) draws the run as a page.
 ///
@@ -78,7 +79,7 @@ struct LinkLine {
     on_main_path: bool,
     name: String,
     factor: Factor,
-    /// The time step of a link over time; `None` for a link over depth.
+    /// The time step of a link from step to step of a recurrent layer; `None` for a link from layer to layer.
     step: Option<u64>,
     before: Norm,
     after: Norm,
@@ -90,8 +91,8 @@ struct Norm {
     norm: f64,
 }
 
-/// The links of the main path in the current update, each with the norms of the gradient before and after it. The norms
-/// are over all passes and parts of the update.
+/// The links of the main path in the current update, each with the norms of the gradient before and after it, over
+/// all lines of this link in the update.
 #[derive(Default)]
 struct Update {
     pass: u64,
@@ -99,7 +100,7 @@ struct Update {
 }
 
 impl Update {
-    /// Moves the links to `budget`, as a pass with the number `number`, and ends that pass.
+    /// Moves the links to `budget` as one pass with the number `number`.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (name, factor, norms) in self.links.drain(..) {
             budget.push(number, &name, factor, norms);

@@ -1,4 +1,4 @@
-//! Statistics of one link over depth, over many passes.
+//! Statistics of one link (factor of the chain rule) from layer to layer, over many passes.
 
 use super::{RunningMoments, mean_cosine};
 use crate::{
@@ -17,8 +17,8 @@ const EXAMPLES: f64 = 2000.0;
 /// The number of passes after which a window of passes ends, if it also has [`EXAMPLES`] examples.
 const BATCHES: u64 = 10;
 
-/// Statistics, over many passes, of the gradients and the values at one link over depth (a factor of the chain rule,
-/// from layer to layer).
+/// Statistics, over many passes, of the gradients and the values at one link: a factor of the chain rule from layer
+/// to layer.
 #[derive(Clone, Debug)]
 pub struct LinkStatistics {
     name: String,
@@ -131,7 +131,7 @@ impl LinkStatistics {
         {
             self.input.push(root_mean_square(of_x.norm, values));
         }
-        // Only the rows of the first step are compared.
+        // Only the rows of the first time step are compared.
         if at.factor == Factor::Activation && at.parts_before == 0 {
             let rows = at.shape.batch;
             self.cosine = mean_cosine(x, x.len() / at.shape.rows().max(1), rows, &mut self.sum);
@@ -142,8 +142,8 @@ impl LinkStatistics {
         }
     }
 
-    /// Receives the gradients of a pass at this link, or of a part of the pass; `after` has the norm and the counts of
-    /// `dx`. Returns whether this was the last part of the pass, or the whole.
+    /// Receives the gradients of a pass at this link, or of one segment of time steps; `after` has the norm and the
+    /// counts of `dx`. Returns whether all gradients of the pass have been received.
     pub(super) fn backward<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T], after: Survey) -> bool {
         let part = (survey(dy), after);
         let [.., of_dy, of_dx] = &mut self.parts;
@@ -169,23 +169,25 @@ impl LinkStatistics {
         true
     }
 
-    /// Returns the number of values of the gradient with respect to the link's output, over all rows of the last pass.
+    /// Returns the number of values, over all rows of the last pass, of the gradient with respect to the output of
+    /// this link (one factor of the chain rule).
     pub(super) fn gradients(&self) -> usize {
         self.parts[2].1
     }
 
-    /// Returns the number of examples in the last backward pass: the rows at an activation, the values at another
-    /// link.
+    /// Returns the number of examples in the last backward pass. For an activation it is the number of rows, and for
+    /// other factors of the chain rule the number of values.
     pub(crate) fn examples(&self) -> usize {
         self.gradients() / (self.units.sums.len() / 3).max(1)
     }
 
-    /// The name of the link: `3`, `0.input`.
+    /// The name of the link (one factor of the chain rule): the path of its layer, `3`, or this path and a part,
+    /// `0.input`.
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the index of the link's name among the link names of the network: those of a layer itself, such as a
-    /// residual, then those of the layers inside it, in order.
+    /// Returns the index of the link's name in the list of the network's link names. In this list, the names of a
+    /// layer's own links, such as a residual's, precede those of the layers inside it.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -206,8 +208,8 @@ impl LinkStatistics {
     pub fn sup_slope(&self) -> Option<f64> {
         self.sup_slope
     }
-    /// Returns the moments of log10 of the factor by which the link multiplies the norm of the gradient, over passes
-    /// in which the gradient is not zero. Later passes have more weight.
+    /// Returns the moments of log10 of the factor by which this link of the chain rule multiplies the norm of the
+    /// gradient, over passes in which the gradient is not zero. Later passes have more weight.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
@@ -219,7 +221,7 @@ impl LinkStatistics {
     pub fn norm_out(&self) -> f64 {
         self.norm_out
     }
-    /// The number of passes in which the link reduced a gradient to exactly zero.
+    /// The number of passes in which this link (factor of the chain rule) reduced a gradient to exactly zero.
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
     }
@@ -242,8 +244,8 @@ impl LinkStatistics {
         self.input
     }
     /// Returns the mean cosine between the pre-activations of different samples, over up to 16 samples of the last
-    /// pass at their first step. `None` unless the link is an activation, for fewer than two samples, or if a row is
-    /// zero or not finite.
+    /// pass at their first time step. `None` unless the link is an activation, for fewer than two samples, or if a
+    /// row is zero or not finite.
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
@@ -251,7 +253,7 @@ impl LinkStatistics {
     pub fn first_cosine(&self) -> Option<f64> {
         self.first_cosine
     }
-    /// Returns the number of passes in a row, up to the last, with a [cosine](Self::cosine) above 0.99.
+    /// Returns the number of consecutive passes, up to the last, with a [cosine](Self::cosine) above 0.99.
     pub fn collapsed_passes(&self) -> u64 {
         self.collapsed_passes
     }

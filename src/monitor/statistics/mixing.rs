@@ -27,7 +27,7 @@ pub(super) struct Mixing {
     batches: u64,
 }
 
-/// The number of batches that enter the average of batch means before further batches are compared with it.
+/// The number of batches whose means are averaged before the means of further batches are compared with this average.
 const WARM_UP: u64 = 10;
 /// The decay of the moving averages: about the last 30 batches count.
 const KEEP: f64 = 0.97;
@@ -75,8 +75,8 @@ impl Mixing {
         }
     }
 
-    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before 20
-    /// batches of the largest size.
+    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over columns, and the number of rows; `None`
+    /// before 20 batches of the largest size.
     pub fn within(&self) -> Option<[f64; 2]> {
         (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }

@@ -8,11 +8,12 @@ use alloc::string::String;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum NonFiniteOrigin {
-    /// The input of a link in the forward pass: the network's input, or the output of a layer that reports no link.
+    /// The input of a link (factor of the chain rule, such as a layer) in the forward pass. It is the network's
+    /// input, or the output of a layer that reports no link.
     Input,
-    /// The output of a link in the forward pass, from a finite input.
+    /// The output of a link (factor of the chain rule, such as a layer) in the forward pass, from a finite input.
     Forward,
-    /// The gradient of the loss with respect to the output, or a gradient that comes from a layer that reports no link.
+    /// The gradient of the loss with respect to the output, or the gradient that leaves a layer that reports no link.
     Loss,
     /// The gradient with respect to a link's input in the backward pass, from a finite gradient with respect to its
     /// output.
@@ -34,7 +35,7 @@ pub struct NonFinite {
     pub pass: u64,
     /// The stage of the update in which the value was found.
     pub origin: NonFiniteOrigin,
-    /// The name of the link or block.
+    /// The name of the link (factor of the chain rule, such as a layer) or of the parameter block.
     pub name: String,
     /// The factor that the link applies; `None` for a block.
     pub factor: Option<Factor>,

@@ -33,7 +33,7 @@ pub struct RunStatistics {
     input_seen: bool,
     /// The root mean square of the last link's output in the current pass.
     output: f64,
-    /// The number of values of ∂L/∂y, y being the network's output, in the current pass.
+    /// The number of values of the network's output y, and so of ∂L/∂y, in the current pass.
     values: usize,
     distance: Distance,
     loss: RunningMoments,
@@ -228,8 +228,8 @@ impl RunStatistics {
     pub fn updates(&self) -> u64 {
         self.updates
     }
-    /// Returns the number of gradients in a row, up to the last, that led to no update. A gradient is counted when the
-    /// next pass begins.
+    /// Returns the number of consecutive gradients, up to the last, that led to no update. A gradient is counted when
+    /// the next pass begins.
     pub fn skipped_in_a_row(&self) -> u64 {
         self.skipped_in_a_row
     }
@@ -316,7 +316,7 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
-    /// Returns the mean of about five losses after ten passes, infinite before, and that of about the last 30.
+    /// Returns the mean of about five losses after the tenth (infinite before it), and of about the last 30 losses.
     pub(crate) fn settled_and_usual_loss(&self) -> [f64; 2] {
         [self.settled_loss, self.loss.mean()]
     }
@@ -361,14 +361,14 @@ impl RunStatistics {
     pub fn jumps(&self) -> u64 {
         self.jumps.count
     }
-    /// Returns the number of [jumps](Self::jumps) after which the loss of three passes in a row was far above its usual
-    /// value, its mean over about 30 passes before. Far means higher by more than half of that value, by more than
-    /// three standard deviations, and by more than a tenth of its decrease so far.
+    /// Returns the number of [jumps](Self::jumps) after which the loss of three consecutive passes was far above its
+    /// usual value, its mean over about 30 passes before. Far means higher by more than half of that value, by more
+    /// than three standard deviations, and by more than a tenth of its decrease so far.
     pub fn harmful_jumps(&self) -> u64 {
         self.jumps.harmful
     }
-    /// Whether the mean loss over about 30 passes is below that before each [harmful jump](Self::harmful_jumps), and no
-    /// jump is still being checked. False without harmful jumps.
+    /// Whether the mean loss over about 30 passes is below the one before each [harmful jump](Self::harmful_jumps),
+    /// and no jump is still being checked. False without harmful jumps.
     pub(crate) fn has_recovered_from_jumps(&self) -> bool {
         self.jumps.has_recovered_from_jumps(self.loss.mean())
     }
@@ -392,7 +392,7 @@ impl RunStatistics {
     /// Whether the run has recovered from its first non-finite value: at least three passes later the last loss and
     /// gradient are finite, and no update is being skipped. False if a parameter or an update had the value.
     pub(crate) fn has_recovered(&self) -> bool {
-        // Parameters that took it in may be read later.
+        // Parameters that are not finite may be read later.
         let is_kept = |origin| matches!(origin, NonFiniteOrigin::Update | NonFiniteOrigin::Parameters);
         let after = self.non_finite().is_some_and(|it| !is_kept(it.origin) && self.passes > it.pass + 3);
         after && self.skipped_in_a_row == 0 && self.recent.last().is_finite() && self.norm.is_finite()

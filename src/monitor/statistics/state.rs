@@ -29,7 +29,7 @@ pub struct StateStatistics {
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
     newest: usize,
-    /// The last time step of the current pass whose gradient is not zero.
+    /// The last time step of the sequence whose gradient is not zero in the current pass.
     from: usize,
     /// Whether a gradient of the current pass is not zero.
     has_gradient: bool,
@@ -114,7 +114,7 @@ impl StateStatistics {
     /// Ends a backward pass: the mean, over its time steps, of log10 of each factor by which links multiply the norm
     /// is added to the moments over passes.
     pub(super) fn end(&mut self) {
-        // A gradient that enters at the first step takes no step back.
+        // A gradient that enters at the first time step is not carried to an earlier one.
         if self.steps > 0 && self.from > 0 {
             let steps = self.steps as f64;
             self.weights.push(self.sums[0] / steps);
@@ -150,8 +150,8 @@ impl StateStatistics {
         self.activation
     }
     /// Returns the number of time steps over which the norm of the state gradient shrinks tenfold: −1 divided by the
-    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if it does not change
-    /// or no pass had one.
+    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if the gradient does
+    /// not change or no pass had a gradient.
     pub fn horizon(&self) -> f64 {
         -1.0 / self.per_step.mean()
     }
@@ -159,8 +159,8 @@ impl StateStatistics {
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient
-    /// to the first step of the sequence, in the last pass with a gradient. It is 0 for the backward direction of a
+    /// Returns the number of time steps from the last one that has a state gradient back to the first one of the
+    /// sequence, in the last pass with a gradient. It is 0 for the backward direction of a
     /// [`Bidirectional`](crate::recurrent::Bidirectional) layer that precedes a [`LastStep`](crate::layer::LastStep).
     pub fn reach(&self) -> usize {
         self.reach
@@ -170,8 +170,8 @@ impl StateStatistics {
     pub fn vanished_step(&self) -> Option<usize> {
         self.vanished_step
     }
-    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient. They
-    /// are every k-th step, with the smallest power of two for k that keeps at most 128.
+    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient.
+    /// They are every k-th time step, k being the smallest power of two that keeps at most 128.
     pub fn norms(&self) -> &[(usize, f64)] {
         &self.norms
     }
