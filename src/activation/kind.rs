@@ -15,7 +15,8 @@ use core::{
 
 /// An [`Activation`] as a trait object, in `f64`.
 ///
-/// Every activation implements it. Its methods have other names, so that both traits can be in scope.
+/// Every activation implements it. Its methods have names different from those of [`Activation`], so that both
+/// traits can be in scope.
 ///
 /// ```
 /// use chainrule::activation::{AnyActivation, Relu, Tanh};
@@ -221,7 +222,7 @@ impl ActivationKind {
         self.as_any().name()
     }
 
-    /// Returns the name with all settings as text. Checkpoints compare layers by it.
+    /// Returns the name with all settings as text. Checkpoints compare layers by this text.
     pub(crate) fn in_full(&self) -> String {
         match self {
             ActivationKind::Custom(own) => in_full(own.saved_name(), &own.saved_settings()),
