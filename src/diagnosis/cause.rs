@@ -26,18 +26,18 @@ pub enum Cause {
     Bottleneck,
     /// The inputs are not near mean 0 and variance 1.
     UnscaledInput,
-    /// Each step back in time reduces the gradient, so much that it vanishes within the number of steps that the task
-    /// must remember.
+    /// Each time step of the backward pass reduces the gradient, so much that it vanishes within the number of steps
+    /// that the task must remember.
     VanishingRecurrence,
-    /// Each step back in time increases the gradient.
+    /// Each time step of the backward pass increases the gradient.
     ExplodingRecurrence,
-    /// A gate that should carry the state from step to step is closed.
+    /// A gate that should carry the state from one time step to the next is closed.
     ClosedForgetGate,
     /// The updates of the optimizer are too large for the weights.
     LearningRateTooHigh,
     /// The loss surface has a cliff: the norm of the gradient jumps, and no transform clips it.
     Cliff,
-    /// Clipping reduces half of the gradients or more, a typical one to a small fraction of its norm.
+    /// Clipping reduces at least half of the gradients, typically to a small fraction of their norm.
     ClipThresholdTooLow,
     /// A product or a sum left the range of the number format, `f32` or `f64`.
     Overflow,
@@ -82,7 +82,8 @@ pub enum Cause {
     UnmixedBatches,
     /// A permutation test finds no dependence of the targets on the inputs.
     NoInformation,
-    /// The gradient vanishes or explodes over depth, and no change that was tried repairs it.
+    /// No cause was found: the gradient vanishes or explodes over depth and no change that was tried repairs it, the
+    /// loss climbs, or nothing was learned.
     NoCauseFound,
 }
 
@@ -170,8 +171,8 @@ impl Cause {
 }
 
 impl Cause {
-    /// Returns the usual fix as a phrase, by the name of its [strategy](super::fix::FixStrategy) where there is one.
-    /// [`suggest_fixes`](super::suggest_fixes) proposes the fixes that apply to a network.
+    /// Returns the usual fix as a phrase, which begins with the name of its [strategy](super::fix::FixStrategy) if
+    /// there is one. [`suggest_fixes`](super::suggest_fixes) proposes the fixes that apply to a network.
     pub const fn fix(self) -> &'static str {
         match self {
             Cause::SaturatingActivation => "another activation: tanh, with weights at its critical gain",

@@ -32,8 +32,8 @@ pub(super) struct RecurrentMatrix {
     pub(super) spectral_norm: f64,
 }
 
-/// Measurements of one recurrent layer along a sequence: its Lyapunov exponents in 1/step, the largest first, and the
-/// sensitivities of its units.
+/// Measurements of one recurrent layer along a sequence: its Lyapunov exponents per time step, the largest first, and
+/// the sensitivities of its units.
 #[derive(Clone, Debug)]
 pub(super) struct Trajectory {
     pub(super) layer: String,
@@ -42,14 +42,15 @@ pub(super) struct Trajectory {
     pub(super) units: Vec<UnitSensitivity>,
 }
 
-/// Returns the paths of the layers with a gate that multiplies the state of the previous step.
+/// Returns the paths of the layers with a gate that multiplies the state of the previous time step.
 fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let gated = blocks.iter().filter(|block| block.gates.iter().any(|gate| gate.carries_state));
     gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
 }
 
-/// The largest number of passes, forward and backward, that interventions take.
+/// The largest number of passes, forward and backward, that interventions (gradient measurements with one change)
+/// take.
 const PASSES: usize = 100;
 
 /// A monitor that records, by the path of the layer, the whole input of each layer that reports itself as one factor of
@@ -71,7 +72,7 @@ impl<T: Scalar> GradientMonitor<T> for Entering<T> {
 /// A diagnosis of a network's gradients: from its layer specification and, after training with a monitor, from
 /// measurements.
 ///
-/// Without [`statistics`](Self::statistics) the report is a forecast, made before the first step.
+/// Without [`statistics`](Self::statistics) the report is a forecast by theory, made before the first update.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Cause, Diagnosis}, layer::Sequential, theory::InputStatistics};
@@ -90,7 +91,7 @@ pub struct Diagnosis<'a> {
     pub(super) spec: LayerSpec,
     pub(super) inputs: InputStatistics,
     pub(super) prediction: Prediction,
-    /// The paths of the layers with a gate that multiplies the state of the previous step.
+    /// The paths of the layers with a gate that multiplies the state of the previous time step.
     pub(super) carries_state: Vec<String>,
     /// The parameter blocks of the network.
     pub(super) blocks: Blocks,
@@ -101,21 +102,22 @@ pub struct Diagnosis<'a> {
     pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
-    /// The batch of the interventions.
+    /// The batch on which the interventions (gradient measurements with one change) were made.
     pub(super) batch: Option<Batch>,
     /// The root mean square of each block of the given parameters, by its name; empty without parameters.
     pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
     pub(super) curvature: Option<Curvature>,
     pub(super) statistics: Option<&'a Statistics>,
-    /// Whether statistics of another network were given, and left out.
+    /// Whether the given monitor statistics were ignored, since they are of another network.
     pub(super) has_foreign_statistics: bool,
     /// Whether `statistics` are those of the one pass in `f64` that the interventions make, not of a training run.
     pub(super) is_examined_alone: bool,
     pub(super) span: Option<usize>,
-    /// The transforms of the run, as text.
+    /// The gradient transforms of the run (clipping, optimizer, schedule), as text.
     pub(super) transform: Option<String>,
-    /// The groups of blocks with a rate of their own, as far as the transforms of the run are known.
+    /// The groups of parameter blocks with a learning rate of their own. Empty if the gradient transforms of the run,
+    /// such as its optimizer, are not known.
     pub(super) groups: Vec<setup::GroupRate>,
     /// The constant ε that the run's optimizer adds to the size of a gradient before it divides by this size. `None`
     /// if the optimizer has none, or is not known.
@@ -181,7 +183,7 @@ impl<'a> Diagnosis<'a> {
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         for block in blocks.iter() {
             let [rows, columns] = block.shape;
-            // A gated cell has a matrix for each gate, and the powers of none of them describe its steps.
+            // A gated cell has a matrix for each gate, and no power of a single one describes several time steps.
             if block.role == Role::Recurrent && rows == columns {
                 let matrix = &w[block.range.clone()];
                 let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
@@ -198,15 +200,16 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
-    /// [`lyapunov_spectrum`] without the first quarter of the steps, and its [`unit_sensitivities`]. A forecast then
-    /// describes the state for these inputs; bounds hold for every input, and are less sharp. The time grows with the
-    /// cube of the state's size. Custom cells are skipped.
+    /// [`lyapunov_spectrum`] without the first quarter of the time steps, and its [`unit_sensitivities`]. A forecast
+    /// before training then describes the state for these inputs. The bounds of [`parameters`](Self::parameters) hold
+    /// for every input, and are less sharp. The time grows with the cube of the state's size. Custom cells are
+    /// skipped.
     ///
     /// # Shapes
     /// x: \[steps, input\], one sequence.
     ///
     /// # Errors
-    /// [`Error::Length`] where `x` is empty or does not fill whole rows. Those of [`Workspace::new`],
+    /// [`Error::Length`] where `x` is empty or does not fill whole rows. The errors of [`Workspace::new`],
     /// [`Workspace::forward`] and [`lyapunov_spectrum`].
     ///
     /// # Panics
@@ -314,15 +317,15 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { statistics, has_foreign_statistics: !is_own, ..self }
     }
 
-    /// Sets the number of steps that the task must remember. The default is the whole sequence.
+    /// Sets the number of time steps that the task must remember. The default is the whole sequence.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds `chain`, the transforms of the run. The report names them with their rates, and finds an ε of the
-    /// optimizer that is larger than the gradients. A group of blocks with a lower learning rate, or a rate of 0, is
-    /// then intended, and no fault.
+    /// Adds `chain`, the gradient transforms of the run, such as clipping and an optimizer. The report names them
+    /// with their rates, and finds an ε of the optimizer that is larger than the gradients. A group of blocks with a
+    /// lower learning rate, or a rate of 0, is then intended, and no fault.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));

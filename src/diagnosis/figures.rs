@@ -41,7 +41,7 @@ pub(super) fn number(value: f64) -> String {
     let text = match size {
         _ if size == 0.0 => String::from("0"),
         _ if size.is_infinite() => String::from("∞"),
-        // The number has three digits, the first of them at this place after the point.
+        // `place` is the power of ten of the first of the three digits.
         _ if (1e-3..1e4).contains(&size) => {
             let place = Float::floor(libm::log10(size)) as i32;
             trim(&format!("{size:.*}", usize::try_from(2 - place).unwrap_or(0)))

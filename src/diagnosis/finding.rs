@@ -53,9 +53,9 @@ pub struct Finding {
     /// first, or those whose inputs are identical. Empty for other findings.
     pub samples: Vec<usize>,
     /// The index, from 0, of the monitored pass in which the fault was seen: the last one before the report. For a
-    /// value that is NaN or infinite it is the first pass that had one, and 0 for a budget over depth that was at
-    /// fault in the first pass already. `None` before training. [`Report::following`](super::Report::following) takes
-    /// it from an earlier report that has the finding.
+    /// value that is NaN or infinite it is the first pass that had one. It is 0 for a gradient that vanished or
+    /// exploded over depth already in the first pass. `None` before training.
+    /// [`Report::following`](super::Report::following) takes it from an earlier report that has the finding.
     pub since: Option<u64>,
     /// The measured size of the fault in decades (log10); `None` if it was not measured. For most causes it is the
     /// change of the gradient's norm. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10
@@ -64,8 +64,8 @@ pub struct Finding {
     /// log10 of the ratio of their root mean square to the standard deviation of their initializer.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
-    /// The decades of the fault by theory, by a certified bound or along a given
-    /// [trajectory](super::Diagnosis::trajectory); `None` if they are unknown.
+    /// The size of the fault in decades (log10) by theory, by a certified bound or along a given
+    /// [trajectory](super::Diagnosis::trajectory); `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// The finding as a sentence: the fault, its layer and its size.
@@ -85,14 +85,15 @@ pub struct Finding {
     /// Whether updates that were too large have erased from the parameters all that was learned: the loss is no better
     /// than at first. A fix then starts from initial values.
     pub needs_restart: bool,
-    /// Whether the fault was measured on the [first parameters](crate::monitor::Statistics::first_parameters) of a run
-    /// that was held up. Otherwise the fault was measured in the monitored passes, or on the parameters that were
-    /// given.
+    /// Whether the fault was measured on the [first parameters](crate::monitor::Statistics::first_parameters) of a
+    /// run whose loss did not clearly fall. Otherwise the fault was measured in the monitored passes, or on the
+    /// parameters that were given.
     pub of_first_parameters: bool,
-    /// The number of updates after which the schedule ended, for a schedule that is too short; otherwise `None`.
+    /// The number of updates after which the learning-rate schedule ended, for a schedule that is too short;
+    /// otherwise `None`.
     pub schedule: Option<u64>,
-    /// The name of the fix with which a [trial](super::Trial::behind) found the fault in the fixed network; `None` for
-    /// a fault of the network without a fix.
+    /// The name of the fix after which a [trial](super::Trial::behind), short trainings with and without fixes, found
+    /// the fault in the fixed network. `None` for a fault of the network as it is.
     pub behind: Option<&'static str>,
 }
 

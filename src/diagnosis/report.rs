@@ -32,9 +32,9 @@ pub struct ReportRow {
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// Whether the link counts in the budget. The activation of the outputs does not, nor a norm directly after the
-    /// first weights, which removes their scale. If the first layers are frozen, no link from the first trained
-    /// weights to the input counts.
+    /// Whether the link counts in the budget, the sum of decades from loss to first weights. The activation of the
+    /// outputs does not count, nor a norm directly after the first weights, which removes their scale. If the first
+    /// layers are frozen, the links between the first trained weights and the input do not count.
     pub counts: bool,
 }
 
@@ -58,18 +58,18 @@ pub struct ReportState {
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
     /// An upper bound on ‖U‖₂, the largest factor by which the recurrent matrix U multiplies a norm in one step;
-    /// `None` as for `spectral_radius`.
+    /// `None` for a cell with several matrices, and without [`Diagnosis::parameters`].
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
     /// The number of steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value; `None`
     /// if no bound proves this.
     pub certified_horizon: Option<usize>,
-    /// The Lyapunov exponents along the [given](Diagnosis::trajectory) trajectory, in decades a step, the largest
-    /// first. Empty without a trajectory.
+    /// The Lyapunov exponents along the [given](Diagnosis::trajectory) trajectory, in decades (log10) per time step,
+    /// the largest first. Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
-    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: at most
-    /// 128 pairs of step and norm, at equal distances in time.
+    /// The norm of ∂L/∂s, s the state, in the last monitored pass: at most 128 pairs of time step and norm, at
+    /// equal distances in time, from the last time step to the first.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient: Vec<[f64; 2]>,
 }
@@ -99,8 +99,8 @@ pub struct Report {
     pub rows: Vec<ReportRow>,
     /// The number of monitored passes; 0 for a forecast.
     pub passes: u64,
-    /// The decades from loss to first weights of the rows that [count](ReportRow::counts): measured, and predicted;
-    /// each `None` if it is unknown.
+    /// The change of the gradient's norm from loss to first weights, in decades (log10), over the rows that
+    /// [count](ReportRow::counts): first as measured, then as predicted; each `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
     /// The standard deviation of the predicted decades over random networks with the widths of this one, for one input.
@@ -117,7 +117,7 @@ pub struct Report {
     pub states: Vec<ReportState>,
     /// The decades of each link (factor of the chain rule) over the monitored passes; empty for a forecast.
     pub history: BudgetHistory,
-    /// The results of fixes that were [tried](Self::tried).
+    /// The results of trials: short trainings with fixes that were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
     /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
@@ -134,7 +134,7 @@ pub struct Report {
     /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
     /// The number of passes, forward and backward, that interventions and measurements of the data took on copies of
-    /// the network, including those of a trial's [look](super::Trial::behind) at a fixed network.
+    /// the network, including those of a trial's [examination](super::Trial::behind) of a fixed network.
     pub passes_on_copies: usize,
 }
 
@@ -170,7 +170,7 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     }
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     if passes > 0 && updates == 0 {
-        // A pass in `f64` says nothing of another format.
+        // A pass in `f64` says nothing about the range of `f32`.
         let format = if diagnosis.is_examined_alone { "" } else { ", number format" };
         all.push(format!("the gradient and all values of a pass (scale, units, gates{format})"));
     } else if passes > 0 {
@@ -317,10 +317,10 @@ impl Report {
         self
     }
 
-    /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then names
-    /// the best fix, or says that none helped. The faults that the trial found
-    /// [behind](crate::diagnosis::Trial::behind) the root come next, then the other faults of the report. A fault that
-    /// is gone with the fix of the root becomes a note. Notes come last.
+    /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then
+    /// names the best fix, or says that none helped. Next come the faults that the trial found
+    /// [behind](crate::diagnosis::Trial::behind) the root, in the network with the root fixed, then the other faults
+    /// of the report. A fault that is gone with the fix of the root becomes a note. Notes come last.
     #[must_use]
     pub fn tried(mut self, mut trial: TrialReport) -> Self {
         let is_fault = |finding: &Finding| finding.severity > Severity::Note;
@@ -331,12 +331,12 @@ impl Report {
                 let causes = behind.findings.iter().map(|finding| finding.cause);
                 behind.named = causes.filter(|cause| known.contains(cause)).collect();
             }
-            // What no trial can apply, such as a longer schedule, stays as the rule states it.
+            // A fix that no trial can apply, such as a longer schedule, keeps the text of its rule.
             if !trial.outcomes.is_empty() || !trial.untried.is_empty() {
                 self.findings[at].fix = trial.verdict();
             }
             let hidden = trial.behind.iter().flat_map(|behind| &behind.findings);
-            // A fault that is gone with the fix of the first is an effect of it.
+            // A fault that is gone with the fix of the first fault is an effect of the first fault.
             if let Some(behind) = trial.behind.as_ref().filter(|behind| behind.removed) {
                 let is_gone = |it: &Finding| {
                     !it.is_proof && !behind.causes.contains(&it.cause) && is_seen_within(it, behind.watched)

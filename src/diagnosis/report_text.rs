@@ -94,7 +94,7 @@ impl Report {
         let faults = self.findings.iter().filter(|finding| finding.severity > Severity::Note).count();
         for (i, finding) in self.findings.iter().enumerate() {
             let finding = format!("{finding}\n");
-            // The first line tells that others follow.
+            // With several faults, the first line of each has its number and how many there are.
             text += &match faults > 1 && i < faults {
                 true => finding.replacen('\n', &format!(" (fault {} of {faults})\n", i + 1), 1),
                 false => finding,

@@ -58,8 +58,8 @@ impl Report {
     /// the gradient's norm by layer and over monitored passes, the gradient of states over time, the curves of trials,
     /// and the text.
     ///
-    /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The monitored
-    /// passes are those of [`history`](Self::history).
+    /// Of a curve of more than 500 points, the lowest and the highest of each of 250 groups of consecutive points are
+    /// drawn. The monitored passes are those of [`history`](Self::history).
     pub fn to_html(&self) -> String {
         let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layers.is_empty() {
             true => format!("{}", root.cause),
@@ -114,7 +114,7 @@ impl Report {
         for (i, row) in path.iter().enumerate() {
             let top = ROW * i as f64;
             svg.text("y", [LEFT - 6.0, top + 13.0], &shortened(&format!("{}  {}", row.name, row.kind)));
-            // A gradient that ends has the longest bar, in black.
+            // Infinite decades, such as those of a gradient that becomes 0, have the longest bar, in black.
             let bar = |decades: f64| {
                 let length = (decades.abs() / most).min(1.0) * HALF;
                 let (x, y) = (if decades < 0.0 { MIDDLE - length } else { MIDDLE }, top + 3.0);
@@ -183,8 +183,8 @@ fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     .svg()
 }
 
-/// Returns a chart, as HTML, of the norm of a state's gradient over the steps of the last pass; empty if fewer than two
-/// steps were recorded.
+/// Returns a chart, as HTML, of the norm of a state's gradient over the time steps of the last pass; empty if fewer
+/// than two time steps were recorded.
 fn over_time(state: &ReportState) -> String {
     if state.gradient.len() < 2 {
         return String::new();
@@ -203,8 +203,8 @@ fn over_time(state: &ReportState) -> String {
     format!("<h2>Over time, layer {}</h2>\n{}", escaped(&state.name), chart.svg())
 }
 
-/// Returns a chart, as SVG, of the loss of each step of a trial: the network as it is in black (in grey from initial
-/// values), the fixes in colours, the best first.
+/// Returns a chart, as SVG, of the loss at each training step of a trial. The network as it is has a black curve
+/// (grey if trained from initial values), and each fix a colour, the best fix first.
 fn curves(trial: &TrialReport) -> String {
     let finite = |curve: &[f64]| curve.iter().copied().filter(|loss| loss.is_finite()).fold(0.0, f64::max);
     let fixes = trial.outcomes.iter().zip(COLOURS.into_iter().cycle());
@@ -222,7 +222,8 @@ fn curves(trial: &TrialReport) -> String {
         unit: "mean over the seeds",
         axis: Axis::over(lines.iter().flat_map(|line| &line.points).map(|&[step, _]| step)),
         axis_title: "step of the trial",
-        // A fix that diverges must not press the others flat.
+        // The vertical axis ends near the baseline's highest loss, so that a fix that diverges does not flatten the
+        // other curves.
         most: 1.2 * finite(&trial.baseline.curve).max(f64::MIN_POSITIVE),
         lines,
     }

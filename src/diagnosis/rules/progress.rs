@@ -1,4 +1,4 @@
-//! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
+//! Conclusions from the course of a loss: whether it fell, stands still, or shows that something was learned.
 
 use super::steps::matrices;
 use crate::{
@@ -10,7 +10,7 @@ use alloc::{format, string::String};
 /// The fraction of an earlier loss above which a later loss has hardly fallen. Both are measured from the lowest loss
 /// of any outputs, if that is known.
 const STILL: f64 = 0.9;
-/// The number of losses over which [`falls`](Diagnosis::falls) compares.
+/// The number of last losses over which [`falls`](Diagnosis::falls) measures the fall of the loss.
 const LATELY: f64 = 10.0;
 
 impl Diagnosis<'_> {
@@ -26,14 +26,14 @@ impl Diagnosis<'_> {
         self.bounds()?.floor
     }
 
-    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. Without a known floor
-    /// below `loss`, a part of `loss` itself: [`part_of`].
+    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. If that is not known or
+    /// not below `loss`, returns the fraction `share` of `loss` itself, by [`part_of`].
     pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
         self.bounds().map_or_else(|| part_of(loss, share), |bounds| bounds.part(loss, share))
     }
 
-    /// Returns the loss of the best constant outputs. `None` if it was not measured, or is no scale for other losses:
-    /// it is not above the lowest loss of any outputs, or not above 0 where that is not known.
+    /// Returns the loss of the best constant outputs. `None` if it was not measured, or if other losses cannot be
+    /// compared with it: it is not above the lowest loss of any outputs, or, if that is not known, not above 0.
     pub(super) fn chance(&self) -> Option<f64> {
         self.bounds()?.chance()
     }
@@ -112,28 +112,28 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Whether the loss is on its way down: its mean over about five losses is more than a tenth below the highest
-    /// such mean after each of the last ten losses.
+    /// Whether the loss is falling: its mean over about five losses is more than a tenth below the highest such mean
+    /// after each of the last ten losses.
     pub(super) fn falls(&self, run: &RunStatistics) -> bool {
         run.recent_loss().mean() < self.part(run.highest_lately(), STILL)
     }
 
     /// Whether the loss comes down to `line` in at most four times
-    /// [`patience`](crate::diagnosis::Thresholds::patience) more [steps](Self::steps_to) at its pace since it was
-    /// `from`.
+    /// [`patience`](crate::diagnosis::Thresholds::patience) more [training steps](Self::steps_to), at the pace at
+    /// which it fell since it was `from`.
     pub(super) fn nears(&self, [from, line]: [f64; 2], run: &RunStatistics) -> bool {
         self.steps_to([from, line], run) <= (4 * self.thresholds.patience) as f64
     }
 
-    /// Whether the loss comes down to `line` in as many more [steps](Self::steps_to) as were made.
+    /// Whether the loss comes down to `line` in as many more [training steps](Self::steps_to) as were made.
     pub(super) fn comes_down(&self, line: f64, run: &RunStatistics) -> bool {
         let first = run.first_loss().unwrap_or(f64::NAN);
         self.steps_to([first, line], run) <= run.recent_loss().count() as f64
     }
 
-    /// Returns the number of steps after which the loss is down at `line`, if it falls by the same factor a step as it
-    /// did since it was `from`, at the beginning. If it [falls](Self::falls) faster lately, that pace counts. Infinite
-    /// for a loss that does not fall.
+    /// Returns the number of training steps after which the loss is down at `line`, if it goes on to fall by the same
+    /// factor per step as since it was `from`, at the beginning. If it recently [falls](Self::falls) faster, that
+    /// pace counts. Infinite for a loss that does not fall.
     fn steps_to(&self, [from, line]: [f64; 2], run: &RunStatistics) -> f64 {
         let floor = self.floor().unwrap_or(0.0);
         let [from, highest, recent, line] =
@@ -148,9 +148,9 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns log10 of the longest way of a weight matrix, the sum over updates of the norm of an update over that of
-    /// the parameters. A matrix that began at 0 counts by its size over that of the largest matrix. −∞ if none has
-    /// moved; `None` without updates, or without a matrix.
+    /// Returns log10 of the largest total of relative updates of a weight matrix. The total is the sum, over all
+    /// updates, of the norm of an update over the norm of the parameters. A matrix that began at 0 counts by its size
+    /// over that of the largest matrix. −∞ if none has moved; `None` without updates, or without a matrix.
     pub(super) fn way(&self) -> Option<f64> {
         self.statistics.filter(|statistics| statistics.run().updates() > 0)?;
         let size = matrices(self).map(BlockStatistics::parameters).fold(0.0, f64::max);
@@ -161,16 +161,17 @@ impl Diagnosis<'_> {
         matrices(self).filter(|block| !block.frozen()).map(way).reduce(f64::max)
     }
 
-    /// Whether the [way](Self::way) of all updates is [short](crate::diagnosis::Thresholds::short_way), so that the
-    /// parameters are nearly the initial ones. Such a run is no evidence of harm by the network, only of small
-    /// updates.
+    /// Whether all updates together, as [measured](Self::way) relative to the weights, are
+    /// [short](crate::diagnosis::Thresholds::short_way), so that the parameters are nearly the initial ones. Such a
+    /// run is no evidence of harm by the network, only of small updates.
     pub(super) fn has_hardly_moved(&self) -> bool {
         self.way().is_some_and(|way| way < self.thresholds.short_way[0])
     }
 
-    /// Whether the parameters have moved too little to change the loss: their [way](Self::way) is below the geometric
-    /// mean of the two limits of [`short_way`](crate::diagnosis::Thresholds::short_way). Changes of the mean loss are
-    /// then noise of the batches.
+    /// Whether the parameters have moved too little to change the loss: all updates together, as
+    /// [measured](Self::way) relative to the weights, are below the geometric mean of the two limits of
+    /// [`short_way`](crate::diagnosis::Thresholds::short_way). Changes of the mean loss are then noise of the
+    /// batches.
     pub(super) fn has_no_course(&self) -> bool {
         let [seen, certain] = self.thresholds.short_way;
         self.way().is_some_and(|way| way < 0.5 * (seen + certain))

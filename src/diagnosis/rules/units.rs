@@ -24,7 +24,8 @@ use alloc::{format, string::String, vec::Vec};
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let mut last = None;
-    // Units of the outputs that are equal so far part with their targets, and rows of a table with their words.
+    // Left out: units of the outputs, which become different by their targets, and rows of an embedding, which become
+    // different by the samples with their index.
     let targeted = output_weights(&diagnosis.spec);
     let is_unit = |block: &&BlockStatistics| {
         targeted.as_deref() != Some(layer_of_block(block.name())) && !is_table(&diagnosis.spec, block.name())
@@ -98,7 +99,7 @@ struct Inactive<'a> {
     /// Whether the layer passes no gradient at all, and no earlier finding explains it.
     ended: bool,
     /// The fraction of units with φ′ = 0 for every example of the last full window (some consecutive passes), and
-    /// that in the first pass.
+    /// the same fraction in the first pass.
     shares: [f64; 2],
 }
 
@@ -109,10 +110,10 @@ impl<'a> Inactive<'a> {
         // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
         let judged = has_examples(diagnosis, layer_of(link.name()));
-        // φ of 0 is 0 for many functions, and φ′ is not.
+        // For inputs of 0, many activations output 0 although φ′ is not 0.
         let silent = link.output().last() == 0.0 && link.input().last() != 0.0;
         let ended = !explained && judged && (ends || silent);
-        // A completely inactive layer is not due to the choice of few examples; an inactive part of a layer may be.
+        // A completely inactive layer is no accident of few examples; an inactive part of a layer may be one.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) }?;
         let flat = bounded(diagnosis, link.name());
@@ -122,8 +123,8 @@ impl<'a> Inactive<'a> {
     }
 }
 
-/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes. All layers with the
-/// same severity and the same kind of activation, bounded or not, are one finding.
+/// Reports units with φ′ = 0 for every example of a window (some consecutive passes), which pass no gradient. All
+/// layers with the same severity and the same kind of activation, bounded or not, are one finding.
 pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
@@ -187,14 +188,14 @@ const FAR_OUT: f64 = 3.0;
 /// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 
-/// The usual root mean squares of pre-activations: 1 up to a factor of 2. An activation that saturates there is flat
-/// by itself, and not because of its inputs.
+/// The usual root mean squares of pre-activations: 1 up to a factor of 2. An activation that saturates for such
+/// inputs is flat by itself, and not because of the size of its inputs.
 const USUAL: core::ops::Range<f64> = 0.5..2.0;
 
-/// Returns the root mean square of the weights before the activation at `path` in the first pass, over the standard
-/// deviation of their initializer. If a norm is between the two, returns the root mean square of its gains, which are
-/// drawn as 1 and set the size of the pre-activations. `None` if neither a `Linear` layer nor a norm is before the
-/// activation, or if one of the two values is unknown.
+/// Returns the ratio of two numbers: the root mean square, in the first pass, of the weights before the activation at
+/// `path`, and the standard deviation of their initializer. If a norm is between weights and activation, returns the
+/// root mean square of its gains, which are drawn as 1 and set the size of the pre-activations. `None` if neither a
+/// `Linear` layer nor a norm is before the activation, or if one of the two values is unknown.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.spec.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
@@ -237,7 +238,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         if stretch > 1 { "their" } else { "its" },
         if stretch > 1 { " in the first" } else { "" }
     );
-    // What saturates for inputs of size 1 does so whatever the weights.
+    // An activation that saturates for inputs of size 1 does so whatever the weights.
     let is_usual = drift.is_none() && USUAL.contains(&link.input().mean());
     let flat = is_usual.then(|| unit_slope_of(diagnosis, link.name())).flatten().filter(|slope| *slope < FLAT);
     if let Some(slope) = flat {
@@ -279,8 +280,9 @@ fn unit_slope_of(diagnosis: &Diagnosis<'_>, name: &str) -> Option<f64> {
 /// The saturation of one layer in the first pass.
 struct Saturation {
     severity: Severity,
-    /// The root mean square of the weights in the first pass over the standard deviation of their initializer. `None`
-    /// if it is unknown or at most the threshold `changed`, and for a run that has fitted its targets.
+    /// The ratio of the root mean square of the weights in the first pass to the standard deviation of their
+    /// initializer. `None` if it is unknown or at most [`changed`](crate::diagnosis::Thresholds::changed), and for a
+    /// run that has fitted its targets.
     drift: Option<f64>,
     /// The mean of |φ′| over the layer's units in the first pass, as a fraction of the largest |φ′|.
     slope: f64,
@@ -307,12 +309,13 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
     // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
     let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
     let slope = if underflows { 1.0 } else { slope };
-    // A slope of a third passes a gradient on: the harm must show elsewhere.
+    // A mean slope below the first limit alone still passes a gradient on, so the harm must show elsewhere.
     let by_slope = above(-slope, lines.slope.map(|line| -line)).map(|it| match it {
         Severity::Warning if !diagnosis.is_harmed() => Severity::Note,
         it => it,
     });
-    // One saturated unit of three may be the draw alone: the fraction counts less its standard error.
+    // In a small layer, few units may be saturated by chance, so the standard error is subtracted from their
+    // fraction.
     let certain = first - libm::sqrt(first * (1.0 - first) / link.units().max(1) as f64);
     let severity = above(certain, lines.saturated).max(by_slope)?;
     let severity = if drift.is_some() { Severity::Warning } else { severity };

@@ -11,8 +11,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Reports parameters that are all 0 and make the gradient 0: a note if they have a gradient of their own and change
-/// with the first step, otherwise a fault, since they never change.
+/// Reports parameters that are all 0 and make the gradient 0. It is a note if they have a gradient of their own, so
+/// that they change with the first update. Otherwise it is a fault, since they never change.
 pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return forecast(diagnosis, findings) };
     let zero: Vec<&BlockStatistics> = statistics.blocks().iter().filter(|block| is_zero(block)).collect();
@@ -47,8 +47,8 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, refuted_by, ..finding });
 }
 
-/// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, neighbours as one range; the
-/// layer of `block` if there are none.
+/// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, with neighbours as one range.
+/// If there are none, returns the layer of `block`.
 fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
     let alike = blocks.iter().filter(|other| other.role() == block.role());
     let found = LayerRange::runs(
@@ -76,9 +76,9 @@ fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
-/// Reports, before training, the first link of the backward pass that makes the gradient 0 by theory, if it is one of
-/// weights: these are all 0. The finding is a note if the input of their layer is not 0, so that they can change,
-/// otherwise a fault.
+/// Reports, before training, the first link of the backward pass that makes the gradient 0 by theory, if it is a
+/// product with weights, which are then all 0. The finding is a note if the input of their layer is not 0, so that
+/// they can change; otherwise it is a fault.
 fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
     let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };
