@@ -84,7 +84,7 @@ laws! {
     Repeatable: "the same pass gives the same bits",
     /// Layers: the modes `Evaluate` and `Infer` give the same output up to rounding.
     ModesAgree: "inference gives what evaluation gives",
-    /// Layers: a gradient that is not requested does not change the others.
+    /// Layers: leaving out an optional gradient does not change the other gradients.
     OptionalGradients: "a gradient that is not requested changes no other",
     /// Layers: without an initial state, or without the gradient of the final one, a pass is that of zeros.
     AbsentState: "a state, or a gradient of it, that is not given is zero",
@@ -116,7 +116,7 @@ laws! {
     Orthogonality: "rows or columns are orthogonal, of the stated length",
     /// Initializers, layers: initial values as a function of the seed.
     Seeded: "a seed decides every bit, and another seed other bits",
-    /// Initializers, layers: units with equal rows of weights would remain equal in training.
+    /// Initializers, layers: no two rows of weights are equal, since such units would remain equal in training.
     Distinct: "random rows differ",
     /// All implementations: panics on valid input.
     NoPanic: "valid input does not make it panic",
@@ -132,7 +132,7 @@ laws! {
     ReducesNorm: "a clip increases the magnitude of no value",
     /// Clipping by norm: all values of the gradient are multiplied by one factor.
     KeepsDirection: "a clip by norm keeps the direction",
-    /// Clipping transforms: a second application changes nothing.
+    /// Clipping transforms: clipping a clipped gradient again changes nothing.
     Idempotent: "clipped twice is clipped once",
     /// Optimizers without weight decay.
     RestsAtZero: "a gradient of zero moves nothing",
@@ -141,7 +141,7 @@ laws! {
     /// Layers, and transforms that update each parameter by itself: an update inside the backward pass gives the
     /// parameters plus the update.
     Descends: "a step in one pass is the update, added",
-    /// Optimizers: updates along a constant gradient point against it.
+    /// Optimizers: with a constant gradient, the updates point against it.
     Downhill: "an optimizer steps downhill",
     /// Optimizers: parameters whose gradient is 0 keep their size, or shrink by weight decay.
     Shrinks: "without a gradient an optimizer does not make the parameters grow",
@@ -151,7 +151,7 @@ laws! {
     TrueReports: "reported rates, factors and averages are those of the updates",
     /// Transforms with a given formula.
     Formula: "each update is that of the formula",
-    /// Transforms: all memory is the state slice.
+    /// Transforms: all values kept from step to step are in the state slice.
     Resumes: "the state slice is all that a resumed run needs",
     /// Monitors: the results of a training run are the same bits without the monitor.
     ChangesNothing: "a monitor changes nothing",
@@ -312,7 +312,7 @@ impl Trial {
         }
     }
 
-    /// Drops the violations of laws for which `follows` is true: they follow from another one.
+    /// Drops the violations of laws for which `follows` is true: they are consequences of another violation.
     pub(super) fn drops(&mut self, follows: impl Fn(Law) -> bool) {
         self.violations.retain(|violation| !follows(violation.law));
     }
@@ -339,7 +339,7 @@ impl Trial {
 }
 
 /// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ:
-/// an overflow is judged elsewhere.
+/// other laws test for overflow.
 pub(super) fn differ(a: f64, b: f64, allowed: f64) -> bool {
     let same = a == b || a.is_nan() && b.is_nan();
     !same && beyond((a - b).abs(), allowed)

@@ -1,6 +1,7 @@
 //! The laws of activations.
 //!
-//! A derivative of tanh that is computed as `1 − y²` is right to rounding of 1, but a saturated unit cannot recover:
+//! For example, a derivative of tanh computed as `1 − y²` has the rounding error of 1. It is 0 for a saturated unit,
+//! which then cannot recover:
 //!
 //! ```text
 //! TanhFromY (CHAINRULE_SEED=0)
@@ -11,8 +12,9 @@
 //!   input     z = 20.0
 //! ```
 //!
-//! The fix: evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and compare with `expected`. Here,
-//! compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed reproduces the case.
+//! To find the fault, evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and compare with
+//! `expected`. The fix here is to compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed reproduces
+//! the case.
 
 mod bounds;
 mod continuity;
@@ -85,8 +87,8 @@ struct Reading {
     error: f64,
 }
 
-/// Returns φ′(z) and φ″(z) of `activation`, computed by dual numbers, which the laws take as true. A φ″ that
-/// is not finite is replaced by 0.
+/// Returns φ′(z) and φ″(z) of `activation`, computed by dual numbers, which the laws take as exact. A φ″ that is
+/// not finite is replaced by 0.
 #[inline]
 fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
     let (slope, curvature) = activation.dual(z);
@@ -156,7 +158,7 @@ impl Suite<'_, '_> {
     ) {
         for i in 0..self.points.len() {
             let z = self.points[i];
-            // Errors are evidence only of a law that holds.
+            // Errors are recorded only as long as the law holds.
             if self.trial.broken(law) {
                 return;
             }
@@ -164,7 +166,7 @@ impl Suite<'_, '_> {
                 continue;
             }
             let Some(read) = reading(self, z) else { continue };
-            // Values that are not finite are tested by the law of extremes, which tries all of them first.
+            // Values that are not finite have been tested before, by [`Law::Extremes`].
             let strange =
                 |suite: &Self, found: f64| found.is_nan() || (found.is_infinite() && suite.trial.broken(Law::Extremes));
             if strange(self, read.found) {
@@ -232,14 +234,14 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
 }
 
-/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters. They are a grid,
-/// 1,024 in a unit up to ±10 and one in a unit up to ±10⁴, and numbers of all magnitudes. Of the grid every second
-/// argument up to ±10, and all beyond, are exact in `f32`.
+/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters. They are a
+/// grid, 1,024 in a unit up to ±10 and one in a unit up to ±10⁴, and numbers of all magnitudes. Every second
+/// argument of the grid within ±10, and each one beyond, is exact in `f32`.
 ///
 /// | law | what is asked |
 /// | --- | --- |
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
-/// | [`Repeatable`](Law::Repeatable) | a copy that is asked for φ of all arguments, and then for φ′ of all, gives the bits of φ and φ′ together; where not, nothing else is tried |
+/// | [`Repeatable`](Law::Repeatable) | a copy that computes φ at all arguments, and then φ′ at all of them, gives the same bits as φ and φ′ one after the other at each argument; otherwise no other law is tested |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
 /// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
 /// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
@@ -320,7 +322,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     (0..zero.saturating_sub(1)).rev().for_each(|i| sizes[i] = sizes[i].max(sizes[i + 1]));
     (zero + 1..points.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
     let mut suite = Suite { activation, trial, points, kinks, jumps, breaks, truths, sizes };
-    // What follows assumes functions of z.
+    // The tests below assume that φ and φ′ depend on z alone.
     if !suite.repeats() {
         return;
     }
@@ -335,7 +337,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     suite.not_a_number::<f64>(&DOUBLE);
     suite.extremes::<f64>(&DOUBLE);
     suite.extremes::<f32>(&SINGLE);
-    // The units of errors come from tangents.
+    // The units of errors in the tests below are computed from tangents of dual numbers.
     if !suite.tangents() {
         return;
     }
@@ -344,7 +346,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     suite.values();
     suite.saturation::<f64>(&DOUBLE);
     suite.derivative::<f64>(&DOUBLE);
-    // In `f32` φ′ is that of another φ if the values differ.
+    // If φ differs between `f32` and `f64`, so does φ′.
     if !suite.trial.broken(Law::Precision) {
         suite.saturation::<f32>(&SINGLE);
         suite.derivative::<f32>(&SINGLE);

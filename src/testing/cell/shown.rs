@@ -37,8 +37,8 @@ const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
 const SATURATED: f64 = 0.05;
 /// The fraction of an activation's slope at 0 below which its slope counts as 0.
 const LEAST: f64 = 1e-12;
-/// The factor by which the effect of a saturated gate may differ from what the slope of its activation predicts: other
-/// factors of the effect change, too.
+/// The factor by which the effect of a saturated gate may differ from the prediction by the slope of its activation,
+/// since other factors of the effect change, too.
 const FOLLOWS: f64 = 1e3;
 
 /// The two pre-activations of a gate that [carries the state](crate::Gate::carries_state) at which the fraction of the
@@ -127,7 +127,7 @@ impl<C: Cell> Point<C> {
     }
 }
 
-/// Tests that the pre-activations of gates that a cell reports to monitors are those that it uses.
+/// Tests that the gates' pre-activations that a cell reports to monitors are the ones that it uses.
 pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     let gates = cell.gates();
     // A gate without a declared activation is not reported.
@@ -288,7 +288,7 @@ fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift:
 fn stays<C: Cell>(cell: &C, gate: usize, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;
-    // By recurrent weights the new state depends on the old one, too, which is not what stays.
+    // Recurrent weights also make the new state depend on the old one, but this is no fraction of it that stays.
     for gate in 0..cell.gates().len() {
         let recurrent = point.gate(Role::Recurrent, gate).unwrap_or(0..0);
         point.w[recurrent].fill(0.0);

@@ -57,8 +57,8 @@ const MANY: usize = 524_288;
 /// The number of entries from which moments of the other blocks are estimated: a variance that is 5 % off is 12
 /// standard errors away.
 const SOME: usize = 131_072;
-/// The number of fills, from different seeds, that must all show a fault before it counts: two equal rows in each, or
-/// the same values in all.
+/// The number of fills, from different seeds, that must all show a fault before it counts: two equal rows in each
+/// fill, or the same values in all fills.
 const FILLS: u64 = 8;
 
 /// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
@@ -70,9 +70,9 @@ const FILLS: u64 = 8;
 ///   bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and no
 ///   block is random, the evidence says so.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
-///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of up
-///   to half a million entries; a moment that is farther off is estimated again from four times as many. This accuses
-///   no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
+///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of
+///   up to half a million entries; a moment that is farther off is estimated again from four times as many entries.
+///   This accuses no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
 /// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
 ///   column, and w_ij with w_ji. Equal magnitudes are no more frequent in a fill than between two fills.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
@@ -98,7 +98,7 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
 
 /// Tests all laws of an initializer, on each block of [`SHAPES`] that it fills and on stacked gates.
 fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
-    // Blocks without a stated variance: whether another seed gives the same values.
+    // For each block without a stated variance, whether other seeds give the same values.
     let (mut filled, mut unheeded) = (Vec::new(), Vec::new());
     for (shape, entries) in SHAPES {
         let Some(values) = fill(initializer, shape, seed, 0.0, trial) else { continue };
@@ -115,7 +115,7 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     if filled.is_empty() && !trial.broken(Law::NoPanic) {
         trial.breaks(Law::Refuses, "blocks of usual shapes", "at least one that it fills", "it refuses all", "");
     }
-    // A block may be the only one of its kind, but not all are.
+    // A single block may ignore the seed by design, but not all blocks.
     if let Some((shape, _)) = unheeded.first().filter(|_| unheeded.iter().all(|(_, same)| *same)) {
         let expected = "other values, as random numbers are drawn";
         trial.breaks(Law::Seeded, format!("{}, another seed", described(*shape)), expected, "the same", "");
@@ -126,7 +126,7 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     {
         trial.notes("draws no random number and states no variance: seeds and copies are not tested");
     }
-    // Moments of values that the seed does not decide mean nothing.
+    // Moments mean nothing if the values are not a function of the seed.
     if trial.broken(Law::Seeded) || trial.broken(Law::Overwrites) {
         return;
     }
@@ -167,7 +167,7 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
             return None;
         }
     }
-    // Where there was NaN, it is compared.
+    // In a slice that held NaN, values that were not overwritten are found by a later comparison.
     if let Some(i) = values.iter().position(|value| !value.is_finite()).filter(|_| !before.is_nan()) {
         trial.breaks(Law::Extremes, format!("{}: [{i}]", described(shape)), "a number", number(values[i]), "");
         return None;

@@ -16,7 +16,8 @@ use num_traits::Float;
 /// false alarm.
 const SIGNIFICANCE: f64 = 6.5;
 
-/// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
+/// The skewness beyond which an estimate is not tested: such an estimate depends on a few entries, and its error is
+/// not normally distributed.
 const SKEWED: f64 = 0.15;
 
 /// The number of fills whose magnitudes are compared.
@@ -92,8 +93,8 @@ fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
 /// Compares the mean, variance and covariances of at least `entries` entries with those that `facts` states. `next`
 /// fills the block with new values. It returns false if it cannot, which ends the test.
 ///
-/// If a moment is far off, all are estimated again, from new and more entries: a few entries of a heavy tail can be
-/// missing in one sample, but a wrong scale shows in each.
+/// If a moment is far off, all moments are estimated again, from new and more entries. One sample may lack the few
+/// large entries of a heavy tail, but a wrong scale shows in every sample.
 pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, entries: usize, trial: &mut Trial) {
     if facts.mean.is_none() && facts.variance.is_none() {
         return;

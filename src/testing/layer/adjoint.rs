@@ -23,8 +23,8 @@ use num_traits::Float;
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of random changes of the last digits of the inputs. A difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ is due to
-/// rounding, not to a mistake, if some change alters it by over a quarter of it, and ⟨c, J v⟩ as much. The latter need
-/// not change if the difference is allowed for a derivative of usual size: then all is rounding.
+/// rounding, not to a mistake, if such changes alter both the difference and ⟨c, J v⟩ by over a quarter of the
+/// difference. ⟨c, J v⟩ need not change if the difference is small for a derivative of usual size.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
@@ -140,7 +140,8 @@ impl Suite<'_, '_> {
         for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
             let error = comparisons[i].error();
             if error <= allowed {
-                // Only usual inputs count as evidence: at others a gradient may consist of rounding errors alone.
+                // Errors are recorded at usual inputs only: at others a gradient may consist of rounding errors
+                // alone.
                 if self.inputs == USUAL {
                     self.trial.measures(Law::Adjoint, name, error, allowed);
                 }

@@ -53,7 +53,8 @@ impl Suite<'_, '_> {
         let mut outputs = |asked: &dyn Fn(u64) -> Asked<'static>| -> Option<Vec<Vec<T>>> {
             (0..SEEDS).map(|seed| self.pass(layer, name, &given, &asked(seed)).map(|results| results.y)).collect()
         };
-        // Seeds, steps, samples and places are even, so that a sum and an exclusive or of two of them differ alike.
+        // Seeds, steps, samples and places are even. So adding 1 to two of them shows a mask that depends only on
+        // their sum or exclusive or.
         let at = |seed: u64, moved: &[usize]| {
             let mut at = [2 * seed, 2, 0, 0];
             moved.iter().for_each(|&part| at[part] += 1);
@@ -67,7 +68,7 @@ impl Suite<'_, '_> {
         let Some(off) = outputs(&|seed| key(usual, [2 * seed, seed, 16 * seed, seed % 4], true)) else { return };
         let alone: Option<Vec<_>> = (0..PARTS.len())
             .map(|part| {
-                // Samples of the whole batch are other ones.
+                // The samples are moved by more than a batch, so that both batches share none.
                 let by = if part == 2 { 1000 } else { 1 };
                 let moved = |seed| {
                     let mut at = at(seed, &[]);
@@ -80,7 +81,7 @@ impl Suite<'_, '_> {
         let Some(alone) = alone else { return };
         let noisy = |outputs: &[Vec<T>]| outputs.iter().any(|y| *y != outputs[0]);
         let after = layer.output_shape(shape);
-        // Of the last step: noise of a state has nothing to act on before.
+        // Rows of the last time step are compared: noise on a state has no effect in the first one.
         let row = |y: &[T], sample: usize| {
             y[after.row(after.steps - 1, sample) * layer.dims().output..][..layer.dims().output].to_vec()
         };
@@ -129,7 +130,7 @@ impl Suite<'_, '_> {
                 }
             }
         }
-        // Links of a layer that changes the number of rows have rows of other numbers.
+        // If the layer changes the number of rows, the reports of its links cannot be compared row by row.
         if wrong.is_empty()
             && after.rows() == shape.rows()
             && let Some(link) = self.link_of_one_mask(layer, name, &given, &|seed| key(usual, at(seed, &[]), false))
@@ -142,9 +143,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Returns a link that has the same masks for each of [`SEEDS`] seeds, which `asked` turns into the settings of a
-    /// pass. For inputs that are equal in all samples its outputs then differ from sample to sample, and not from seed
-    /// to seed.
+    /// Returns the index of a link (factor of the chain rule, such as an inner layer) that has the same masks for
+    /// each of [`SEEDS`] seeds: for equal inputs in all samples, its outputs differ from sample to sample, but not
+    /// from seed to seed. `asked` returns the settings of a pass for a seed.
     fn link_of_one_mask<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -1,5 +1,5 @@
-//! The law of links: a link is reported once in each pass, with the values of the pass, and a part reports the same
-//! links inside another layer as by itself.
+//! The law of links, factors of the chain rule that layers report to monitors. A link is reported once in each pass,
+//! with the values of the pass, and a layer reports the same links inside another layer as by itself.
 
 use super::{Asked, Given, Results, Suite, adjoint::widened, draw, pass::Heard, run, unequal};
 use crate::{
@@ -22,8 +22,9 @@ const SHAPES: [BatchShape<'static>; 3] = [
     BatchShape::batch(17),
 ];
 
-/// Returns what `heard` tells of a link in the forward or the backward pass: the factor of each report, and whether it
-/// is on the main path. Parts of one report count once.
+/// Returns the reports of a link (factor of the chain rule) in the forward or the backward pass, from `heard`, all
+/// reports to a monitor. Of each, it returns the factor, and whether the link is on the main path. A report in
+/// several calls counts once.
 fn told(heard: &[Heard<f64>], link: usize, backward: bool) -> Vec<(Factor, bool)> {
     let of_link = heard.iter().filter(|heard| heard.link == link && heard.backward == backward && heard.last);
     of_link.map(|heard| (heard.factor, heard.on_main_path)).collect()
@@ -81,7 +82,7 @@ impl Suite<'_, '_> {
             let found = format!("a report of link {link}");
             self.trial.breaks(Law::ReportsLinks, format!("{at}`{path}`"), expected, found, "");
         }
-        // Of parallel branches none is on the main path. An only branch may be.
+        // Of several parallel branches none is on the main path. A single branch may be on it.
         let parts = if structure.kind() == StructureKind::Branches { structure.parts().count() } else { 0 };
         let mut first = structure.own_links();
         let _ = structure.each(shape, |part, rows| {
@@ -150,8 +151,8 @@ impl Suite<'_, '_> {
     }
 
     /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
-    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward. Places of
-    /// violations begin with `at`.
+    /// backward, to the gradient of its input. A layer without inner layers must report each of its links in the
+    /// backward pass. Places of violations begin with `at`.
     fn own_reports<T: Scalar>(
         &mut self,
         [path, at]: [&str; 2],
@@ -188,9 +189,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the decades of a chain of layers with one link each add up to those of the whole chain. No part is
-    /// then run twice, left out, or given another gradient than the next part left. Places of violations begin with
-    /// `at`.
+    /// Tests, for a chain of layers with one link each, that log10 of the change of the gradient's norm in all links
+    /// adds up to that of the whole chain. If so, no layer runs twice, is left out, or receives a gradient that the
+    /// next layer did not compute. Places of violations begin with `at`.
     fn chain_decades<T: Scalar>(
         &mut self,
         at: &str,

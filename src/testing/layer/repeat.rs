@@ -21,7 +21,7 @@ impl Suite<'_, '_> {
         for shape in [BatchShape::batch(1), BatchShape::sequences(2, 3)] {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };
             let usual = Asked::new(shape);
-            // Before the first pass in training, which must change no later pass.
+            // Evaluation and inference run before the first pass in training, which must not change their results.
             let quiet = [Mode::Evaluate, Mode::Infer].map(|mode| Asked { mode, backward: false, ..usual });
             let [Some(evaluated), Some(inferred)] = quiet.map(|asked| self.pass(layer, name, &given, &asked)) else {
                 return;

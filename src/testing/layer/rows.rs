@@ -12,9 +12,9 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The number of steps of the sequences whose first steps are also run alone.
+/// The number of time steps of the sequences whose first time steps are also run alone.
 const LONG: usize = 12;
-/// The numbers of first steps that are run alone.
+/// The numbers of first time steps that are run alone.
 const FIRST: [usize; 5] = [1, 2, 5, 8, 11];
 
 impl Suite<'_, '_> {
@@ -188,7 +188,7 @@ impl Suite<'_, '_> {
         let given = Given { state: None, d_state: None, ..given };
         let Some(whole) = self.pass(layer, name, &given, asked) else { return };
         let (dims, after) = (layer.dims(), layer.output_shape(shape));
-        // A wrong gradient is reported as that.
+        // A wrong gradient is reported as a violation of the adjoint law instead.
         let gradients = !self.trial.broken(Law::Adjoint);
         let (mut ends, mut dw) = (Vec::new(), vec![0.0; whole.dw.len()]);
         for samples in groups {
@@ -213,7 +213,7 @@ impl Suite<'_, '_> {
             ends.extend_from_slice(&found.state);
             dw.iter_mut().zip(&found.dw).for_each(|(sum, &dw)| *sum += to_f64(dw));
         }
-        // The sum of the groups' dw has the same terms in another order.
+        // The sum of dw over the groups has the same terms as dw of the whole batch, in a different order.
         let size = whole.dw.iter().fold(0.0, |most: f64, &dw| most.max(to_f64(dw).abs()));
         let allowed = 1e4 * to_f64(T::epsilon()) * size;
         let off = (0..dw.len()).find(|&i| differ(to_f64(whole.dw[i]), dw[i], allowed));

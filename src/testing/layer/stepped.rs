@@ -12,9 +12,9 @@ use alloc::{format, vec, vec::Vec};
 
 /// The number of sequences of a batch.
 const SAMPLES: usize = 3;
-/// The number of steps of the sequences.
+/// The number of time steps of the sequences.
 const STEPS: usize = 5;
-/// The lengths of the consecutive windows, in steps, in which the sequences are stepped: one list for each test.
+/// The lengths, in time steps, of the consecutive windows into which the sequences are cut: one list for each test.
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
 
 /// Returns the rows of a range of steps, each step being [`SAMPLES`] rows of `width` values.
@@ -24,7 +24,7 @@ fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64
 
 impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, that passes over windows of a sequence give the results of one pass. The
-    /// state is carried from window to window, and its gradient back. There is no dropout, whose masks may differ from
+    /// state is carried from window to window, and its gradient back. Dropout is off, since its masks may differ from
     /// window to window. Layers with independent samples are tested in training, too.
     pub(super) fn stepped<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(SAMPLES, STEPS);

@@ -80,8 +80,8 @@ impl Debug for LossCases<'_> {
     }
 }
 
-/// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy`
-/// for a derivative, and of its magnitude plus that of a usual loss for a loss.
+/// The names of the scalars, each with the allowed error. For a derivative, the unit of the error is the norm of the
+/// whole gradient `dy`. For a loss, it is the magnitude of this loss plus that of a usual one.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
@@ -115,7 +115,7 @@ const ROWS: [usize; 3] = [1, 3, 7];
 ///   lies between the derivatives on both sides.
 /// * The value has no jump: along segments it rises by the integral of the gradient.
 /// * The value in `f32` is that in `f64`, and that on dual numbers, to rounding.
-/// * The same call gives the same bits, after other calls, too. Where not, nothing else is tried.
+/// * The same call gives the same bits, also after other calls. If it does not, no other law is tested.
 /// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
 /// * The losses of two parts of a batch combine to the loss of the batch, by [`reduction`](Loss::reduction) and
 ///   [`total_weight`](Loss::total_weight). A row of weight 2 counts as two equal rows.
@@ -175,7 +175,7 @@ fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial
             kinds.push((targets, sizes));
         }
     }
-    // What follows assumes a function of outputs and targets.
+    // The tests below assume that the loss depends on outputs and targets alone.
     if !repeat(losses.double, &calls, trial) {
         return;
     }
@@ -351,7 +351,8 @@ impl Suite<'_, '_> {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
         let Some((value, dy)) = self.overwritten(loss, name, &case) else { return };
-        // Where an output is its target, a term and its derivative may be 0, and left out.
+        // Where an output equals its target, a term and its derivative are 0, and a loss may forget to write the
+        // derivative.
         let mut at_targets = case.with_outputs_at_targets();
         self.admit(&mut at_targets.y);
         let _ = self.overwritten(loss, name, &at_targets);
@@ -366,7 +367,7 @@ impl Suite<'_, '_> {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
         let Some((value, _)) = self.evaluated(loss, name, &case, 0.0) else { return };
-        // Rows of weight zero change what is not the mean by weight, and hold the NaN that is not overwritten.
+        // A loss with a wrong reduction, or that does not overwrite `dy`, also fails with added rows of weight zero.
         if value.is_finite() && !self.trial.broken(Law::Reduction) && !self.trial.broken(Law::Overwrites) {
             self.masked(loss, name, allowed, &case);
         }

@@ -1,4 +1,5 @@
-//! Artificial events for monitors: of each kind, with many links, steps and lengths of slices.
+//! Artificial events for monitors: of each kind, with many links (factors of the chain rule), time steps and slice
+//! lengths.
 
 use crate::{
     activation::{Relu, Tanh},
@@ -11,7 +12,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The largest number of links, of steps and of passes that a monitor receives.
+/// The number of passes that a monitor receives, and the largest number of links and of time steps of a pass.
 const MANY: usize = 1000;
 const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
 /// Gates of the crate's cells, and one of a custom cell.
@@ -63,7 +64,7 @@ fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Li
     }
 }
 
-/// Sends events as networks, optimizers and trainers do: those of a pass only if the monitor is active.
+/// Sends events as networks, optimizers and trainers do. The events of a pass are sent only if the monitor is active.
 pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let (names, blocks) = (names(), blocks());
     let slices = LENGTHS.map(values::<T>);
@@ -102,8 +103,8 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     }
 }
 
-/// Returns the record of update number `i`. What a run may lack is left out by turns: a learning rate, norms, seconds.
-/// Some updates are skipped, and some are of several ranks.
+/// Returns the record of update number `i`. Some records lack optional values: a learning rate, norms, seconds. Some
+/// updates are skipped, and some are those of several ranks.
 fn varied_step(i: u64) -> Step {
     let all = step(i, 0.5);
     let communication = Communication { sent: 4096, received: 2048, seconds: 0.25, ..Communication::default() };
@@ -117,8 +118,8 @@ fn varied_step(i: u64) -> Step {
     }
 }
 
-/// Returns the record of an epoch of `i` updates. What a run may lack is left out by turns: validation, accuracy, a
-/// learning rate, norms, seconds.
+/// Returns the record of an epoch of `i` updates. Some records lack optional values: validation, accuracy, a learning
+/// rate, norms, seconds.
 fn varied_epoch(i: u64) -> Epoch {
     let (turn, all) = (i / 100, epoch(i, 0.5));
     let validation = all.validation.filter(|_| turn % 3 != 1);

@@ -1,4 +1,4 @@
-//! The law of frozen blocks: they keep their bits, and no other block changes.
+//! The law of frozen blocks: they keep their bits, and do not affect other blocks.
 
 use super::{
     FEW, Suite,
@@ -15,7 +15,7 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 impl<T: Scalar> Suite<'_, '_, T> {
-    /// Tests that frozen blocks keep their bits, and change no other.
+    /// Tests that frozen blocks keep their bits, and do not affect the updates of other blocks.
     pub(super) fn frozen(&mut self) {
         for name in ["0", "1.gain", "2.bias"] {
             let Some(mut run) = self.fresh(Some(name)) else { return };
@@ -48,7 +48,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let live = || blocks.iter().filter(|block| !block.frozen).flat_map(|block| block.range.clone());
             let size = |values: &[f64]| libm::sqrt(live().map(|i| values[i] * values[i]).sum());
-            // A mean over the parameters that train has fewer of them.
+            // With frozen blocks, a mean over the trainable parameters has fewer terms, which changes all updates by
+            // one factor.
             let factor = if size(found) > 0.0 { size(expected) / size(found) } else { 1.0 };
             for i in live() {
                 largest[i] = largest[i].max(expected[i].abs());

@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Steps at which the factor of a schedule is tested, in addition to the first ones.
+/// Optimizer steps at which the factor of a schedule is tested, in addition to the first [`STEPS`].
 const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
 
 /// Standard deviations of the gradients that are clipped. Many are above 1: a norm that is rounded too much breaks a

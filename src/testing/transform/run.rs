@@ -74,8 +74,8 @@ pub(super) fn blocks() -> Blocks {
     })
 }
 
-/// Returns the metric (such as a validation loss) that a transform receives before step `step`. From metric to metric
-/// it rises and falls.
+/// Returns the metric (such as a validation loss) that a transform receives before step `step`. Successive metrics
+/// rise and fall.
 pub(super) fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }
