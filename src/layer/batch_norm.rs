@@ -27,10 +27,10 @@ use rand_core::Rng;
 /// Each column shifted to mean 0 and scaled to variance 1 over the rows of the batch:
 /// `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
 ///
-/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: all steps of all samples, at
-/// their own lengths. Each pass of training updates the running statistics, `m ← (1 − momentum) m + momentum μ`,
-/// and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. Their initial values are 0 and 1. In the other modes, μ
-/// = m and σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
+/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: all time steps of all
+/// samples, at their own lengths. Each pass of training updates the running statistics,
+/// `m ← (1 − momentum) m + momentum μ`, and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. Their initial values are
+/// 0 and 1. In the other modes, μ = m and σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
 /// `dx = γ/s ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`.
 ///
 /// One row has no variance: `y = β`, `dx = 0`, and the running statistics do not change. A workspace refuses such a

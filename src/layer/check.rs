@@ -31,7 +31,7 @@ pub(crate) struct Answers {
     pub(crate) depth: usize,
     pub(crate) hints: Hints,
     pub(crate) samples: Samples,
-    /// Whether the output at a step may depend on the input at later steps.
+    /// Whether the output at a time step may depend on the input at later time steps.
     pub(crate) reads_later_steps: bool,
     /// Whether the output shape equals the input shape for each shape tried: from one row to 1000 time steps, one of
     /// them with samples of unequal length.
@@ -106,8 +106,8 @@ impl Answers {
 
     /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own, and
     /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled if a part couples
-    /// them, and later steps are read if a part reads them. The rows are kept if all parts keep them. No values count
-    /// as saved per row. Refuses more than [`MAX_DEPTH`] levels.
+    /// them, and later time steps are read if a part reads them. The rows are kept if all parts keep them. No values
+    /// count as saved per row. Refuses more than [`MAX_DEPTH`] levels.
     pub(crate) fn of_parts(
         dims: Dims,
         hints: Hints,

@@ -169,7 +169,7 @@ impl<T: Scalar, F: RowMap> Layer<T> for DualLayer<F> {
                 continue;
             }
             let mut x = constants(x);
-            // Returns Σ_k dy_k ∂y_k with respect to the one number whose tangent is 1.
+            // Returns Σ_k dy_k ∂y_k/∂p, where p is the one number whose tangent is 1.
             let mut along = |w: &[Dual<T>], x: &[Dual<T>]| {
                 y.fill(Dual::constant(T::zero()));
                 self.0.row(w, x, &mut y);

@@ -10,7 +10,7 @@ use core::{fmt, ops::Range};
 const WINDOW: usize = 1 << 14;
 
 /// An update of the parameters w of a layer by their gradient g: plain gradient descent, or `w ← w + u(g)` with u a
-/// sequence of element-wise gradient transforms, such as clipping and Adam. Sealed: only a workspace creates it.
+/// sequence of element-wise gradient transforms, such as those of Adam. Sealed: only a workspace creates it.
 pub struct InPlaceStep<'a, T> {
     /// The learning rate η of plain gradient descent, `w ← w − η g`; not used if there is a `chain` of transforms.
     /// It is a field of its own, not an enum variant beside `chain`: the value is copied for each layer, and an enum

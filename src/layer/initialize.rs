@@ -23,6 +23,7 @@ use alloc::{borrow::Cow, vec::Vec};
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///
+/// # Errors
 /// [`Error::InvalidLayer`] for a setting outside its range, and for layers nested more than
 /// [`MAX_DEPTH`](super::MAX_DEPTH) deep; [`Error::InitialValue`] for a value that is not finite in `T`;
 /// [`Error::TooLarge`] for more parameters than memory can hold; the errors of the layer's initializers.

@@ -39,8 +39,8 @@ pub(crate) enum Kind<'a> {
     Initializer(&'a mut InitializerKind),
 }
 
-/// A layer without parts that is its own layer specification: a [`LayerSpec`](super::LayerSpec) holds a copy, which is
-/// the layer for every scalar.
+/// A layer without parts that is its own layer specification: a [`LayerSpec`](super::LayerSpec) holds a copy of it.
+/// The same value is the layer for every scalar type.
 pub(crate) trait ListedLayer: Debug {
     /// Returns the settings, including widths, that must equal those of a checkpoint from which the layer is restored.
     /// Initializers are not among them.

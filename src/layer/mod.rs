@@ -160,14 +160,14 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
-/// | `blocks` | those of the parts | the layer has parameters of its own |
+/// | `blocks` | the blocks of the parts | the layer has parameters of its own |
 /// | `initialize` | initializes the parts | parameters of its own do not begin at zero |
 /// | `memory` | none | it saves values, or has scratch memory, a state or buffers |
 /// | `initialize_buffers` | keeps the zeros | its buffers do not begin at zero |
-/// | `output_shape` | that of the input | the number of steps changes |
+/// | `output_shape` | the shape of the input | the number of time steps changes |
 /// | `structure` | one link, no parts | it is made of other layers: most other answers follow from it |
 /// | `samples` | coupled if a part is | it couples the samples of a batch: it must say so |
-/// | `reads_later_steps` | `true` if a part does | a step depends on later inputs: it must say so |
+/// | `reads_later_steps` | `true` if a part does | a time step depends on later inputs: it must say so |
 /// | `hints` | no promise | a network can save work |
 /// | `gain_bound` | the product over a chain's parts, else `None` | the network shall have a certificate |
 /// | `state_gain_bounds` | `None` | the network shall have a certificate over time |
@@ -284,9 +284,10 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Hints::NONE
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its time steps in a pass over `shape` with the coupled,
-    /// the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it is
-    /// `None`, for no known bound.
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its time steps in a pass over `shape` with the
+    /// parameters `w`. It holds from a zero state, in any [`Mode`], for every x. If [`samples`](Layer::samples) are
+    /// coupled, the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it
+    /// is `None`, for no known bound.
     ///
     /// Override it for a [`Certificate`](crate::theory::Certificate), which a network has only if each layer has a
     /// bound. If the bound is computed in floating point, round it up.
@@ -309,8 +310,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         LayerSpec::Custom { kind: saved_name::<Self, T>(), dims: self.dims(), settings }
     }
 
-    /// Runs [`backward`](Self::backward), and updates the parameters `w` by `step`: plain gradient descent, or a chain
-    /// of element-wise transforms. Sealed: custom layers cannot implement it.
+    /// Runs [`backward`](Self::backward), and updates the parameters `w` by `step`: plain gradient descent, or other
+    /// element-wise transforms of the gradient. Sealed: custom layers cannot implement it.
     ///
     /// `pass.dw` is memory for a gradient, as long as `w`; its content is arbitrary, before and after. All blocks are
     /// trainable. The result has the same bits as an update after `backward`, except for the sign of a zero.

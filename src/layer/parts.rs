@@ -105,7 +105,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     ///
     /// # Errors
     /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::InvalidLayer`] where a part
-    /// breaks a rule; [`Error::IncompatibleLayer`] where the number of output steps of a part differs from the
+    /// breaks a rule; [`Error::IncompatibleLayer`] where the number of output time steps of a part differs from the
     /// first's.
     pub fn branches(parts: [(&'static str, Box<dyn Layer<T>>); N]) -> Result<Self, Error> {
         Self::new(StructureKind::Branches, parts)
@@ -258,7 +258,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     /// layer reads itself or its parts share, and the pass of each part.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// Under the same conditions as [`forward`](Self::forward).
     pub fn backward<'w, 'a>(
         &'w self,
         w: &'w [T],

@@ -14,7 +14,7 @@ pub enum Mode {
     /// Dropout is off, and batch normalization uses its running statistics. The forward pass saves the values that the
     /// backward pass reads.
     Evaluate,
-    /// As [`Mode::Evaluate`], but nothing is saved: no backward pass can follow.
+    /// Like [`Mode::Evaluate`], but nothing is saved: no backward pass can follow.
     Infer,
 }
 

@@ -17,8 +17,9 @@ use num_traits::Float;
 /// The last time step of each sequence, which may differ in length: `y_s = x_{T_s, s}` for sample s with steps 1 to
 /// T_s.
 ///
-/// At the last step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read only
-/// one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
+/// At the last time step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has
+/// read only one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each
+/// direction.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::LastStep, workspace::Workspace};
@@ -154,7 +155,7 @@ impl MeanOverSteps {
     const HINTS: Hints = Hints::NONE.ignores_x().ignores_y().saved_per_row();
 
     /// Returns `1/√T`, an upper bound on the 2-norm of the Jacobian, for the length T of the shortest sequence:
-    /// `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
+    /// `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained where all time steps are equal.
     fn gain(&self, shape: BatchShape<'_>) -> Upper {
         let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())
@@ -165,7 +166,7 @@ impl MeanOverSteps {
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
             let length = shape.length(sample);
             if is_narrow::<T>() {
-                // The sum, or the number of steps, may be above the largest number of the format.
+                // The sum, or the number of time steps, may be above the largest number of the format.
                 for (column, y) in y.iter_mut().enumerate() {
                     let (mut row, mut sum) = (sample, 0.0);
                     for step in 0..length {

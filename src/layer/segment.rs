@@ -34,9 +34,9 @@ pub(crate) trait SegmentPass<T: Scalar> {
     /// Returns the length, in values, of the scratch of a pass in `mode` over a segment of a longer pass over `shape`.
     fn scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize;
 
-    /// Runs [`Layer::backward`](super::Layer::backward) with the parameters `w` for one segment of the steps of a
-    /// longer pass. The slices of `pass` hold the rows of the segment alone, and the states and their gradients at its
-    /// bounds.
+    /// Runs [`Layer::backward`](super::Layer::backward) with the parameters `w` for one segment of the time steps of
+    /// a longer pass. The slices of `pass` hold the rows of the segment alone, and the states and their gradients at
+    /// its bounds.
     ///
     /// `segment` gives its position in the longer pass. The gradient of the parameters is added to `pass.dw`. Segments
     /// run from the last in time to the first, after which `pass.dw` is complete.

@@ -53,7 +53,7 @@ impl Drop for LayerSpec {
 impl LayerSpec {
     /// Returns the layer that computes the output, after its path. In a [`LayerSpec::Sequential`] it is the last layer,
     /// or the last one inside that if it is a `Sequential` too. Any other layer, such as one with parallel branches,
-    /// counts as one.
+    /// counts as one layer.
     pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
         let (mut path, mut last) = (String::new(), self);
         while let LayerSpec::Sequential { layers, .. } = last

@@ -69,7 +69,7 @@ impl<T: Scalar> Sequential<T> {
             let parameters = &w[link.parameters.clone()];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                // Prefetched: the parameters of these layers, and the memory that they write, except for the
+                // Prefetched: the parameters of the layers `above`, and the memory that they write, except for the
                 // network's output.
                 let last = (above.end + 1).min(self.layers.len());
                 let kept = self.kept((next + 1).min(last)..last, count);

@@ -106,7 +106,8 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the lengths, in values, of the two buffers for rows between layers, for a network input of `shape`. The
-    /// second is 0 for up to two layers: then only one gradient lies between layers, and the caller holds the others.
+    /// second is 0 for up to two layers: then only one gradient lies between layers, and the caller provides the
+    /// others.
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
         let widest = self.widest(shape);

@@ -47,7 +47,7 @@ pub struct Sequential<T> {
     saved: Vec<usize>,
     /// The first parameter of each layer: layer i has the parameters `starts[i]..starts[i + 1]` of the network.
     starts: Vec<usize>,
-    /// The indices of the layers whose output may have another batch shape than their input.
+    /// The indices of the layers whose output may have a batch shape different from that of their input.
     changing: Vec<usize>,
     /// The largest width between two layers, in values per row.
     widest: usize,
@@ -69,7 +69,7 @@ struct Entry<T> {
     saved_width: usize,
     /// The results of the layer's descriptive methods, such as [`Layer::hints`], cached when it was added.
     kept: Answers,
-    /// Whether the layer is one of this crate without parts, which gives the same answers in every pass.
+    /// Whether the layer is one of this crate without parts: its methods return the same results in every pass.
     is_own: bool,
 }
 

@@ -50,8 +50,8 @@ impl<T: Scalar> Sequential<T> {
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `layers`; 1 if
-    /// threads do not pay.
+    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `layers`; 1
+    /// if the layers take too little time to be divided.
     fn parts(&self, layers: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[layers.end] - self.columns[layers.start];
@@ -81,16 +81,16 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether a pass over `shape` in `mode` with `scratch` values of scratch has spans, ranges of layers through which
-    /// each thread takes some samples. It has if the pass has one step, threads pay for some layers, and the scratch
-    /// was sized for the threads.
+    /// Whether a pass over `shape` in `mode` with `scratch` values of scratch has spans, ranges of layers through
+    /// which each thread takes some samples. It has if the pass has one time step, some layers take enough time to
+    /// be divided among threads, and the scratch was sized for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && threads() > 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
-    /// Returns the scratch, in values, for spans (layers through which each thread takes some samples) of a pass over
-    /// one step of `shape`: longer passes have no spans. It is in addition to the scratch of the layers; 0 if `mode`
-    /// does not save.
+    /// Returns the scratch, in values, for spans (layers through which each thread takes some samples) of a pass
+    /// over one time step of `shape`: passes of several time steps have no spans. It is in addition to the scratch
+    /// of the layers; 0 if `mode` does not save.
     pub(super) fn parallel_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
@@ -105,9 +105,9 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { layers, parts })
     }
 
-    /// Returns the longest span (layers through which each thread takes some of the samples) that ends with the last
-    /// of the layers `layers`, begins within them, and whose gradients between layers fit in [`KEPT`] values, for a
-    /// backward pass over `rows` rows. `None` if there is no such span, or it takes too little time to be divided
+    /// Returns the longest span (layers through which each thread takes some of the samples) for a backward pass over
+    /// `rows` rows. It ends with the last of the layers `layers` and begins within them, and its gradients between
+    /// layers fit in [`KEPT`] values. `None` if there is no such span, or it takes too little time to be divided
     /// among threads.
     pub(super) fn span_before(&self, layers: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = layers.end;
