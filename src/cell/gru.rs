@@ -87,7 +87,7 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage (element-wise part of the step): `n = tanh(z_n)` and
+    /// Runs the last stage (element-wise part of the time step): `n = tanh(z_n)` and
     /// `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with n the candidate and z the update gate. With
     /// [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n, with `u = U_n h_{t−1} + b_u`. If `SAVES`,
     /// pre-activations are overwritten by the numbers from which the backward pass recovers the gates.
@@ -127,8 +127,8 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage (element-wise part of the step) backward, given dh, the gradient with respect to h_t. ∂n,
-    /// ∂z and ∂r are gradients with respect to the sums that go into tanh and σ:
+    /// Runs the last stage (element-wise part of the time step) backward, given dh, the gradient with respect to
+    /// h_t. ∂n, ∂z and ∂r are gradients with respect to the sums that go into tanh and σ:
     /// `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`, `dh_{t−1} += dh ⊙ z`.
     /// With the reset after the product `u = U_n h_{t−1} + b_u`, also `∂r = ∂n ⊙ u ⊙ σ′` and
     /// `∂u = ∂n ⊙ r`. With the reset before it, `dh ⊙ (h_{t−1} − n)`, which is `∂z` without the factor

@@ -56,7 +56,8 @@ pub enum Operand {
 pub struct Product {
     /// The gates whose rows of the recurrent weights U form U_g, the matrix of the product.
     pub gates: Range<usize>,
-    /// The index of the stage (element-wise part of a step) that reads the result. The product runs just before it.
+    /// The index of the stage (element-wise part of a time step) that reads the result. The product runs just before
+    /// it.
     pub stage: usize,
     /// The vector that the product multiplies by U_g, the gates' rows of the recurrent weights.
     pub operand: Operand,
@@ -82,11 +83,11 @@ pub struct GateBounds {
     /// Upper bound on `‖W_g‖₂`, where W_g holds the rows of the input weights W that belong to the gate.
     pub weight: f64,
     /// Upper bound on `‖U_g‖₂`, where U_g holds the rows of the recurrent weights U that belong to the gate.
-    /// With recurrent dropout of a rate p, it is a bound for U_g times `1/(1 − p)`.
+    /// With recurrent dropout of a rate p, `U_g/(1 − p)` takes the place of U_g.
     pub recurrent: f64,
     /// Upper bound on the entries of `U_g h + b_u` for entries of h in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
     /// U_g are the gate's recurrent weights, and b_u is the bias of its separate product, 0 if it has none. With
-    /// recurrent dropout of a rate p, it is a bound for U_g times `1/(1 − p)`.
+    /// recurrent dropout of a rate p, `U_g/(1 − p)` takes the place of U_g.
     pub product: f64,
 }
 
@@ -154,8 +155,8 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     /// The gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [Gate];
 
-    /// Runs one stage, an element-wise part, of a forward step for one sample, whose values are in `unit`. Stages are
-    /// counted from 0 and run in order.
+    /// Runs one stage, an element-wise part, of a forward time step for one sample, whose values are in `unit`.
+    /// Stages are counted from 0 and run in order.
     ///
     /// # Panics
     /// A cell may panic for a `stage` that it does not have, and for slices that are not as long as its methods say; a
@@ -164,7 +165,7 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Runs the backward pass of one stage, an element-wise part, of a step for one sample, whose values are in
+    /// Runs the backward pass of one stage, an element-wise part, of a time step for one sample, whose values are in
     /// `unit`. Stages run from the last to stage 0.
     ///
     /// # Panics
@@ -191,9 +192,9 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     }
 
     /// Upper bounds on the Jacobian of the state after time step number `_step`, counted from 0, with respect to the
-    /// previous state and the input, in a sequence that starts from a zero state, for any input. `_gates` has bounds
-    /// on the weights of each gate, in the order of [`gates`](Self::gates). `None` if none are known, which is the
-    /// default.
+    /// previous state and the input. They hold for any input, if the sequence starts from a zero state. `_gates` has
+    /// bounds on the weights of each gate, in the order of [`gates`](Self::gates). `None`, the default, if no bounds
+    /// are known.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }

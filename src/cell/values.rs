@@ -33,7 +33,7 @@ pub struct CellForward<'a, T> {
     pub cell_state_prev: &'a [T],
     /// Out, from every stage except the last: the operand of the next stage's product. Empty at the last stage.
     pub operand: &'a mut [T],
-    /// Out, from the last stage: the hidden state, which is the output of the step.
+    /// Out, from the last stage: the hidden state, which is the output of the time step.
     pub h: &'a mut [T],
     /// Out, from the last stage: the cell state.
     pub cell_state: &'a mut [T],
@@ -88,9 +88,9 @@ pub struct CellBackward<'a, T> {
     pub h_prev: &'a [T],
     /// Cell state of the previous time step.
     pub cell_state_prev: &'a [T],
-    /// Hidden state of this step as the cell computed it, before any zoneout.
+    /// Hidden state of this time step as the cell computed it, before any zoneout.
     pub h: &'a [T],
-    /// Cell state of this step as the cell computed it, before any zoneout.
+    /// Cell state of this time step as the cell computed it, before any zoneout.
     pub cell_state: &'a [T],
     /// Gradient with respect to `h`.
     pub d_h: &'a [T],
@@ -121,8 +121,8 @@ debug_lengths!(
     CellBackward: z u h_prev cell_state_prev h cell_state d_h d_cell_state d_operand d_h_prev between_stages
 );
 
-/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a step)
-/// of a cell of this crate.
+/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a time
+/// step) of a cell of this crate.
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
     /// The number of gates.
