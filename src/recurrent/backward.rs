@@ -72,7 +72,7 @@ impl<T: Scalar> BackwardSteps<'_, T> {
 
 /// The values and gradients of one thread's samples that the time steps of a backward pass write.
 struct StepValues<'a, T> {
-    /// The pre-activations, overwritten by their gradient δ: in each step \[samples, gates · hidden\].
+    /// The pre-activations, overwritten by their gradient δ: at each time step \[samples, gates · hidden\].
     z: StepRows<'a, T>,
     /// The results of products that are kept separate, then their gradients: \[samples, separate gates · hidden\].
     u: StepRows<'a, T>,
@@ -176,7 +176,7 @@ impl Unrolled {
             Some(state) => state.split_at(batch * hidden),
             None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
-        // Holds the gradient of each sample's final state until the pass reaches that sample's last step.
+        // Holds the gradient of each sample's final state until the pass reaches that sample's last time step.
         match d_final_state {
             Some(gradient) => {
                 d_h_prev.copy_from_slice(&gradient[..batch * hidden]);

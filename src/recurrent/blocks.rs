@@ -12,7 +12,7 @@ const TOGETHER: [usize; 2] = [128, 256];
 const NEAR: usize = 256 * 1024;
 
 /// Returns the number of time steps, at least 1, of a block of at most `rows` rows for `batch` samples; `rows` is
-/// one of [`TOGETHER`]. For any number of samples the steps of the larger block are a multiple of those of the
+/// one of [`TOGETHER`]. For any `batch`, the number for the larger of them is a multiple of the number for the
 /// smaller.
 pub(super) fn steps_of_block(rows: usize, batch: usize) -> usize {
     let [least, _] = TOGETHER;

@@ -67,7 +67,7 @@ impl Unrolled {
     /// The bound is `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t,
     /// for which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k` with s the state. The norm
     /// of a matrix of blocks is at most that of the matrix of the norms of its blocks. Sums of its rows and columns are
-    /// recurrences over the steps.
+    /// recurrences over the time steps.
     pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);

@@ -22,18 +22,18 @@ use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 /// T. The price is one more forward pass, so that both passes together take about 1.33 times as long. Source: Chen
 /// et al. 2016; Gruslys et al. 2016.
 ///
-/// The backward pass first adds up the terms of dW over blocks of steps. A block has about as many steps as fit in
-/// 128 or 256 rows, depending on the size of the layer, and at least one. An interval is rounded up to whole blocks
-/// of all layers.
+/// The backward pass first adds up the terms of dW over blocks of consecutive time steps. A block has about as many
+/// steps as fit in 128 or 256 rows, depending on the size of the layer, and at least one. An interval is rounded up
+/// to whole blocks of all layers.
 ///
 /// The layers may be recurrent layers that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A
 /// layer that reads later time steps is refused. Each direction of a bidirectional layer can be checkpointed by
 /// itself: `Bidirectional::new(forward, backward)` takes two of these.
 ///
-/// A monitor receives the links (factors of the chain rule) of each step once, and a link that acts on all steps in
-/// parts, one per segment ([`Link::parts_before`](crate::monitor::Link::parts_before)). Monitors of this crate, such
-/// as [`GradientBudget`](crate::monitor::GradientBudget), and a diagnosis add the parts up.
+/// A monitor receives the links (factors of the chain rule) of each time step once, and a link that acts on all
+/// steps in parts, one per segment ([`Link::parts_before`](crate::monitor::Link::parts_before)). Monitors of this
+/// crate, such as [`GradientBudget`](crate::monitor::GradientBudget), and a diagnosis add the parts up.
 ///
 /// Recurrent dropout and zoneout are those of the full pass: masks are keyed by sample and time step, and drawn
 /// again.
@@ -68,8 +68,8 @@ impl<T: Scalar> Checkpointed<T> {
     /// # Errors
     /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
     /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::Empty`] without a recurrent
-    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 steps or a
-    /// width of 0.
+    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 time
+    /// steps or a width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -118,7 +118,7 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     /// Sets the interval to [`CheckpointInterval::Bytes`] of `bytes`, and checks that these suffice for a training
-    /// pass over `shape`, and so over fewer samples or steps.
+    /// pass over `shape`, and so over fewer samples or time steps.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; the errors of
@@ -156,8 +156,8 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     /// Returns the division into segments, by [`CheckpointInterval::Bytes`] of `bytes`, of a pass over `shape` in
-    /// `mode`, and a bound on the number of values that this interval counts. For a larger batch or more steps the
-    /// bound is not smaller.
+    /// `mode`, and a bound on the number of values that this interval counts. For a larger batch or more time steps
+    /// the bound is not smaller.
     fn plan_within(&self, bytes: usize, shape: BatchShape<'_>, mode: Mode) -> (Plan, usize) {
         let plan = |power: u32| Plan::new(1 << power, self.block_rows, shape);
         let values = |power| saturating_sum(self.own_sizes(&plan(power), mode));

@@ -123,8 +123,8 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
     }
 
     /// Reports the link (factor of the chain rule) with index `link` within the layer, of the kind `factor`: the
-    /// gradient before it and the gathered one, which is then the gradient before the next link. `activation` is that
-    /// of the link; `None` if it has none or several.
+    /// gradient before it and the gathered one, which is then the gradient before the next link. `activation` is the
+    /// activation of the link; `None` if it has none or several.
     pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
             let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);

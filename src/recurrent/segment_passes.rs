@@ -61,7 +61,7 @@ impl<T: Scalar> Checkpointed<T> {
 
     /// Overwrites the start of `dy` with the gradient with respect to the last layer's output over the time steps
     /// `steps` of a pass over `shape`, and returns its length, in values. `from` is the gradient with respect to the
-    /// output of the whole pass: of the last step of each sample if there is a `LastStep`.
+    /// output of the whole pass: of the last time step of each sample if there is a `LastStep`.
     ///
     /// With a `LastStep`, leading zero rows are omitted if the last layer allows it and the pass is not `monitored`.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {

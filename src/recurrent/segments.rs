@@ -45,9 +45,9 @@ pub(super) struct Plan {
     pub(super) all_steps: usize,
     /// The number of time steps in a segment; the last one may have fewer.
     pub(super) steps: usize,
-    /// An upper bound on the number of segments. For a larger batch or more steps it is not smaller.
+    /// An upper bound on the number of segments. For a larger batch or more time steps it is not smaller.
     pub(super) slots: usize,
-    /// An upper bound on the number of rows of a segment. For a larger batch or more steps it is not smaller.
+    /// An upper bound on the number of rows of a segment. For a larger batch or more time steps it is not smaller.
     pub(super) rows: usize,
 }
 

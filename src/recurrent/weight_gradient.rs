@@ -31,8 +31,8 @@ impl SampleRows {
     }
 
     /// Returns a matrix of `count` rows of `width` values from row `first` on. `values` holds the rows of all samples,
-    /// but `first` and `count` number rows as in a pass over the chosen samples alone. Unless all are chosen, the rows
-    /// must be whole steps, and all samples must have the same length.
+    /// but `first` and `count` number rows as in a pass over the chosen samples alone. Unless all samples are
+    /// chosen, the rows must be whole time steps, and all samples must have the same length.
     pub(super) fn matrix<'a, T>(self, values: &'a [T], first: usize, count: usize, width: usize) -> Matrix<'a, T> {
         if self.count == self.batch {
             return Matrix::new(rows(values, first, count, width), width);
@@ -163,7 +163,7 @@ impl Unrolled {
                 if steps.start == 0 && earlier == 0 && !h_start.is_empty() {
                     add(0, shape.batch, Matrix::new(&h_start[samples.first * hidden..], hidden));
                 }
-                // Consecutive steps with the same samples as the step before them are one product.
+                // Consecutive time steps with the same samples as the step before them are one product.
                 let mut step = if earlier > 0 { steps.start } else { steps.start.max(1) };
                 while step < steps.end {
                     let (now, count) = (shape.step(step).start, shape.active(step));
