@@ -212,7 +212,7 @@ impl Square {
     /// matrix with the diagonal `y`, `x` and the product `w` of the other two entries.
     fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
         let n = self.n;
-        // Two consecutive small subdiagonal entries let the step begin at row `start`.
+        // Two consecutive small subdiagonal entries let the QR step begin at row `start`.
         let mut start = last - 2;
         let (mut p, mut q, mut r);
         loop {

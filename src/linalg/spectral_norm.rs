@@ -75,8 +75,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
         mirror(&mut gram, n);
         let Some(power) = normalize(&mut gram) else { break };
         let level = Level::of(&gram, n, power);
-        // ‖G_k‖_F exceeds ‖G_k‖₂ by at most its last decrease. The largest row norm of G_k is a lower bound
-        // on ‖G_k‖₂.
+        // Each squaring at least halves the logarithm of the excess of the bound, so what is left of the excess is
+        // at most the last decrease. The largest row norm of G_k is a lower bound on ‖G_k‖₂.
         let frobenius = bound(&levels, Level { norm: level.square.sqrt(), ..level }).get();
         let exact = level.norm.get() <= longest_row(&gram, n) * (1.0 + WORTH);
         levels.push(level);
