@@ -64,9 +64,9 @@ pub enum DataRule {
         if *per_step { "step" } else { "sample" }
     )]
     TargetWidth {
-        /// The number of target values in a row that the loss takes.
+        /// The number of target values per row that the loss takes.
         expected: usize,
-        /// The number of target values in a row of the data.
+        /// The number of target values per row of the data.
         found: usize,
         /// Whether there is a row of targets for each time step; otherwise there is one per sample.
         per_step: bool,
@@ -156,7 +156,7 @@ pub enum DataRule {
         /// The number of samples according to the header.
         samples: usize,
     },
-    /// A mask in which a step follows padding.
+    /// A mask in which a time step follows padding.
     #[error("the mask of sample {sample} has padding before step {step}; put all steps first, then the padding")]
     MaskHole {
         /// The index of the sample whose mask it is.
@@ -172,9 +172,9 @@ pub enum DataRule {
     PaddedLength {
         /// The index of the sample whose sequence is too long.
         sample: usize,
-        /// The number of steps of the sequence, above `steps`.
+        /// The number of time steps of the sequence, above `steps`.
         length: usize,
-        /// The number of steps of each padded sequence.
+        /// The number of time steps of each padded sequence.
         steps: usize,
     },
     /// A value that is NaN or infinite, in data that are given as rows.

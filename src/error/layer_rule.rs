@@ -103,7 +103,7 @@ pub enum LayerRule {
         /// The kind of the unnamed item: block or gate.
         what: &'static str,
     },
-    /// A name that two blocks, links or gates share.
+    /// A name that two parameter blocks, links (factors of the chain rule) or gates share.
     #[error("two {what}s are named {name:?}; each name must be used once")]
     NameTwice {
         /// The kind of the items: block, gate, or link (a factor of the chain rule).

@@ -73,7 +73,8 @@ pub(super) fn step_and_column(step: Option<usize>, column: Option<usize>) -> Str
     of("step", step) + &of("column", column)
 }
 
-/// Returns the end of a message about parameters that are not finite after `step` updates: when, and what to do.
+/// Returns the end of a message about parameters that are not finite after `step` updates: when they became so, and
+/// what to do.
 pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     if step == 0 {
         return "before the first update; initialize the parameters, or load a file of finite ones".into();
