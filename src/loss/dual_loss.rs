@@ -36,7 +36,7 @@ use core::fmt::Debug;
 /// | method | default | override it if |
 /// | --- | --- | --- |
 /// | `takes_classes` | `false`: values | the targets are classes |
-/// | `target_width` | that of the output | a row of targets has another number of values |
+/// | `target_width` | that of the output | a row of targets does not have as many values as a row of outputs |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the loss of a row",
     label = "not the loss of a row",

@@ -106,8 +106,8 @@ pub enum Reduction {
 /// | method | default | override it if |
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
-/// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
-/// | `check_width` | accepts every width | some numbers of outputs cannot be trained: `evaluate` calls it, too |
+/// | `target_width` | that of the output | a row of targets does not have as many values as a row of outputs |
+/// | `check_width` | accepts every width | some numbers of outputs per row cannot be trained; `evaluate` should call it, too |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 /// | `weighs_target_values` | `true` | the total weight of values without row weights is the number of their rows |
 ///
