@@ -21,10 +21,10 @@ use num_traits::Float;
 pub struct LinkBound {
     /// The path of the link (a factor of the chain rule, such as a layer) in the network: `2`, `3.branch.0`.
     pub name: String,
-    /// The kind of the link's layer, such as `Linear`.
+    /// The kind of the layer whose factor this bounds, such as `Linear`.
     pub kind: String,
-    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link; `None` if its layer states no
-    /// bound.
+    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link (such as a layer); `None` if its
+    /// layer states no bound.
     pub bound: Option<f64>,
 }
 
@@ -36,8 +36,8 @@ pub struct Horizon {
     pub name: String,
     /// The kind of the recurrent layer, such as `Recurrent Lstm`.
     pub kind: String,
-    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, s_t the state after step t, for k = 0, 1, … up to the number
-    /// of steps of the certificate's batches; `None` if the layer states none. For an LSTM, s is (h, c).
+    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, s_t the state after time step t, for k = 0, 1, … up to the sequence
+    /// length of the certificate; `None` if the layer states none. For an LSTM, s is (h, c).
     pub bounds: Option<Vec<f64>>,
 }
 
@@ -67,8 +67,8 @@ impl Horizon {
 /// Over time, the bounds on `‖∂s_t/∂s_{t−k}‖₂` of a [`Horizon`] decrease with k if vanishing is certain
 /// (Pascanu, Mikolov & Bengio 2013, §2.2: `‖U‖₂ < 1/γ`).
 ///
-/// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for one
-/// sample with all its steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
+/// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for
+/// one sample with all its time steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
 ///
 /// ```
 /// use chainrule::{BatchShape, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};

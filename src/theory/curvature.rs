@@ -124,7 +124,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         Ok(Hessian { passes, shape, parameters: dims.parameters })
     }
 
-    /// Sets the key of the dropout masks, which are the same in every product. The default has seed 0 and step 0.
+    /// Sets the key of the dropout masks, which are the same in every product. The default has seed 0 and training
+    /// step 0.
     #[must_use]
     pub fn dropout_key(mut self, key: DropoutKey) -> Self {
         match &mut self.passes {

@@ -91,7 +91,7 @@ impl InputStatistics {
         Ok(InputStatistics { rows: Some(rows), common: Some(product).filter(|_| count > 1), ..all })
     }
 
-    /// Sets the number of steps of the input sequences. The default is 1.
+    /// Sets the number of time steps of the input sequences. The default is 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `steps` is 0.
@@ -111,7 +111,7 @@ impl InputStatistics {
         self.common.unwrap_or(self.spread.mean * self.spread.mean) / self.spread.square
     }
 
-    /// Returns the number of steps of an input sequence.
+    /// Returns the number of time steps of an input sequence.
     pub fn sequence_steps(&self) -> usize {
         self.steps
     }

@@ -16,9 +16,9 @@ use num_traits::Float;
 /// Lyapunov exponents of a sequence of Jacobians J_t, by QR iteration: `J_t Q_{t−1} = Q_t R_t`, and `λ_i` is the
 /// mean of `ln R_ii` over the time steps t.
 ///
-/// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t steps in almost all directions.
-/// The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are below 0,
-/// gradients vanish over time. If λ_1 is above 0, gradients explode and the trajectory is chaotic.
+/// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t time steps in almost all
+/// directions. The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are
+/// below 0, gradients vanish over time. If λ_1 is above 0, gradients explode and the trajectory is chaotic.
 ///
 /// Source: Benettin, Galgani, Giorgilli & Strelcyn 1980; for recurrent networks Engelken, Wolf & Abbott 2023.
 ///
@@ -37,15 +37,17 @@ pub struct LyapunovSpectrum {
     size: usize,
     /// The columns of Q in the QR iteration: orthonormal directions, each contiguous.
     directions: Vec<f64>,
-    /// A buffer for the products of a step's Jacobian and the directions.
+    /// A buffer for the products of a time step's Jacobian and the directions.
     images: Vec<f64>,
-    /// For each exponent i, the sum of ln R_ii over the counted steps, R the triangular factor of the QR iteration.
+    /// For each exponent i, the sum of ln R_ii over the counted time steps, R the triangular factor of the QR
+    /// iteration.
     sums: Vec<f64>,
     steps: usize,
 }
 
 impl LyapunovSpectrum {
-    /// Creates a spectrum without steps, for the first `count` exponents of a product of `size` × `size` matrices.
+    /// Creates a spectrum of no time steps so far, for the first `count` exponents of a product of `size` × `size`
+    /// matrices.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `size` is 0 or `count` is not from 1 to `size`. [`Error::TooLarge`] if memory cannot
@@ -184,10 +186,10 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if the layer has no state or there is no step after the transient. [`Error::Parameter`] also if
-/// `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the layer's
-/// number of parameters, or `x` is not a whole number of rows. [`Error::NonFinite`] if the trajectory does not stay
-/// finite. [`Error::TooLarge`] if memory cannot hold the Jacobian.
+/// [`Error::Parameter`] if the layer has no state, or there is no time step after the transient. [`Error::Parameter`]
+/// also if `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the
+/// layer's number of parameters, or `x` is not a whole number of rows. [`Error::NonFinite`] if the trajectory does
+/// not stay finite. [`Error::TooLarge`] if memory cannot hold the Jacobian.
 ///
 /// # Panics
 /// If a pass of the layer breaks a rule of [`Layer`].
@@ -213,8 +215,9 @@ pub fn lyapunov_spectrum<T: Scalar>(
     Ok(spectrum)
 }
 
-/// Computes the Jacobian `∂s′/∂s` of one step of a layer with state, on the input row `x`. s is the state `state`
-/// before the step, s′ the state after it. The Jacobian is row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
+/// Computes the Jacobian `∂s′/∂s` of one time step of a layer with state, on the input row `x`. s is the state
+/// `state` before the time step, s′ the state after it. The Jacobian is row-major: entry (i, j) is
+/// `∂s′[i]/∂s[j]`.
 ///
 /// # Errors
 /// [`Error::Parameter`] if the layer has no state. [`Error::Length`] if `w` is not the layer's parameters, `x` not one
@@ -236,7 +239,7 @@ pub fn state_jacobian<T: Scalar>(
     Ok(trajectory.jacobian)
 }
 
-/// A layer with the state and the buffers of one sample, advanced step by step.
+/// A layer with the state and the buffers of one sample, advanced one time step at a time.
 struct Trajectory<'a, T, L: ?Sized> {
     layer: &'a L,
     dims: Dims,

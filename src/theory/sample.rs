@@ -62,7 +62,7 @@ pub(super) struct SampledLink {
     pub told: Option<(String, usize)>,
     pub factor: Factor,
     pub on_main_path: bool,
-    /// log10 of the norm of the gradient after the link over its norm before, a mean over the networks.
+    /// The mean over the random networks of log10 of the norm of the gradient after the link over its norm before.
     pub decades: f64,
 }
 
@@ -72,7 +72,8 @@ impl SampledLink {
     }
 }
 
-/// The means and mean squares of the input x and the output y of one link.
+/// The means and mean squares of the input x and the output y of one link (factor of the chain rule, such as a
+/// layer).
 #[derive(Clone, Debug)]
 struct Values {
     name: String,
@@ -90,9 +91,10 @@ struct Values {
 pub(super) struct Sample {
     /// The names of the network's links (factors of the chain rule), at their indices.
     names: Vec<String>,
-    /// The changes of the gradient's norm in each link, in the order of the backward pass.
+    /// The change of the gradient's norm in each link (factor of the chain rule), in the order of the backward pass.
     links: Vec<SampledLink>,
-    /// Inputs and outputs of the links, in the order of the forward pass.
+    /// Statistics of the inputs and outputs of the links (factors of the chain rule), in the order of the forward
+    /// pass.
     values: Vec<Values>,
     /// Mean and mean square of the network's output.
     output: Spread,
@@ -142,9 +144,9 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 }
 
 impl Sample {
-    /// Runs [`NETS`] passes of `network`, each with new initial weights, on normal inputs with the statistics `inputs`,
-    /// or on random indices for an embedding. The inputs are sequences of `steps` steps; the gradients at the output
-    /// are normal, of mean 0 and variance 1.
+    /// Runs [`NETS`] passes of `network`, each with new initial weights, on normal inputs with the statistics
+    /// `inputs`, or on random indices for an embedding. The inputs are sequences of `steps` time steps; the gradients
+    /// at the output are normal, of mean 0 and variance 1.
     ///
     /// # Errors
     /// The errors of [`Workspace::new`] and of the initializers. [`Error::TooLarge`] for more than [`STEPS`] time
@@ -190,7 +192,7 @@ impl Sample {
     fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
         let share = 1.0 / NETS as f64;
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
-        // A layer that reports no link changes the gradient between two events.
+        // A layer that reports nothing to monitors changes the gradient between the reports of its neighbours.
         let (mut last, mut links) = (start, Vec::new());
         let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_main_path: true, decades };
         for (link, [before, after]) in watch.links {
@@ -232,8 +234,8 @@ impl Sample {
             return told;
         }
         let Some(place) = self.names.iter().position(|name| name == path) else { return Vec::new() };
-        // Selects links nearer to the input. The scale of a residual precedes its branch in the table, but is nearer to
-        // the output.
+        // Selects the reports of layers nearer to the input. The scale of a residual precedes its branch in `names`,
+        // but is nearer to the output.
         let nearer = |link: &SampledLink| {
             let around = link.name().strip_suffix("scale").is_some_and(|around| path.starts_with(around));
             link.told.as_ref().is_some_and(|(_, index)| *index < place) && !around

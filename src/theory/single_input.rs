@@ -83,7 +83,7 @@ impl SingleInput {
     /// of `inputs`. `None` if one of the layers has no formula: see [`of`](Self::of).
     ///
     /// # Errors
-    /// Those of [`of`](Self::of).
+    /// The errors of [`of`](Self::of).
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics, nets: usize) -> Result<Option<Self>, Error> {
         require(nets > 0, "one input: nets", "at least 1", nets as f64)?;
         node.check_depth().map_err(|rule| rule.at(""))?;
@@ -138,11 +138,11 @@ enum Step {
     Slopes(Vec<f64>),
     /// A normalization of the row x: y = (x − mean)/σ, or y = x/σ if not `centred`; `sigma` is σ.
     Norm { y: Vec<f64>, sigma: f64, centred: bool },
-    /// A residual y = x + s f(x): `branch` holds the steps of f, `scale` is s.
+    /// A residual y = x + s f(x): `branch` holds the values of the layers of f, `scale` is s.
     Residual { branch: Vec<Step>, scale: f64 },
 }
 
-/// One row and the steps of its forward pass through one random network.
+/// One row of a forward pass through one random network, and the values of each layer that the backward pass uses.
 struct Row {
     values: Vec<f64>,
     /// The stated mean square of the network's inputs. `None` after the first layer, and in a branch.
@@ -188,8 +188,8 @@ impl Walk {
         Ok(v)
     }
 
-    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds its steps. Returns whether all
-    /// its layers have a formula.
+    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds those for the backward pass
+    /// to `row.steps`. Returns whether all its layers have a formula.
     fn forward(&mut self, node: &LayerSpec, row: &mut Row) -> Result<bool, Error> {
         match node {
             LayerSpec::Sequential { layers, .. } => {
@@ -258,8 +258,8 @@ impl Walk {
         row.steps.push(Step::Norm { y: row.values.clone(), sigma, centred });
     }
 
-    /// Simulates the backward pass of the gradient `g` through `steps`, which the forward pass has recorded, from the
-    /// last one. Returns the direction of the result, a unit vector or 0, and log10 of its norm.
+    /// Simulates the backward pass of the gradient `g` through the layers that the forward pass recorded in `steps`,
+    /// from the last one. Returns the direction of the result, a unit vector or 0, and log10 of its norm.
     fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> Result<(Vec<f64>, f64), Error> {
         let mut decades = 0.0;
         for step in steps.iter().rev() {
@@ -300,7 +300,8 @@ impl Walk {
                     g.iter_mut().zip(inner).for_each(|(g, inner)| *g += scale * inner);
                 }
             }
-            // Normalized after each step: the product over a deep network can leave the range of `f64`.
+            // The gradient is normalized after each layer: the product over a deep network can leave the range of
+            // `f64`.
             let size = length(&g);
             decades += libm::log10(size);
             g.iter_mut().for_each(|g| *g /= if size > 0.0 { size } else { 1.0 });

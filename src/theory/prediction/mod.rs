@@ -44,18 +44,19 @@ pub enum PredictionSource {
 pub struct PredictedLink {
     /// The path of the link (factor of the chain rule) in the network: `2`, `3.branch.0`.
     pub name: String,
-    /// The kind of the link's layer: `Linear`, `Tanh`.
+    /// The kind of the layer that applies this factor of the chain rule: `Linear`, `Tanh`.
     pub kind: String,
-    /// The kind of factor that the link applies: weights, an activation, a sum or another.
+    /// The kind of this factor of the chain rule: weights, an activation, a sum or another.
     pub factor: Factor,
-    /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
+    /// Whether this factor of the chain rule is on the main path from loss to input, not inside a parallel branch.
     pub on_main_path: bool,
     /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
     /// pre-activations. `None` if unknown.
     pub second_moment: Option<f64>,
-    /// log10 of the gradient's norm after the link over its norm before, in the backward pass; `None` if unknown.
+    /// log10 of the gradient's norm after this factor of the chain rule over its norm before, in the backward pass;
+    /// `None` if unknown.
     pub decades: Option<f64>,
-    /// The link's term in β, the variance over random networks of the log of one input's squared gradient norm: see
+    /// The layer's term in β, the variance over random networks of the log of one input's squared gradient norm: see
     /// [`Prediction::beta`].
     pub spread: f64,
     /// The source of `decades`.
@@ -133,9 +134,9 @@ impl Prediction {
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
-    /// Predicts the gradient budget, as [`of`](Self::of), of the network that `node` describes, on inputs with the
-    /// statistics `inputs`. The decades of a custom layer are unknown, and so are those of the links that depend on its
-    /// output.
+    /// Predicts the change of the gradient's norm in each layer, like [`of`](Self::of), for the network that `node`
+    /// describes, on inputs with the statistics `inputs`. It is unknown for custom layers, and for layers whose
+    /// prediction depends on their outputs.
     ///
     /// # Errors
     /// The errors of [`of`](Self::of). If a layer must be sampled, also those of [`LayerSpec::build`], except
@@ -218,7 +219,7 @@ impl Prediction {
     /// Returns the decades from the output to the first pre-activations, the last gradient that training needs. `None`
     /// if they are unknown.
     ///
-    /// It excludes the weights nearest to the input and all links between these weights and the input.
+    /// It excludes the weights nearest to the input, and all layers between these weights and the input.
     pub fn decades_to_first_weights(&self) -> Option<f64> {
         let all = self.decades()?;
         let path = || self.links.iter().filter(|link| link.on_main_path);
@@ -226,8 +227,8 @@ impl Prediction {
             return Some(all);
         };
         let sum: f64 = path().take(first).filter_map(|link| link.decades).sum();
-        // A branch scaled by 0 ends the gradient of its own weights only: so the decades up to the first weights are
-        // the total without the links after them.
+        // A branch scaled by 0 ends the gradient of its own weights only. So the decades up to the first weights are
+        // the total without the terms after them.
         let after: f64 = path().skip(first).filter_map(|link| link.decades).sum();
         let in_branch = path().nth(first).is_some_and(|link| link.name.contains("branch"));
         let found = match (sum.is_finite(), in_branch) {
@@ -244,9 +245,9 @@ impl Prediction {
     /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether one
     /// input's gradient vanishes in a given network.
     ///
-    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for
-    /// ReLU 5/n a layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share
-    /// of the gradient. The random angle between the gradients of branch and skip adds a term. Sampled links add
+    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for ReLU 5/n
+    /// a layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share of the
+    /// gradient. The random angle between the gradients of branch and skip adds a term. Layers without a formula add
     /// nothing.
     pub fn beta(&self) -> f64 {
         self.beta

@@ -1,4 +1,5 @@
-//! Reads a layer spec layer by layer, and predicts each link by formula or from sampled passes.
+//! Reads a layer spec layer by layer, and predicts the change of the gradient by formula or from passes of random
+//! networks.
 
 use super::{
     PredictedLink, PredictionSource,

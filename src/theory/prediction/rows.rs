@@ -25,9 +25,9 @@ impl Prediction {
     /// each norm. Only the decades are computed from `rows`; all other fields are those of `self`, the prediction for
     /// rows of equal norm.
     ///
-    /// The squared norm of a batch's gradient is the sum of the squared norms of its rows. If the
-    /// norm for row r changes by c_r decades up to some link, the squared norm for the batch is multiplied by the mean
-    /// of `10^(2 c_r)` over r.
+    /// The squared norm of a batch's gradient is the sum of the squared norms of its rows. If the norm for row r
+    /// changes by c_r decades (powers of ten) down to some layer, the squared norm for the batch is multiplied by the
+    /// mean of `10^(2 c_r)` over r.
     ///
     /// `None` if a link (factor of the chain rule) makes the gradient of a row zero, or has no formula.
     pub(super) fn of_different_rows(self, rows: &[Prediction]) -> Option<Self> {
