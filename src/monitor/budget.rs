@@ -11,25 +11,27 @@ use alloc::{string::String, vec::Vec};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkBudget {
-    /// The name of the link: the path of its layer, such as `3`, or this path and a part of the layer, such as
-    /// `0.recurrent`.
+    /// The name of the link (factor of the chain rule): the path of its layer, such as `3`, or this path and a part
+    /// of the layer, such as `0.recurrent`.
     pub name: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The time step of a link over time, from step to step; `None` for a link over depth, from layer to layer.
+    /// The time step, for a link between the time steps of a recurrent layer; `None` for a link from layer to layer.
     pub step: Option<usize>,
-    /// Whether the link is on the main path from loss to input; false inside parallel branches, such as that of a
-    /// residual.
+    /// Whether the link (factor of the chain rule) is on the main path from loss to input; false inside parallel
+    /// branches, such as that of a residual.
     pub on_main_path: bool,
-    /// The norm of the gradient that enters the link in the backward pass: that with respect to the link's output.
+    /// The norm of the gradient with respect to the output of the link (factor of the chain rule), which enters it in
+    /// the backward pass.
     pub norm_in: NormStats,
-    /// The norm of the gradient that leaves the link in the backward pass: that with respect to the link's input.
+    /// The norm of the gradient with respect to the input of the link (factor of the chain rule), which leaves it in
+    /// the backward pass.
     pub norm_out: NormStats,
 }
 
 impl LinkBudget {
-    /// Returns `norm_out.norm / norm_in.norm`, the factor by which the link multiplies the norm of the gradient; NaN if
-    /// both are zero.
+    /// Returns `norm_out.norm / norm_in.norm`, the factor by which this link of the chain rule multiplies the norm of
+    /// the gradient; NaN if both are zero.
     pub fn gain(&self) -> f64 {
         self.norm_out.norm / self.norm_in.norm
     }
@@ -60,23 +62,25 @@ pub struct BlockBudget {
 /// They sum to log10 of the norm after the last link over the norm before the first.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
-/// change is attributed to that later link. If it stays zero, the share of the factor that made it zero is −∞.
+/// change is attributed to that later link. If it stays zero, the field of the factor that made it zero is −∞.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Shares {
-    /// The share of products with weights: Σ log10 ‖Wᵀd‖/‖d‖ over matrices W, d being the gradient before
-    /// each.
+    /// The decades (log10 of the change of the norm) by products with weights: Σ log10 ‖Wᵀd‖/‖d‖ over matrices W,
+    /// d being the gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub weights: f64,
-    /// The share of activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the gradient before each.
+    /// The decades (log10 of the change of the norm) by activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the
+    /// gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The share of additions, where the gradients of two paths meet, such as those of a residual and its skip: Σ
+    /// The decades by additions, where the gradients of two paths meet, such as those of a residual and its skip: Σ
     /// log10 of the norm after an addition over the norm before it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub addition: f64,
-    /// The share of all other links, such as normalization, and of layers that report no link.
+    /// The decades (log10 of the change of the norm) by all other layers, such as normalization, and by layers that
+    /// report no link to monitors.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
 }
@@ -120,7 +124,8 @@ impl Shares {
         }
     }
 
-    /// Returns the sum of the shares: log10 of the gradient's norm after the last link over its norm before the first.
+    /// Returns the sum of the four fields: log10 of the gradient's norm at the end of the path over its norm at the
+    /// start.
     pub fn total(&self) -> f64 {
         self.weights + self.activation + self.addition + self.other
     }
@@ -129,8 +134,8 @@ impl Shares {
 /// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored pass,
 /// over depth and over time. Its `Display` is a table.
 ///
-/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A_l the share of activations at layer l, V_l
-/// of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
+/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with the decades A_l by activations at layer l, V_l
+/// by weights, J_l by additions and O_l by other links. The budget begins at g_L, the gradient of the network's
 /// output. It ends at g_0, the last gradient computed: with respect to the first pre-activation or, if requested, the
 /// input. Once it has recorded the longest pass, it does not allocate.
 ///
@@ -156,7 +161,8 @@ pub struct GradientBudget {
     of_update: Option<f64>,
 }
 
-/// The links of one pass, in the order in which they were reported. Their memory is reused from pass to pass.
+/// The links (factors of the chain rule) of one pass, in the order in which they were reported. Their memory is
+/// reused from pass to pass.
 #[derive(Clone, Debug, Default)]
 struct Rows {
     rows: Vec<LinkBudget>,
@@ -249,15 +255,14 @@ impl GradientBudget {
         names
     }
 
-    /// Returns the links over time (from step to step) of the recurrent layer at the path `layer`, from the last step
-    /// to the first; none for an unknown layer.
+    /// Returns the factors of the chain rule between the time steps of the recurrent layer at the path `layer`, from
+    /// the last time step to the first; none for an unknown layer.
     pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }
 
-    /// Returns the norm of the gradient with respect to the state after each step, `‖∂L/∂(h, c)‖`, of the
-    /// recurrent layer at the path `layer`. They go from the first step to the last; there are none for an unknown
-    /// layer.
+    /// Returns the norm of the gradient with respect to the state after each time step, `‖∂L/∂(h, c)‖`, of the
+    /// recurrent layer at the path `layer`, from the first time step to the last. Empty for an unknown layer.
     pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
         let mut norms: Vec<f64> = self
             .steps_of(layer)

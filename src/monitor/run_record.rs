@@ -59,7 +59,7 @@ impl fmt::Debug for RunRecord {
     }
 }
 
-/// The contents of one line that a run reads: a link in the backward pass, an update, or an epoch.
+/// The contents of a line that is read: a factor of the chain rule in the backward pass, an update, or an epoch.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
@@ -79,7 +79,7 @@ struct LinkLine {
     on_main_path: bool,
     name: String,
     factor: Factor,
-    /// The time step of a link from step to step of a recurrent layer; `None` for a link from layer to layer.
+    /// The time step, for a factor of the chain rule between time steps of a recurrent layer; otherwise `None`.
     step: Option<u64>,
     before: Norm,
     after: Norm,
@@ -91,8 +91,8 @@ struct Norm {
     norm: f64,
 }
 
-/// The links of the main path in the current update, each with the norms of the gradient before and after it, over
-/// all lines of this link in the update.
+/// The links (factors of the chain rule) of the main path in the current update. Each has the norms of the gradient
+/// before and after it, over all its lines in the update.
 #[derive(Default)]
 struct Update {
     pass: u64,
@@ -164,8 +164,8 @@ impl RunRecord {
         &self.epochs
     }
 
-    /// Returns the decades (powers of ten) by which each link of the main path changes the norm of the gradient, over
-    /// the updates.
+    /// Returns the decades (powers of ten) by which each link (factor of the chain rule) of the main path changes the
+    /// norm of the gradient, over the updates.
     pub fn budget(&self) -> &BudgetHistory {
         &self.budget
     }

@@ -96,12 +96,12 @@ impl Mixing {
 impl RunStatistics {
     /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
     /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
-    /// and for an output at each step. Source: the intraclass correlation of Fisher 1925.
+    /// and for an output at each time step. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
     }
-    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over the outputs, and the number of rows. `None`
-    /// before the 20th batch of the largest size, and for an output at each step.
+    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over the outputs, and the number of rows.
+    /// `None` before the 20th batch of the largest size, and for an output at each time step.
     pub(crate) fn batch_variance(&self) -> Option<[f64; 2]> {
         self.mixing.within()
     }

@@ -38,9 +38,9 @@ use core::fmt;
 /// pre-activations of samples. They also include the updates of each parameter block, spikes, clipping, and the
 /// origin of the first non-finite value.
 ///
-/// The memory depends on links, blocks and units, not on the number of passes, and holds a copy of the
-/// [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate. Inside
-/// [`Every`](fn@super::Every) only monitored passes are counted.
+/// The memory depends on the numbers of layers, parameter blocks and units, not on the number of passes, and holds a
+/// copy of the [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate.
+/// Inside [`Every`](fn@super::Every) only monitored passes are counted.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
@@ -68,8 +68,8 @@ pub struct Statistics {
     history: BudgetHistory,
     /// The parameters at the first gradient; empty before it, and for more than [`KEPT_PARAMETERS`].
     first_parameters: Vec<f64>,
-    /// The norm and the counts of the network's input, in the parts of the current pass that the first link has
-    /// reported.
+    /// The norm and the counts of the network's input, over the calls so far in which the first layer reported this
+    /// pass.
     input: link::Parts,
     /// The indices in `links`, `gates` and `states` at which the search for the next event's entry starts.
     next: [usize; 3],
@@ -126,8 +126,9 @@ impl Statistics {
         &self.run
     }
 
-    /// Returns the decades (powers of ten) by which each link changes the norm of the gradient, over the monitored
-    /// passes. Links inside parallel branches, and links from time step to time step, are left out.
+    /// Returns the decades (powers of ten) by which each link (factor of the chain rule) changes the norm of the
+    /// gradient, over the monitored passes. Links inside parallel branches, and links from time step to time step,
+    /// are left out.
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }

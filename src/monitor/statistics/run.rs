@@ -31,7 +31,7 @@ pub struct RunStatistics {
     /// The mean over passes of the root mean square of the input values that are not 0.
     present: f64,
     input_seen: bool,
-    /// The root mean square of the last link's output in the current pass.
+    /// The root mean square, in the current pass, of the last output that a layer reported.
     output: f64,
     /// The number of values of the network's output y, and so of ∂L/∂y, in the current pass.
     values: usize,
@@ -109,24 +109,24 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// Receives the norms of the gradient before and after a link on the main path, in the order of the backward pass.
-    /// The gradient with respect to the link's output has `values` values.
+    /// Receives the norms of the gradient before and after a factor of the chain rule on the main path, in the order
+    /// of the backward pass. The gradient before it has `values` values.
     pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// Receives `dy`, the gradient with respect to the output of the link `at` on the main path, and its `norm`, before
-    /// [`on_main_path`](Self::on_main_path) is called for this link. Only the first link of a pass, whose output is the
-    /// network's, has an effect: if each sample has one step, the rows of `dy` are compared.
+    /// Receives `dy`, the gradient with respect to the output of the link `at` on the main path, and its `norm`,
+    /// before [`on_main_path`](Self::on_main_path) is called for this link. Only the first link of a pass, whose
+    /// output is the network's, has an effect: if each sample has one time step, the rows of `dy` are compared.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
         if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
         }
     }
 
-    /// Receives the root mean square of a link's output; the last link of a pass gives the network's output.
+    /// Receives the root mean square of a layer's output; the last call in a pass is for the network's output.
     pub(super) fn see_output(&mut self, output: f64) {
         self.output = output;
     }

@@ -16,8 +16,8 @@ pub(super) fn layer_of(name: &str) -> &str {
 /// The change of the norm of a recurrent layer's state gradient per time step, in decades (powers of ten), averaged
 /// over steps and passes, with the shares of weights and activations.
 ///
-/// Gradient that is added at a step (by a loss at each step, by the layers above) does not count: only the gradient
-/// that the step receives from the next step is compared.
+/// A gradient that is added at a time step, by a loss there or by the layers above, does not count. Only the gradient
+/// that a time step receives from the next one is compared.
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,

@@ -78,7 +78,8 @@ pub struct TensorBoard<W: Write = BufWriter<File>> {
     next: usize,
 }
 
-/// The histogram of the gradient with respect to the input of one link, over the passes of one update.
+/// The histogram of the gradient with respect to the input of one link (factor of the chain rule, such as a layer),
+/// over the passes of one update.
 struct LinkHistogram {
     name: String,
     factor: Factor,
@@ -172,9 +173,9 @@ impl<W: Write> TensorBoard<W> {
         self.write(step);
     }
 
-    /// Writes the histogram of the gradient at each link in the current update, if this update has histograms, at
-    /// `step`, usually the number of updates. [`Event::Step`] of a trainer does the same; a custom loop calls it after
-    /// the backward pass.
+    /// Writes the histogram of the gradient at each link (factor of the chain rule) in the current update, if this
+    /// update has histograms. `step` is usually the number of updates. [`Event::Step`] of a trainer does the same; a
+    /// custom loop calls it after the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
             let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];
