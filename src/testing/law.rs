@@ -76,7 +76,7 @@ laws! {
     ShortGradients: "rows of a gradient that are zero may be missing",
     /// Layers: the links (factors of the chain rule) that a layer and its parts report to a monitor.
     ReportsLinks: "links are reported as they are computed, inside another layer as by itself",
-    /// Layers whose `reads_later_steps` is false: the first steps of a sequence alone give the same outputs.
+    /// Layers whose `reads_later_steps` is false: the first time steps alone give the same outputs.
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
@@ -145,7 +145,7 @@ laws! {
     Downhill: "an optimizer steps downhill",
     /// Optimizers: parameters whose gradient is 0 keep their size, or shrink by weight decay.
     Shrinks: "without a gradient an optimizer does not make the parameters grow",
-    /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some steps only.
+    /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some optimizer steps only.
     Applies: "not every step of finite gradients is skipped",
     /// Transforms: rates, factors of clips and averages, as monitors and trainers read them.
     TrueReports: "reported rates, factors and averages are those of the updates",

@@ -270,8 +270,8 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
 /// The cases in which the laws of an activation are tested. The default leaves out no law.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ActivationCases<'a> {
-    /// The laws that are not tested, such as [`Law::Derivative`] for a surrogate of a step's derivative. The evidence
-    /// names them.
+    /// The laws that are not tested, such as [`Law::Derivative`] for a surrogate of the derivative of a step
+    /// function. The printed report names them.
     pub except: &'a [Law],
 }
 

@@ -23,8 +23,8 @@ use num_traits::Float;
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of random changes of the last digits of the inputs. A difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ is due to
-/// rounding, not to a mistake, if such changes alter both the difference and ⟨c, J v⟩ by over a quarter of the
-/// difference. ⟨c, J v⟩ need not change if the difference is small for a derivative of usual size.
+/// rounding, not to a mistake, if such changes alter both it and ⟨c, J v⟩ by over a quarter of it. ⟨c, J v⟩ need
+/// not change if the difference is small for a usual derivative.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
@@ -140,8 +140,7 @@ impl Suite<'_, '_> {
         for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
             let error = comparisons[i].error();
             if error <= allowed {
-                // Errors are recorded at usual inputs only: at others a gradient may consist of rounding errors
-                // alone.
+                // Errors are recorded at usual inputs only: at others a gradient may be made of rounding errors.
                 if self.inputs == USUAL {
                     self.trial.measures(Law::Adjoint, name, error, allowed);
                 }
@@ -163,8 +162,8 @@ impl Suite<'_, '_> {
         if !beyond(comparison.error(), ADJOINT[scalar].1) {
             return false;
         }
-        // If terms cancel or a kink is near, the last digits of the inputs change the difference, and the derivative as
-        // much. A mistake leaves either of them as it is.
+        // If terms cancel or a kink is near, changes of the last digits of the inputs alter both the difference and
+        // the derivative. With a mistake, at least one of them stays.
         let off = comparison.expected - comparison.found;
         let (mut rng, mut normals) = (generator(v.stream), Normals::new());
         let mut moved = [0.0, 0.0];

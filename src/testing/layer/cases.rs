@@ -40,8 +40,8 @@ pub struct LayerCases<'a> {
     /// Converts an initial value of a parameter, changed by a random amount, to a valid value, such as a positive
     /// one.
     pub parameters: &'a dyn Fn(f64) -> f64,
-    /// The laws that are not tested, such as [`Law::Adjoint`] for a layer whose gradient is a surrogate. The evidence
-    /// names them.
+    /// The laws that are not tested, such as [`Law::Adjoint`] for a layer whose gradient is a surrogate. The printed
+    /// report names them.
     pub except: &'a [Law],
 }
 

@@ -30,8 +30,8 @@ fn key(usual: Asked<'static>, at: [u64; 4], off: bool) -> Asked<'static> {
 }
 
 impl Suite<'_, '_> {
-    /// Tests, in both formats, that dropout masks differ by seed, step, sample and place of the layer, and that
-    /// evaluation and [`DropoutKey::off`] have none.
+    /// Tests, in both formats, that dropout masks differ by seed, training step, sample and place of the layer, and
+    /// that evaluation and [`DropoutKey::off`] have none.
     #[inline]
     pub(super) fn dropout_key(&mut self) {
         self.masks(self.layers.double, "f64");
@@ -130,7 +130,8 @@ impl Suite<'_, '_> {
                 }
             }
         }
-        // If the layer changes the number of rows, the reports of its links cannot be compared row by row.
+        // If the layer changes the number of rows, what its inner layers report to a monitor cannot be compared row
+        // by row.
         if wrong.is_empty()
             && after.rows() == shape.rows()
             && let Some(link) = self.link_of_one_mask(layer, name, &given, &|seed| key(usual, at(seed, &[]), false))
@@ -158,13 +159,13 @@ impl Suite<'_, '_> {
             .map(|seed| Some(self.pass(layer, name, given, &Asked { watched: true, ..asked(seed) })?.heard))
             .collect();
         let heard = heard?;
-        // Of the last step, whose rows are at the end.
+        // Rows of the last time step are compared. They are at the end.
         let alike = |values: &[T]| {
             let rows = values.chunks(values.len().div_ceil(asked(0).shape.rows()).max(1));
             let mut last = rows.rev().take(samples);
             last.next().is_some_and(|first| last.all(|row| row == first))
         };
-        // Reports of other rows, such as those after a mean over steps, or of a part of them, are not compared.
+        // Reports with a different number of rows, such as those after a mean over time steps, are not compared.
         let rows = asked(0).shape.rows();
         heard[0].iter().enumerate().find_map(|(i, first)| {
             let is_whole = first.values.iter().all(|values| values.len().is_multiple_of(rows));

@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The number of steps of power iteration.
+/// The number of iterations of the power method.
 const ITERATIONS: usize = 12;
 /// The allowed relative excess over a bound, for rounding.
 const ROUNDING: f64 = 1e-9;
@@ -156,8 +156,8 @@ impl Suite<'_, '_> {
         Some(())
     }
 
-    /// Tests the stated bounds on ‖∂s_t/∂s_{t−k}‖, s_t being the state after step t of one sequence, for windows of k
-    /// steps, by power iteration as [`gain_bound`](Self::gain_bound).
+    /// Tests the stated bounds on ‖∂s_t/∂s_{t−k}‖, s_t being the state after time step t of one sequence, for
+    /// windows of k time steps, by power iteration as in [`gain_bound`](Self::gain_bound).
     #[inline]
     pub(super) fn state_gain_bounds(&mut self) {
         let (layer, whole) = (self.layers.double, BatchShape::sequences(1, STEPS));
@@ -180,9 +180,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the `bound` on the gain of the state over a window of a sequence, given as its first step and its number
-    /// of steps. `None` if it is exceeded, or if a pass fails. `weights` and `inputs` are the factors by which the
-    /// parameters and inputs in `given` were multiplied, for the message.
+    /// Tests the `bound` on the gain of the state over a window of a sequence, given as its first time step and its
+    /// number of time steps. `None` if it is exceeded, or if a pass fails. `weights` and `inputs` are the factors by
+    /// which the parameters and inputs in `given` were multiplied, for the message.
     #[inline]
     fn state_gain_at(
         &mut self,

@@ -45,7 +45,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests outputs and final states of the kernels against generic loops over several steps, in training and
+    /// Tests outputs and final states of the kernels against generic loops over several time steps, in training and
     /// evaluation.
     #[inline]
     pub(super) fn generic_bodies(&mut self) {

@@ -39,7 +39,7 @@ impl Suite<'_, '_> {
         self.links_in(self.layers.single, "f32");
     }
 
-    /// Tests the links in the scalar called `name`, in training and evaluation.
+    /// Tests what the layer reports to monitors in the scalar called `name`, in training and evaluation.
     fn links_in<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in SHAPES {
             for mode in [Mode::Train, Mode::Evaluate] {
@@ -115,8 +115,9 @@ impl Suite<'_, '_> {
         Some(heard)
     }
 
-    /// Tests the reports of the only link of a layer without parts, to the bit: one forward, of input and output, and
-    /// one backward, of their gradients, both of one factor. Places of violations begin with `at`.
+    /// Tests, to the bit, what a layer without inner layers and with one link (factor of the chain rule) reports to a
+    /// monitor. In the forward pass it reports its input and output once, and in the backward pass their gradients,
+    /// with the same kind of factor. Places of violations begin with `at`.
     #[inline]
     fn leaf_reports(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, values) in [
@@ -150,9 +151,10 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
-    /// backward, to the gradient of its input. A layer without inner layers must report each of its links in the
-    /// backward pass. Places of violations begin with `at`.
+    /// Tests what a layer with branches reports to a monitor for its first link (factor of the chain rule). In the
+    /// forward pass it reports its input and output once, and in the backward pass a report ends at the gradient of
+    /// its input. A layer without inner layers must report each of its links in the backward pass. Places of
+    /// violations begin with `at`.
     fn own_reports<T: Scalar>(
         &mut self,
         [path, at]: [&str; 2],
@@ -213,7 +215,7 @@ impl Suite<'_, '_> {
         let whole = decades(&given.dy, &results.dx);
         let backward = results.heard.iter().filter(|heard| heard.backward);
         let sum: f64 = backward.map(|heard| decades(&heard.values[0], &heard.values[1])).sum();
-        // Links without a report break the law by themselves; a gradient of 0 has no decades.
+        // A layer without a report breaks the law by itself. The logarithm of a gradient of 0 is not compared.
         if results.heard.iter().filter(|heard| heard.backward).count() == parts
             && whole.is_finite()
             && sum.is_finite()
@@ -226,7 +228,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Describes the reports of a link in one pass: `1 report of Weights on the main path`.
+/// Describes reports to a monitor in one pass: `1 report of Weights on the main path`.
 fn in_words(told: &[(Factor, bool)]) -> String {
     let Some((factor, main)) = told.first() else { return "no report".into() };
     let (many, beside) = (if told.len() == 1 { "" } else { "s" }, if *main { "on" } else { "beside" });

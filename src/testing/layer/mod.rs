@@ -105,8 +105,8 @@ macro_rules! layer_laws {
 ///   or with branches, reports its first link once in each pass, with the values of the pass. An inner layer reports
 ///   the same links as by itself. For a chain of layers, log10 of the change of the gradient's norm is the sum over
 ///   its links.
-/// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
-///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
+/// * **Kernels** of `f32` and `f64` compute the same as the generic loops, at every remainder of their tiles, over
+///   several time steps and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
 /// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several
 ///   magnitudes.
 ///
@@ -176,7 +176,7 @@ pub(super) fn try_layer(
     Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
-/// Tests only the adjoint law, with two sequences of three steps. `label` begins the places in messages.
+/// Tests only the adjoint law, with two sequences of three time steps. `label` begins the places in messages.
 pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }

@@ -18,8 +18,8 @@ const LONG: usize = 12;
 const FIRST: [usize; 5] = [1, 2, 5, 8, 11];
 
 impl Suite<'_, '_> {
-    /// Tests the laws of rows, masks and steps, in this order. Once a batch in parts or a dropout mask breaks its law,
-    /// the laws after it are not tested: they would fail for the same reason.
+    /// Tests the laws of rows, dropout masks and time steps, in this order. Once a batch in parts or a dropout mask
+    /// breaks its law, the laws after it are not tested: they would fail for the same reason.
     #[inline]
     pub(super) fn rows_and_steps(&mut self) {
         self.split(self.layers.single, "f32");
@@ -143,16 +143,16 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests, in the scalar called `name`, that outputs depend on no later step: passes of the first steps alone are
-    /// compared with those steps of the whole pass.
+    /// Tests, in the scalar called `name`, that outputs depend on no later time step: passes of the first time steps
+    /// alone are compared with the same time steps of the whole pass.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, LONG);
-        // Does not apply if the layer changes the number of steps.
+        // Does not apply if the layer changes the number of time steps.
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
             return;
         }
         let Some(given) = self.draw(shape, 6) else { return };
-        // Coupled samples may depend on all steps, except in inference.
+        // Coupled samples may depend on all time steps, except in inference.
         let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
         for mode in training.into_iter().chain([Mode::Infer]) {
             let asked = Asked { mode, backward: false, ..Asked::new(shape) };

@@ -17,7 +17,7 @@ const STEPS: usize = 5;
 /// The lengths, in time steps, of the consecutive windows into which the sequences are cut: one list for each test.
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
 
-/// Returns the rows of a range of steps, each step being [`SAMPLES`] rows of `width` values.
+/// Returns the rows of a range of time steps, each of which has [`SAMPLES`] rows of `width` values.
 fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64> {
     values[steps.start * SAMPLES * width..steps.end * SAMPLES * width].to_vec()
 }
@@ -44,8 +44,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares passes over consecutive windows, whose numbers of steps are `cuts`, with `whole`, the results of one
-    /// pass; differences are violations. `None` if a pass fails or an output differs.
+    /// Compares passes over consecutive windows, whose numbers of time steps are `cuts`, with `whole`, the results of
+    /// one pass; differences are violations. `None` if a pass fails or an output differs.
     fn windows<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -20,7 +20,7 @@ const GATES: [Gate; 3] = [Gate::carrying_state("forget"), Gate::new("reset"), Ga
 /// Lengths of the slices in events, used in turn.
 const LENGTHS: [usize; 6] = [6, 1, 33, 1025, 2, 128];
 
-/// Names of links: of layers, of layers in nested branches, and of custom layers.
+/// Names of links (factors of the chain rule): of layers, of layers in nested branches, and of custom layers.
 fn names() -> Vec<String> {
     let name = |i: usize| match i % 5 {
         0 => format!("{i}"),
@@ -46,8 +46,9 @@ fn values<T: Scalar>(length: usize) -> Vec<T> {
     (0..length).map(|i| scalar(0.25 * (i % 7) as f64 - 0.5)).collect()
 }
 
-/// Calls `visit` twice with each number i below `count`, in increasing order: with link i, of a factor and shape that
-/// vary with i, and with link 7 at the time step i.
+/// Calls `visit` twice for each number i below `count`, in increasing order. The first link (factor of the chain
+/// rule) has the index i, and a kind and batch shape that vary with i. The second has the index 7 and the time step
+/// i.
 fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Link<'a>)) {
     let at = LinkPath::new(names);
     for i in 0..count {
@@ -78,7 +79,7 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
             return;
         }
         let mut last = Vec::new();
-        // Most passes have a few links.
+        // Most passes report a few links; one reports [`MANY`].
         links(&names, if i == 400 { MANY } else { 3 }, &mut |j, link| {
             let slice = &slices[j % slices.len()];
             monitor.forward(link, slice, slice);
@@ -135,7 +136,7 @@ fn varied_epoch(i: u64) -> Epoch {
     }
 }
 
-/// Returns the record of update number `step`, whose loss, norms, learning rate and seconds are all `number`.
+/// Returns the record of optimizer step number `step`, whose loss, norms, learning rate and seconds are all `number`.
 fn step(step: u64, number: f64) -> Step {
     let some = Some(number);
     Step {

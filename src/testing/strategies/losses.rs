@@ -51,7 +51,7 @@ impl<T> OwnedTarget<T> {
 /// The arguments of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossCase<T> {
-    /// The number of outputs in a row.
+    /// The number of outputs per row.
     pub width: usize,
     /// The outputs: \[rows, width\].
     pub y: Vec<T>,
@@ -65,7 +65,7 @@ impl<T: Scalar> LossCase<T> {
     /// Computes the loss, and its gradient with respect to the outputs.
     ///
     /// # Errors
-    /// Those of [`Loss::evaluate`].
+    /// The errors of [`Loss::evaluate`].
     pub fn evaluate(&self, loss: &(impl Loss<T> + ?Sized)) -> Result<(T, Vec<T>), Error> {
         let mut dy = vec![T::nan(); self.y.len()];
         let value = loss.evaluate(self.width, &self.y, self.target.target(), self.row_weights.as_deref(), &mut dy)?;

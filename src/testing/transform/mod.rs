@@ -23,8 +23,8 @@ use crate::{
 use alloc::{boxed::Box, format, vec, vec::Vec};
 use core::cell::Cell;
 
-/// The update of one parameter in `f64`, from its gradient, its memory, the number of earlier steps and its value. The
-/// formula may change the memory, which is 0 at first.
+/// The update of one parameter in `f64`, from its gradient, its memory, the number of earlier optimizer steps and its
+/// value. The formula may change the memory, which is 0 at first.
 pub type Formula<'a> = &'a dyn Fn(f64, &mut [f64; 4], u64, f64) -> f64;
 
 /// Constructors of one transform in the two scalars that its laws need. [`transform_laws!`](crate::transform_laws)
@@ -106,8 +106,8 @@ const OFF: usize = 7;
 /// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
 /// `1.gain`, `2.weight`, `2.recurrent`, `2.bias` and `3.gain`, which is one parameter.
 ///
-/// Runs take 1,000 steps, with a metric every tenth step. Gradients have norms from about 0.01 to 1,000, and some of
-/// their values are 0.
+/// Runs take 1,000 optimizer steps, with a metric every tenth step. Gradients have norms from about 0.01 to 1,000,
+/// and some of their values are 0.
 ///
 /// * The same optimizer steps give the same bits. A new transform that receives the state slice of another continues
 ///   its run, to the bit.
@@ -119,10 +119,10 @@ const OFF: usize = 7;
 ///   those of 0 among them, give finite updates.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
 ///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
-///   negative. If the gradient is opposite in one block alone, the sum over this block is not positive. The update of
-///   a skipped step is 0. A transform of another stage can promise to step downhill by [`Law::Downhill`].
+///   negative. If the gradient has the opposite sign in one block alone, the sum over this block is not positive. The
+///   update of a skipped step is 0. A transform of another stage can promise to step downhill by [`Law::Downhill`].
 /// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
-/// * Not all steps of finite gradients are skipped.
+/// * Not all optimizer steps with finite gradients are skipped.
 /// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it.
 ///   `averaged_weights` and `result` hold one value for each parameter, none outside its past values, and begin where
 ///   `begin_at` says. The `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised
@@ -312,7 +312,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Returns the updates of a run of `steps` steps, or of those before a failure.
+    /// Returns the updates of a run of `steps` optimizer steps; after a failure, those before it.
     fn updates(&mut self, steps: u64) -> Vec<Vec<T>> {
         let Some(mut run) = self.fresh(None) else { return Vec::new() };
         let all: Vec<Vec<T>> = (0..steps).map_while(|step| self.step(&mut run, &self.gradient(step), step)).collect();

@@ -155,9 +155,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the reports of a promised clip whose step multiplied the norm of the gradient by `factor`, which gave
-    /// `norm`. For a clip that keeps the direction, promised as `law`, `clip_factor` must be `factor`; for other clips
-    /// it is from 0 to 1. The clips of a chain are not tested.
+    /// Tests the reports of a promised clip that multiplied the norm of the gradient by `factor` in an optimizer
+    /// step, with the result `norm`. For a clip that keeps the direction, promised as `law`, `clip_factor` must be
+    /// `factor`; for other clips it is from 0 to 1. The clips of a chain are not tested.
     pub(super) fn clip_reports(&mut self, run: &Run<T>, law: Law, factor: f64, norm: f64) {
         if !alone(run) || !factor.is_finite() {
             return;
