@@ -90,9 +90,9 @@ fn along<T: Scalar>(tangent: T, slope: T) -> T {
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// Returns a number to use in place of `product`, the NaN of `tangent · slope`, if the value of `tangent` is 0; else
-/// `product`. It is `tangent` times the largest number, with the sign of `slope`, not plainly 0: a tangent that is a
-/// dual number has a tangent itself.
+/// Given that `product = tangent · slope` is NaN, returns `product`, unless the value of `tangent` is 0. Then it
+/// returns `tangent` times the largest finite number, with the sign of `slope`. Plain 0 would be wrong for nested dual
+/// numbers: their `tangent` has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {
