@@ -2,8 +2,8 @@
 
 /// Every type with `Clone` implements it.
 ///
-/// With `Clone` itself as a supertrait, `Box<dyn Activation>` would be a compile error of its own, before the
-/// message that names the remedy.
+/// With `Clone` itself as a supertrait, the compiler would reject `Box<dyn Activation>` with a message of its own,
+/// not with the one of [`Activation`](super::Activation), which names the remedy.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cloned, as activations and cells must",
     note = "add `#[derive(Clone)]` to the type; a generic one has a bound such as `A: Activation + Clone`"

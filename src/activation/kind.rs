@@ -271,7 +271,7 @@ impl Activation for ActivationKind {
         let at = to_f64(z);
         let (y, slope) = (scalar(self.as_any().value_at(at)), self.as_any().derivative_at(at));
         // The difference z − at is 0 for a plain number, and the tangent of a dual number. The result is y + φ′ (z
-        // − at), where y may be −0.
+        // − at), as a subtraction of a product that is not −0: so a y of −0 stays −0.
         let difference = if slope < 0.0 { z - scalar(at) } else { scalar::<T>(at) - z };
         if at.is_finite() && slope.is_finite() { y - difference * scalar(slope.abs()) } else { y }
     }
