@@ -91,8 +91,8 @@ fn along<T: Scalar>(tangent: T, slope: T) -> T {
 }
 
 /// Given that `product = tangent · slope` is NaN, returns `product`, unless the value of `tangent` is 0. Then it
-/// returns `tangent` times the largest finite number, with the sign of `slope`. Plain 0 would be wrong for nested dual
-/// numbers: their `tangent` has a tangent itself.
+/// returns `tangent` times the largest finite number, with the sign of `slope`. Plain 0 would be wrong for nested
+/// dual numbers: their `tangent` has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {
