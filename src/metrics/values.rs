@@ -91,7 +91,7 @@ pub fn mae<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error
 /// ```
 ///
 /// # Errors
-/// Those of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.
+/// The errors of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.
 pub fn r2<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
     let rows = check(width, y, targets)? as f64;
     over_columns(width, |k| {
