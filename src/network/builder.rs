@@ -15,7 +15,8 @@ use core::fmt;
 
 /// A builder of networks: each method adds a layer whose input is the output of the layer before.
 ///
-/// The first error is kept, and [`build`](Self::build) returns it.
+/// A method that fails stores the error, later methods do nothing, and [`build`](Self::build) returns the first
+/// error.
 ///
 /// ```
 /// use chainrule::{activation::Relu, layer::Sequential};
@@ -51,7 +52,7 @@ impl<T: Scalar> Builder<T> {
         self.network.width()
     }
 
-    /// Adds `layer`, of this crate or custom.
+    /// Adds `layer`, which may be a layer of this crate or a custom one.
     #[must_use]
     pub fn layer(self, layer: impl Layer<T> + 'static) -> Self {
         self.add_made(|_| Ok(layer), false)
@@ -63,15 +64,15 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Linear::new(width, outputs)))
     }
 
-    /// Adds a [`GatedLinear`] layer of `outputs` units, with `activation` on the gate and the default initializers of
-    /// the layer.
+    /// Adds a [`GatedLinear`] layer of `outputs` units, which multiplies one linear map of the input by `activation`
+    /// of another, with the default initializers.
     #[must_use]
     pub fn gated_linear(self, outputs: usize, activation: impl Activation) -> Self {
         self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
     }
 
-    /// Adds an [`Embedding`], which replaces each value of a row, an index, by a vector of `dimension` values from one
-    /// table of `vocabulary` vectors.
+    /// Adds an [`Embedding`], which replaces each value of a row by a vector of `dimension` values. The value is an
+    /// index into one table of `vocabulary` vectors.
     #[must_use]
     pub fn embedding(self, vocabulary: usize, dimension: usize) -> Self {
         self.add(|width| Ok(Embedding::new(vocabulary, dimension).columns(width)))

@@ -36,7 +36,7 @@ enum Around<'a, T> {
 /// An activation as data, and the layer built around it; `None` in place of the layer if none is built.
 type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 
-/// A cell as data, and the recurrent layer with this cell.
+/// A recurrent cell as data, and the recurrent layer with this cell.
 type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
 
 /// A registered function that builds an activation from its settings, together with the layer around it. It is a trait,
@@ -98,7 +98,7 @@ pub struct Registry<T: Scalar> {
     cells: BTreeMap<String, Build<Unroll<T>, Unrolled<T>>>,
     activations: BTreeMap<String, Box<dyn Place<T>>>,
     initializers: BTreeMap<String, Build<(), InitializerKind>>,
-    /// The first name that was registered twice, after the kind of its part, such as `layer`.
+    /// The kind, such as `layer`, and the name of the first part whose name was registered twice.
     twice: Option<(&'static str, String)>,
 }
 
