@@ -15,7 +15,7 @@ pub enum Cause {
     /// The weights are too large: each product increases the norm of the gradient, or drives the units to where the
     /// derivative φ′ of the activation is 0.
     LargeWeights,
-    /// All units of a layer start equal and remain equal.
+    /// All units of a layer have equal weights from the start, and keep them.
     ConstantWeights,
     /// Some units of a layer are copies of each other and remain so.
     DuplicatedUnits,
@@ -35,7 +35,7 @@ pub enum Cause {
     ClosedForgetGate,
     /// The updates of the optimizer are too large for the weights.
     LearningRateTooHigh,
-    /// The loss surface has a cliff: the norm of the gradient jumps, and no transform clips it.
+    /// The loss surface has a cliff: the norm of the gradient jumps, and no gradient clipping limits it.
     Cliff,
     /// Clipping reduces at least half of the gradients, typically to a small fraction of their norm.
     ClipThresholdTooLow,
@@ -65,8 +65,8 @@ pub enum Cause {
     ClosedOutputGate,
     /// The updates are so small beside the weights that the loss does not fall.
     LearningRateTooLow,
-    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the ratio of its
-    /// state to the inputs, all as root mean squares: the curse of memory.
+    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the gain of the
+    /// state, its size over that of the inputs. All sizes are root mean squares. This is the curse of memory.
     SensitiveMemory,
     /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
     DecayTooStrong,
@@ -125,7 +125,8 @@ impl Cause {
         Cause::NoCauseFound,
     ];
 
-    /// Whether findings of this cause are never more than notes, but have a fix to try, which a report prints.
+    /// Whether findings of this cause are never more severe than notes. They have a fix to try nevertheless, and a
+    /// report prints it.
     pub(super) const fn is_always_a_note(self) -> bool {
         matches!(self, Cause::SensitiveMemory | Cause::NoInformation)
     }

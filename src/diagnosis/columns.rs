@@ -18,8 +18,8 @@ const NAMED: usize = 3;
 /// The ratio of the root mean square of a column to that of the median column above which a report names the column.
 const LARGE: f64 = 5.0;
 
-/// The effects of columns, sorted in decreasing order, are divided into those of few dominant columns and the others
-/// only if two successive effects differ by at least this ratio. The value is a convention.
+/// Few columns are dominant only if, in the list of all effects in decreasing order, the last effect of a dominant
+/// column exceeds the next effect by at least this factor. The value is a convention.
 const GAP: f64 = 10.0;
 
 /// A monitor that keeps the input of the first layer with weights.
@@ -131,8 +131,8 @@ impl Columns {
     }
 }
 
-/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`. Of more than three it names `largest` and counts
-/// the others: `column 12 and 20 more`.
+/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`. Of more than three columns it names only the
+/// column `largest` and counts the others: `column 12 and 20 more`.
 pub(super) fn named(columns: &[usize], largest: usize) -> String {
     let text: Vec<String> = columns.iter().map(|column| format!("{column}")).collect();
     match &text[..] {

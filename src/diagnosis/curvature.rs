@@ -77,9 +77,10 @@ impl Diagnosis<'_> {
     /// [only a small part](super::Thresholds::covered) of the way to the minimum along the direction of largest
     /// curvature.
     ///
-    /// The products take passes on dual numbers, or, for a custom part, differences of gradients. This call makes
-    /// these passes; they do not count among those of [`interventions`](Self::interventions). Buffers of the run are
-    /// not changed, and all products have the same dropout masks.
+    /// The products are computed by passes on dual numbers or, for a network with a custom part, by differences of
+    /// gradients. This call makes these passes; they do not count among those of
+    /// [`interventions`](Self::interventions). Buffers of the run, such as running means, are not changed, and all
+    /// products have the same dropout masks.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a Hessian of more than 64 samples, a rate below 0 or not finite, a momentum outside

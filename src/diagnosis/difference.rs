@@ -15,15 +15,16 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The difference in decades up to which a measurement agrees with theory, however small the predicted spread: a
-/// factor of two.
+/// A measured change of the gradient's norm agrees with theory if they differ by at most this number of decades
+/// (log10), a factor of two, however small the predicted spread.
 const AGREES: f64 = 0.3;
 
 /// The number of standard errors by which the root mean square of a block's parameters may differ, by chance, from
 /// the one that its initializer draws.
 const APART: f64 = 4.0;
 
-/// Returns the root mean square of the values, in `w`, of each block, by its name, in the order of the forward pass.
+/// Returns the name and the root mean square of each parameter block, such as a layer's weights, in the order of the
+/// forward pass. `w` are the parameters of the network.
 pub(super) fn sizes<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T]) -> Vec<(String, f64)> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let size = |range: core::ops::Range<usize>| w.get(range).map(root_mean_square);
@@ -35,8 +36,8 @@ fn root_mean_square<T: Scalar>(values: &[T]) -> f64 {
     libm::sqrt(squares / values.len().max(1) as f64)
 }
 
-/// The root mean square of the parameters of one block: as its initializer draws them, and as the diagnosis first and
-/// last saw them.
+/// The root mean square of the parameters of one block: as its initializer draws them, as the diagnosis first saw
+/// them, and as it last saw them.
 struct Size {
     block: String,
     is_bias: bool,

@@ -104,14 +104,15 @@ pub struct Diagnosis<'a> {
     pub(super) experiments: Option<Experiments>,
     /// The batch on which the interventions (gradient measurements with one change) were made.
     pub(super) batch: Option<Batch>,
-    /// The root mean square of each block of the given parameters, by its name; empty without parameters.
+    /// The name and the root mean square of each block of the given parameters; empty if none were given.
     pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
     pub(super) curvature: Option<Curvature>,
     pub(super) statistics: Option<&'a Statistics>,
     /// Whether the given monitor statistics were ignored, since they are of another network.
     pub(super) has_foreign_statistics: bool,
-    /// Whether `statistics` are those of the one pass in `f64` that the interventions make, not of a training run.
+    /// Whether `statistics` are those of the single pass in `f64` that interventions start from, not of a training
+    /// run.
     pub(super) is_examined_alone: bool,
     pub(super) span: Option<usize>,
     /// The gradient transforms of the run (clipping, optimizer, schedule), as text.
@@ -125,8 +126,8 @@ pub struct Diagnosis<'a> {
     /// Whether the updates of the run are proportional to its gradients; `None` if that is not known.
     pub(super) is_proportional: Option<bool>,
     pub(super) thresholds: Thresholds,
-    /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
-    /// together; `None` limits interventions alone, to [`PASSES`].
+    /// The largest number of passes, forward and backward, that interventions (gradient measurements with one change)
+    /// and measurements of the data may take together. `None` limits interventions alone, to [`PASSES`].
     pub(super) allowance: Option<usize>,
 }
 
@@ -172,7 +173,7 @@ impl<'a> Diagnosis<'a> {
     /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
     ///
     /// # Panics
-    /// If a block of the network lies outside its parameters, which breaks a law of [`Layer`].
+    /// If a block of the network lies outside its parameters, which no correct implementation of [`Layer`] does.
     pub fn parameters<T: Scalar>(
         self,
         network: &(impl Layer<T> + ?Sized),
@@ -206,7 +207,7 @@ impl<'a> Diagnosis<'a> {
     /// skipped.
     ///
     /// # Shapes
-    /// x: \[steps, input\], one sequence.
+    /// x: \[time steps, input\], one sequence.
     ///
     /// # Errors
     /// [`Error::Length`] where `x` is empty or does not fill whole rows. The errors of [`Workspace::new`],
@@ -244,18 +245,18 @@ impl<'a> Diagnosis<'a> {
     /// measured quantity is the budget: the decades (powers of ten) by which the norm of this gradient changes from
     /// the outputs to the first weights.
     ///
-    /// If the budget vanishes or explodes, it is measured again with other inputs, weights, gains, gates, branches or
-    /// activations. The changes are made on copies in `f64`; the run is not changed. The smallest change that repairs
-    /// the budget identifies the cause. Without [`statistics`](Self::statistics) the rules judge the pass without a
-    /// change: the parameters `w`, not those that the initializers draw.
+    /// If the gradient vanishes or explodes, the budget is measured again with other inputs, weights, gains, gates,
+    /// branches or activations. The changes are made on copies in `f64`; the run is not changed. The smallest change
+    /// that repairs the budget identifies the cause. Without [`statistics`](Self::statistics) the rules judge the
+    /// pass without a change: the parameters `w`, not those that the initializers draw.
     ///
     /// Call [`thresholds`](Self::thresholds) first: thresholds set later have no effect on these measurements.
     ///
-    /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
-    /// 100 where pairs of changes are tried. Inputs or outputs out of scale take one more each, samples far larger than
-    /// the others two more, and a state that vanishes or explodes over time up to three more. All together are never
-    /// more than 100. A network with a custom layer or cell has no interventions. If a parameter is NaN or infinite,
-    /// the changes are made to initial values.
+    /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up
+    /// to 100 where pairs of changes are tried. Inputs or outputs out of scale take one more pass each, samples far
+    /// larger than the others two more, and a state gradient that vanishes or explodes over time up to three more.
+    /// There are never more than 100 passes in all. A network with a custom layer or cell has no interventions. If a
+    /// parameter is NaN or infinite, the changes are made to initial values.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
@@ -272,7 +273,7 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds [`interventions`](Self::interventions) with the parameters `w` on `x`, whose rows are time-major: all
-    /// samples of step 0, then of step 1.
+    /// samples of time step 0, then of time step 1.
     pub(super) fn interventions_of_pass<T: Scalar>(
         self,
         w: &[T],
@@ -293,16 +294,16 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { experiments, sizes, batch: Some(batch), ..self })
     }
 
-    /// Returns the number of passes, forward and backward, that one examination of parameters may still take.
+    /// Returns the number of passes, forward and backward, that interventions may still take.
     pub(super) fn passes_left(&self) -> usize {
         let taken = self.task.as_ref().map_or(0, |task| task.passes)
             + self.experiments.as_ref().map_or(0, |experiments| experiments.passes);
         self.allowance.map_or(PASSES, |all| all.saturating_sub(taken))
     }
 
-    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics without a
-    /// pass are ignored: the report is the one before training. Statistics of a network whose parameter blocks have
-    /// other names or shapes are ignored too, and the report says so.
+    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics without
+    /// a pass are ignored: the report is then one before training. Statistics of a network whose parameter blocks
+    /// have other names or shapes are ignored too, and the report says so.
     ///
     /// If the run has learned nothing, or diverged, the parameters where it began are judged, too. The [first
     /// parameters](Statistics::first_parameters) are then examined with the same [interventions](Self::interventions)

@@ -24,8 +24,8 @@ use alloc::{borrow::Cow, vec, vec::Vec};
 ///
 /// # Errors
 /// Those of [`initialize`], [`InputStatistics::of_samples`], [`Workspace::new`], [`Workspace::forward`] and
-/// [`Diagnosis::parameters`].
-/// [`Error::DataValue`], with sample, step and column, for an input that is NaN or infinite.
+/// [`Diagnosis::parameters`]. [`Error::DataValue`], with sample, time step and column, for an input that is NaN or
+/// infinite.
 ///
 /// # Panics
 /// As [`Workspace::forward`].
@@ -60,7 +60,8 @@ pub fn check_parameters<T: Scalar>(
     check(network, w, x, shape, span, 0)
 }
 
-/// Returns [`Error::DataValue`], with sample, step and column, for the first value of `x` that is NaN or infinite.
+/// Returns [`Error::DataValue`], with sample, time step and column, for the first value of `x` that is NaN or
+/// infinite.
 fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result<(), Error> {
     let Some(index) = first_non_finite(x) else { return Ok(()) };
     let (mut step, column) = (index / width.max(1), index % width.max(1));

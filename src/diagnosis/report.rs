@@ -27,7 +27,8 @@ pub struct ReportRow {
     /// over passes. −∞ if it made the gradient of the last pass 0; `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
-    /// The decades of the link that theory predicts before training; `None` if they are unknown.
+    /// The decades (log10 change of the gradient's norm) of the link by theory, before training; `None` if they are
+    /// unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
@@ -45,11 +46,12 @@ pub struct ReportRow {
 pub struct ReportState {
     /// The path of the recurrent layer.
     pub name: String,
-    /// The measured mean change of the gradient's norm by one step back in time, in decades (log10): through the whole
-    /// state, by the weights alone, and by φ′ and gates alone; negative if it shrinks. `None` if not measured.
+    /// The measured mean change of the gradient's norm over one time step of the backward pass, in decades (log10),
+    /// negative if it shrinks. The three values are for the whole state, for the weights alone, and for φ′ and
+    /// gates alone. `None` if not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
-    /// The measured number of steps over which the gradient of the state shrinks tenfold; negative if it grows,
+    /// The measured number of time steps over which the gradient of the state shrinks tenfold; negative if it grows,
     /// infinite if it does not change, `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
@@ -57,12 +59,12 @@ pub struct ReportState {
     /// `None` for a cell with several matrices, one for each gate, and without [`Diagnosis::parameters`].
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
-    /// An upper bound on ‖U‖₂, the largest factor by which the recurrent matrix U multiplies a norm in one step;
-    /// `None` for a cell with several matrices, and without [`Diagnosis::parameters`].
+    /// An upper bound on ‖U‖₂, the largest factor by which the recurrent matrix U multiplies a norm in one time
+    /// step; `None` for a cell with several matrices, and without [`Diagnosis::parameters`].
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
-    /// The number of steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value; `None`
-    /// if no bound proves this.
+    /// The number of time steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value;
+    /// `None` if no bound proves this.
     pub certified_horizon: Option<usize>,
     /// The Lyapunov exponents along the [given](Diagnosis::trajectory) trajectory, in decades (log10) per time step,
     /// the largest first. Empty without a trajectory.
@@ -95,27 +97,30 @@ pub struct ReportState {
 pub struct Report {
     /// The findings, the root cause first.
     pub findings: Vec<Finding>,
-    /// The decades of the gradient's norm: a row for each link (factor of the chain rule), from loss to input.
+    /// The change of the gradient's norm in decades (log10): a row for each link (factor of the chain rule), from
+    /// loss to input.
     pub rows: Vec<ReportRow>,
-    /// The number of monitored passes; 0 for a forecast.
+    /// The number of monitored passes; 0 for a forecast by theory.
     pub passes: u64,
     /// The change of the gradient's norm from loss to first weights, in decades (log10), over the rows that
     /// [count](ReportRow::counts): first as measured, then as predicted; each `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
-    /// The standard deviation of the predicted decades over random networks with the widths of this one, for one input.
+    /// The standard deviation of the predicted decades (log10) from loss to first weights, over random networks with
+    /// the widths of this one, for one input.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_spread: f64,
-    /// Why the measured and the predicted decades differ, as phrases, where they differ by more than two standard
-    /// deviations and by more than 0.3. Empty otherwise.
+    /// Why the measured and the predicted decades (log10) from loss to first weights differ, as phrases, if they
+    /// differ by more than two standard deviations and by more than 0.3. Empty otherwise.
     pub difference: Vec<String>,
-    /// An upper bound on the decades from loss to input, for any input; `None` without [`Diagnosis::parameters`], or if
-    /// a layer states no bound.
+    /// An upper bound on the change of the gradient's norm from loss to input, in decades (log10), for any input;
+    /// `None` without [`Diagnosis::parameters`], or if a layer states no bound.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
-    /// The decades of each link (factor of the chain rule) over the monitored passes; empty for a forecast.
+    /// The change of the gradient's norm, in decades (log10), by each link (factor of the chain rule) over the
+    /// monitored passes; empty for a forecast by theory.
     pub history: BudgetHistory,
     /// The results of trials: short trainings with fixes that were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
@@ -129,7 +134,8 @@ pub struct Report {
     /// The name of the loss; `None` without [`Diagnosis::task`], for data without targets, and for a network that
     /// `task` cannot examine.
     pub loss_name: Option<String>,
-    /// The transforms of the run with their settings; `None` without [`Diagnosis::transform`] and without a trial.
+    /// The gradient transforms of the run, such as its optimizer, with their settings; `None` without
+    /// [`Diagnosis::transform`] and without a trial.
     pub transform: Option<String>,
     /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
@@ -229,7 +235,7 @@ impl Report {
         let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
         let measured = |name: &str, factor| {
             let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
-            // A link that makes the gradient 0 has −∞ decades, so that the rows agree with their sum.
+            // A link that makes the gradient 0 has −∞ decades (log10), so that the sum over all rows is −∞, too.
             let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0;
             (ends || link.decades().count() > 0).then(|| if ends { f64::NEG_INFINITY } else { link.decades().mean() })
         };
@@ -366,8 +372,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// Returns, for each kind of factor of the chain rule, the sum of the decades of its links on the main path:
-    /// measured, or predicted if no pass was measured. Unknown decades count as 0.
+    /// Returns, for each kind of factor of the chain rule, the change of the gradient's norm by its links on the main
+    /// path, in decades (log10). It is measured, or predicted if no pass was measured. Unknown decades count as 0.
     pub fn shares(&self) -> Shares {
         let mut shares = Shares::default();
         for row in self.rows.iter().filter(|row| row.on_main_path) {

@@ -107,7 +107,7 @@ const DIVIDING: [&str; 11] = [
     "ScheduleFreeAdamW",
 ];
 
-/// The beginnings of the names of transforms that are no optimizers, such as `Clip` of `ClipNorm`.
+/// The beginnings of the names of transforms that are no optimizers, for example `Clip` for `ClipNorm`.
 const LINEAR: [&str; 7] =
     ["Clip", "Penalty", "SkipNonFinite", "Schedule (", "ParameterGroups", "ReduceOnPlateau", "WeightAverage"];
 

@@ -30,13 +30,14 @@ pub struct Thresholds {
     /// conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub over_time: [f64; 2],
-    /// Two limits for the decades by which a layer's weights change the gradient's norm: −1 and −0.3 by default, which
-    /// are conventions. A layer below the first is a bottleneck if the median layer is above the second.
+    /// Two limits for the change of the gradient's norm by one layer's weights, in decades (log10): −1 and −0.3 by
+    /// default, which are conventions. A layer below the first limit is a bottleneck if the median layer is above the
+    /// second.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub bottleneck: [f64; 2],
-    /// The decades by which one activation layer changes the gradient's norm, as a mean over these layers. If it is
-    /// below this limit, the activations, not the weights, reduce the gradient; −0.35 by default. ReLU has −0.15,
-    /// tanh at its critical line −0.1, sigmoid at most −0.6.
+    /// The change of the gradient's norm by one activation layer, in decades (log10), as a mean over these layers. If
+    /// it is below this limit, the activations, not the weights, reduce the gradient; −0.35 by default. ReLU has
+    /// −0.15, tanh at its critical line −0.1, sigmoid at most −0.6.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
     /// The fraction of a layer's units that are saturated, less its standard error, above which its weights are too
@@ -45,19 +46,21 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub saturated: [f64; 2],
     /// The mean of |φ′| over the units of a layer with a bounded activation in the first pass, as a fraction of the
-    /// bound of |φ′|. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and 0.2
-    /// by default. The mean is 0.5 for tanh at the gain 5/3 of the usual table, and 0.35 at a gain of 2.5.
+    /// bound of |φ′|. Below these limits, \[warning, critical\], the units are saturated from the start: 0.35 and
+    /// 0.2 by default. The mean is 0.5 for tanh with weights at the gain 5/3, as in PyTorch's `calculate_gain`, and
+    /// 0.35 at a gain of 2.5.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub slope: [f64; 2],
-    /// The decades that theory predicts for an activation (its change of the gradient's norm), above which theory
-    /// counts as predicting no saturation; −0.2 by default. Units that are saturated in the first monitored pass in
-    /// spite of this prediction are reported only if their weights are not those that the initializers draw. The
-    /// value is a convention: tanh at the gain 5/3 of the usual table has −0.2.
+    /// The change of the gradient's norm by an activation, in decades (log10), above which theory counts as
+    /// predicting no saturation; −0.2 by default. Units that are saturated in the first monitored pass in spite of
+    /// this prediction are reported only if their weights are not those that the initializers draw. The value is a
+    /// convention: tanh with weights at the gain 5/3, as in PyTorch's `calculate_gain`, has −0.2.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_saturation: f64,
     /// Limits for dead units, \[warning, critical\]: the fraction of a layer's units that pass no gradient for any
-    /// example of a window of passes, minus that fraction in the first pass. They are 0.3 and 0.6 by default, which
-    /// are conventions. The first pass is subtracted because units of a deep ReLU network are off from the start.
+    /// example of a window (some consecutive passes), minus that fraction in the first pass. They are 0.3 and 0.6 by
+    /// default, which are conventions. The first pass is subtracted because units of a deep ReLU network are off from
+    /// the start.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub dead: [f64; 2],
     /// log10 of the ratio of an update's norm to the norm of its parameters, above which updates are too large,
@@ -80,10 +83,10 @@ pub struct Thresholds {
     /// for smaller n.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub short_way: [f64; 2],
-    /// The learning rate over the largest stable one, above which it is too high, \[warning, critical\]: 1.2 and 2 by
-    /// default. The largest stable rate is 2 (1 + β)/λ, with β the momentum and λ the largest
-    /// [curvature](super::Diagnosis::curvature) of the loss. Training at the edge of stability has 0.98 to 1.05 (Cohen
-    /// et al. 2021); above 2 a loss hardly comes down again (Lewkowycz et al. 2020).
+    /// The ratio of the learning rate to the largest stable rate, above which it is too high, \[warning, critical\]:
+    /// 1.2 and 2 by default. The largest stable rate is 2 (1 + β)/λ, with β the momentum and λ the largest
+    /// [curvature](super::Diagnosis::curvature) of the loss. Training at the edge of stability has 0.98 to 1.05
+    /// (Cohen et al. 2021); above 2 a loss hardly falls again (Lewkowycz et al. 2020).
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub edge: [f64; 2],
     /// Limits for updates that are too small while the loss stands still, \[warning, critical\]: 0.632 and 0.01 by
@@ -188,7 +191,7 @@ pub struct Thresholds {
     /// weights count as changed or loaded; 3 by default, a convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub changed: f64,
-    /// The number of monitored passes before a loss is judged; 25 by default, a convention.
+    /// The number of monitored passes that a run must have before its loss is judged; 25 by default, a convention.
     pub patience: u64,
 }
 

@@ -10,7 +10,7 @@ use alloc::{format, string::String};
 
 /// The smallest height of a row, for many rows, and the largest, for few; in pixels.
 const ROWS: [f64; 2] = [9.0, 18.0];
-/// The height of all rows together, in pixels, unless the limits of a row's height make it more or less.
+/// The height of all rows together, in pixels, unless the limits in [`ROWS`] make it larger or smaller.
 const HEIGHT: f64 = 620.0;
 const TOP: f64 = 46.0;
 /// The magnitude of a link's decades (log10 of its factor on the gradient's norm) from which its cell has the full

@@ -24,8 +24,8 @@ impl RunRecord {
     /// that report.
     ///
     /// Of a curve of more than 500 points, the lowest and the highest of each of 250 groups of consecutive points are
-    /// drawn. The updates of the budget are those of [`budget`](Self::budget). A value that is not finite has a mark
-    /// above its curve.
+    /// drawn. The decades of the links are drawn for the updates that [`budget`](Self::budget) recorded. A value that
+    /// is not finite has a mark above its curve.
     pub fn to_html(&self, report: Option<&Report>) -> String {
         let title = format!("run of {}", count(self.updates(), "update"));
         let axis_title = if self.steps().is_empty() { "pass" } else { "update" };

@@ -86,7 +86,7 @@ fn number_of_updates(value: f64) -> String {
     if value.abs() < 1e7 { format!("{value:.0}") } else { number(value) }
 }
 
-/// The range of the horizontal axis, common to pictures below each other.
+/// The range of the horizontal axis, the same for all pictures that are one below the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     pub from: f64,
@@ -94,8 +94,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Creates an axis from the lowest of the values to the highest; of length 1 if they are equal, and from 0 to 1
-    /// without values.
+    /// Creates an axis from the lowest of `values` to the highest. Its length is 1 if they are equal; without values
+    /// it is from 0 to 1.
     pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
         let (from, to) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), x| (from.min(x), to.max(x)));
         match from <= to {

@@ -30,7 +30,7 @@ pub(super) struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Whether `passes` more passes are within the number that measurements may take.
+    /// Whether `passes` more passes are within the limit `most`.
     pub(super) fn may_take(&self, passes: usize) -> bool {
         self.passes.get().saturating_add(passes) <= self.most
     }
@@ -115,7 +115,7 @@ impl Bench<'_> {
         self.pass_with(network, w, x, &mut ())
     }
 
-    /// Like [`pass`](Self::pass), with another monitor beside the statistics.
+    /// Like [`pass`](Self::pass), with `monitor` as an additional monitor beside the statistics.
     pub(super) fn pass_with<M: GradientMonitor<f64>>(
         &self,
         network: &dyn Layer<f64>,

@@ -1,4 +1,4 @@
-//! The changed layer specifications that interventions build.
+//! The changed layer specifications for interventions, which measure or predict the gradient with one thing changed.
 
 use super::Alteration;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Whether an intervention on weights redraws parameters of the layer: weights and biases, the slopes of a
+/// Whether an [`Alteration`] of weights redraws parameters of the layer: weights and biases, the slopes of a
 /// [`PRelu`], the input weights of a recurrent layer.
 fn is_redrawn(part: &LayerSpec) -> bool {
     use LayerSpec::{GatedLinear, Linear, PRelu, Recurrent};
     matches!(part, Linear(_) | GatedLinear(_) | PRelu(_) | Recurrent { .. })
 }
 
-/// Returns the paths of the layers whose parameters an intervention on weights redraws, in the order of the forward
+/// Returns the paths of the layers whose parameters an [`Alteration`] of weights redraws, in the order of the forward
 /// pass.
 pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     network.parts().into_iter().filter(|(_, part)| is_redrawn(part)).map(|(path, _)| path).collect()
@@ -83,7 +83,7 @@ pub(in crate::diagnosis) fn twice(
 
 /// Sets the initializers of a layer at the critical gain of the activation `next` that follows it, with orthogonal
 /// weights if `orthogonal` is set. Returns `false` if that activation has no critical point, and `None` for a layer
-/// without such weights.
+/// that has no weights of this kind.
 ///
 /// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. In a
 /// gated linear layer, the weights of the values are drawn so that the product of values and gates has the variance

@@ -1,4 +1,5 @@
-//! Interventions by passes: the measured budget of the current parameters with one thing changed.
+//! Interventions by passes: the measured change of the gradient's norm with the current parameters and one thing
+//! changed.
 
 use super::{
     Alteration, Budget, Intervention, Verdict,
@@ -28,11 +29,11 @@ use core::cell::Cell;
 /// Interventions (gradient measurements with one change), each with the path of the changed layer.
 pub(super) type Tried = Vec<(String, Intervention)>;
 
-/// The measured budget (decades from loss to first weights) of a network on one batch, and the interventions if it is
-/// outside the thresholds.
+/// The measured budget, the change of the gradient's norm from loss to first weights in decades (log10), of a network
+/// on one batch. With the interventions, if it is outside the thresholds.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
-    /// The decades from loss to first weights, without a change.
+    /// The decades (log10) by which the gradient's norm changes from loss to first weights, without a change.
     pub before: f64,
     /// The measurements of the pass without a change, with the given parameters.
     pub seen: Statistics,
@@ -54,7 +55,8 @@ pub(in crate::diagnosis) struct Experiments {
     /// others, as a whole or by single values. Their effect on the gradient is included. `None` if there are none, or
     /// if the effect was not measured.
     pub outliers: Option<Outliers>,
-    /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
+    /// The paths of the layers in `over_time` whose input weights have a larger norm than weights redrawn by their
+    /// initializer.
     pub large: Vec<String>,
     /// The branches of parallel layers in which the gradient vanishes or explodes while the main path is sound, with
     /// their interventions.
@@ -72,10 +74,10 @@ pub(in crate::diagnosis) struct Experiments {
 const FEW: usize = 8;
 
 impl Experiments {
-    /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`,
-    /// for a gradient at the output drawn from the standard normal distribution. If the budget is outside the
-    /// thresholds, tries interventions, in about `most` passes at most. If a parameter is not finite, all but
-    /// [`seen`](Self::seen) is measured with initial values.
+    /// Measures the budget, the decades (log10 change of the gradient's norm) from loss to first weights, with the
+    /// parameters `w` on the time-major rows `x`. The gradient at the output is drawn from the standard normal
+    /// distribution. If the budget is outside the thresholds, tries interventions, in about `most` passes at most. If
+    /// a parameter is not finite, all but [`seen`](Self::seen) is measured with initial values.
     ///
     /// # Errors
     /// The errors of [`LayerSpec::build`], except that a custom activation is no error, and those of
@@ -183,8 +185,9 @@ impl Budget {
 }
 
 impl Bench<'_> {
-    /// Returns the budget (the decades from loss to first weights) after the alterations; alterations of weights apply
-    /// to `layers` alone. `None` if an alteration does not apply to the network, or no pass is left.
+    /// Returns the budget, the decades (log10 change of the gradient's norm) from loss to first weights, after the
+    /// alterations; alterations of weights apply to `layers` alone. `None` if an alteration does not apply to the
+    /// network, or no pass is left.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
         Ok(self.after(alterations, layers)?.map(|(spec, seen)| Budget::measured(&spec, &seen)))
     }

@@ -27,7 +27,7 @@ use super::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// One thing that an intervention changes.
+/// One thing that an [`Intervention`], a measurement of the gradient with a change, changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -70,8 +70,8 @@ pub enum Alteration {
 
 impl Alteration {
     /// Returns the cause of a vanishing or exploding gradient that the alteration repairs; for `Both`, the cause that
-    /// its second alteration repairs. `before` are the decades of the gradient without the alteration, negative if it
-    /// vanishes.
+    /// its second alteration repairs. `before` is log10 of the factor by which the gradient's norm changes without
+    /// the alteration, negative if it vanishes.
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
@@ -125,7 +125,8 @@ impl fmt::Display for Alteration {
     }
 }
 
-/// The effect of one change on the decades of the gradient. The change is tried on a copy; the run is not changed.
+/// The effect of one change of a network or its inputs on the gradient's norm. The change is tried on a copy; the run
+/// is not changed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -136,7 +137,8 @@ pub struct Intervention {
     /// time step of the backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub before: f64,
-    /// The decades with the change, of the same quantity as `before`.
+    /// The decades (log10 change of the gradient's norm) with the change, over the same part of the backward pass as
+    /// `before`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub after: f64,
     /// Whether `before` and `after` are the decades over one time step of the backward pass, instead of those from
@@ -163,11 +165,12 @@ impl fmt::Display for Intervention {
     }
 }
 
-/// The outcome of all interventions on one budget (the decades from loss to first weights).
+/// The outcome of all interventions on one budget, the decades (log10 change of the gradient's norm) from loss to
+/// first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// The smallest change that brings the budget between the thresholds for a vanishing and an exploding gradient;
-    /// `None` if none does.
+    /// The smallest change after which the gradient neither vanishes nor explodes, by the thresholds; `None` if there
+    /// is none.
     pub mends: Option<Intervention>,
     /// The layers that cause most of the change of the gradient's norm that `mends` repairs. If `mends` is a pair of
     /// changes, these are the layers of its second change. Empty if the layers are not known.
@@ -175,12 +178,12 @@ pub(super) struct Verdict {
     /// If `mends` is a pair of changes, the layers that cause most of the change of the gradient's norm that its
     /// first change repairs; otherwise empty.
     pub layers_of_first: Vec<LayerRange>,
-    /// The changes that were tried and leave the budget outside the thresholds.
+    /// The changes that were tried and after which the gradient still vanishes or explodes.
     pub ruled_out: Vec<Intervention>,
 }
 
 impl Verdict {
-    /// Returns, as one sentence, the change that repairs the budget, or the changes that were ruled out.
+    /// Returns, as one sentence, the change that repairs the gradient, or the changes that were ruled out.
     pub fn sentence(&self) -> String {
         match (&self.mends, &self.ruled_out[..]) {
             (Some(mends), _) => format!("{mends}"),
@@ -197,15 +200,16 @@ impl Verdict {
 /// loss to first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Budget {
-    /// The decades from loss to first weights.
+    /// The decades (log10) by which the gradient's norm changes from loss to first weights.
     pub total: f64,
     /// The factors of the chain rule on the main path, in the order of the forward pass. Each has the path of its
     /// link, its kind, and its decades (log10 of its effect on the gradient's norm).
     pub links: Vec<(String, Factor, f64)>,
 }
 
-/// A function that returns the budget (the decades from loss to first weights) after the given alterations.
-/// Alterations of weights apply to the layers of the given paths. `None` if the budget is unknown or nothing changes.
+/// A function that returns the budget, the decades (log10 change of the gradient's norm) from loss to first weights,
+/// after the given alterations. Alterations of weights apply to the layers of the given paths. `None` if the budget
+/// is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
 /// Tries changes from the smallest to the largest. A change repairs the budget, the decades (log10) from loss to
@@ -340,9 +344,9 @@ fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
     layers.iter().filter(inside).cloned().collect()
 }
 
-/// Returns, by bisection, the one of `layers` whose redrawn weights alone repair the budget (the decades from loss to
-/// first weights), and the decades after this change. `good` states whether given decades count as repaired. `None` if
-/// several layers are needed.
+/// Returns, by bisection, the one of `layers` whose redrawn weights alone repair the gradient, and the decades (log10
+/// change of its norm from loss to first weights) after this change. `good` states whether given decades count as
+/// repaired. `None` if several layers are needed.
 fn halves<E>(
     good: &dyn Fn(f64) -> bool,
     layers: &[String],

@@ -103,7 +103,7 @@ fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error
 }
 
 /// Sets the biases, in `w`, of gates that carry the state to ln(steps), so that a fraction 1/e of the state is left
-/// after the sequence of `steps` steps. Returns whether the block has such biases.
+/// after a sequence of `steps` time steps. Returns whether the block has such biases.
 fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     let carries = block.gates.iter().any(|gate| gate.carries_state);
     if block.role != Role::Bias || !carries {

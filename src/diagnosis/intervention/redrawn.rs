@@ -1,5 +1,5 @@
-//! Forward passes with other parameters: without biases, for units that are off, and with redrawn weights, for layers
-//! whose outputs are large.
+//! Passes with changed parameters: without biases, to test units that output 0 for every row, and with redrawn
+//! weights, to test layers whose outputs are large.
 
 use super::{Alteration, bench::Bench, change::altered};
 use crate::{
@@ -28,7 +28,7 @@ fn is_homogeneous(activation: &ActivationKind) -> bool {
 /// A monitor of the pre-activations and outputs of rectifiers, in activation layers and in recurrent layers.
 pub(super) struct Reach(Vec<Units>);
 
-/// The units of one layer, over all rows and steps of a pass.
+/// The units of one layer, over all rows and time steps of a pass.
 struct Units {
     layer: String,
     /// The lowest and the highest pre-activation of each unit.
@@ -82,9 +82,9 @@ impl<T: Scalar> GradientMonitor<T> for Reach {
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Off {
     pub layer: String,
-    /// The fraction with the parameters of the diagnosed network.
+    /// The fraction of such units with the parameters of the diagnosed network.
     pub share: f64,
-    /// The fraction after all biases were set to 0.
+    /// The fraction of such units after all biases were set to 0.
     pub unbiased: f64,
 }
 
@@ -165,7 +165,7 @@ pub(in crate::diagnosis) struct Loud {
     pub layer: String,
     /// The root mean square of its outputs: with its own weights, and with weights redrawn at their critical gain.
     pub sizes: [f64; 2],
-    /// The ratio of the two `sizes`, or of the norm of the weights to that of the redrawn ones if it is lower.
+    /// The lower of two ratios: of the two `sizes`, and of the norm of the weights to that of the redrawn weights.
     pub times: f64,
     /// Whether no layer with weights follows.
     pub is_last: bool,

@@ -112,15 +112,16 @@ impl Budget {
 /// alterations still are.
 const SINGLES: usize = 30;
 
-/// A change that was tried: the path of a parallel layer, the alterations, the paths within each branch of the layers
-/// that they apply to, and the budgets of all examined branches. These are `None` if the change does not apply.
+/// A change that was tried: the path of a parallel layer, the alterations, the paths (within each branch) of the
+/// changed layers, and the budgets of all examined branches after it. The budgets are `None` if the change does not
+/// apply.
 type Changed = (String, Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
 
 impl Bench<'_> {
-    /// Tries interventions on each branch of a parallel layer in which the decades (log10) of the gradient's norm
-    /// change by an amount outside `lines` in the pass `sound`, the worst first. A pass changes the layers at the
-    /// same place in all such branches of one parallel layer. Branches do not depend on each other, so those with the
-    /// same fault share their passes.
+    /// Tries interventions on each branch of a parallel layer in which the gradient's norm changes, in the pass
+    /// `sound`, by decades (log10) outside of `lines`, the worst branch first. A pass changes the layers at the same
+    /// place in all such branches of one parallel layer. Branches do not depend on each other, so those with the same
+    /// fault share their passes.
     pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
         let off = |(_, budget): &(Tower, Budget)| (budget.total - 0.5 * (lines[0] + lines[1])).abs();
         let all = towers(self.spec).into_iter().map(|tower| {

@@ -30,7 +30,7 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let stands = run.recent_loss().count() >= patience && !diagnosis.has_fallen() && !diagnosis.has_fitted();
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
-    // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
+    // Training separates inputs that a random network maps near each other; a falling loss shows that it does.
     let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
     // In a run whose loss climbs, representations that collapsed later are an effect and not the cause.
     let climbs = diverges(diagnosis, run);

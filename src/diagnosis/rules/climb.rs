@@ -34,7 +34,7 @@ pub(super) fn is_climb(finding: &Finding) -> bool {
     finding.cause == Cause::NoCauseFound && finding.decades.is_none()
 }
 
-/// Whether a finding is more than a note, and its fault was not left behind in the parameters by training.
+/// Whether a finding is more than a note, and is not an [effect](left_behind) of the training.
 fn is_other(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     finding.severity > Severity::Note && !left_behind(diagnosis, finding)
 }
@@ -51,7 +51,7 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let up = points_up(diagnosis);
-    // A gradient of the wrong sign is proven, and explains all that a loss that climbs leaves behind.
+    // A gradient of the wrong sign is proven, and explains all faults that a climbing loss may cause.
     if is_reversed {
         findings.iter_mut().filter(|it| !it.is_proof).for_each(|it| it.severity = Severity::Note);
     }

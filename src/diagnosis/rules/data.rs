@@ -13,9 +13,9 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the root mean square of the output of the first layer with weights, or of a norm that follows it: measured
-/// if there are statistics, otherwise predicted. `None` for a layer that is neither `Linear` nor `GatedLinear`, unless
-/// a norm is before it, and if the value is unknown.
+/// Returns the root mean square of the output of the layer that [shows the scale](first_sized) of the inputs: the
+/// first layer with weights, or a norm next to it. It is measured if there are statistics, otherwise predicted.
+/// `None` if there is no such layer, or the value is unknown.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
         return first_output(&diagnosis.spec, statistics);
@@ -26,9 +26,9 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
 }
 
-/// Describes the root mean square of the first pre-activations with standardized inputs, and with the given ones.
-/// `size` is the root mean square of the given inputs, and `first` that of the first pre-activations with them, if
-/// known.
+/// Describes the root mean square of the first pre-activations (the outputs of the first weights) with standardized
+/// inputs, and with the given inputs. `size` is the root mean square of the given inputs, and `first` that of the
+/// first pre-activations for these inputs, if known.
 fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -> String {
     let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.standardized);
     let (before, after, source) = match (measured, first) {
@@ -85,8 +85,8 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
 }
 
-/// The fraction of the mean square of the inputs, due to the means of their columns, above which rows hardly differ
-/// from each other. The value is a convention.
+/// If more than this fraction of the mean square of the inputs is due to the means of their columns, rows hardly
+/// differ from each other. The value is a convention.
 const ALIKE: f64 = 0.9;
 
 /// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is
@@ -112,7 +112,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // mean.
     let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0])
         || diagnosis.inputs.share_of_means() > ALIKE;
-    // The weights of a recurrent layer report no output of their own.
+    // The output of a recurrent layer's input weights is not monitored, so it is computed from the weights.
     let by_weights = || columns_of(diagnosis).map(|columns| columns.pre_activation);
     let first = first_pre_activation(diagnosis)
         .or_else(by_weights)
@@ -226,7 +226,8 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             _ => "",
         }
     );
-    // Outputs that were trained on the given targets are far from standardized ones.
+    // Outputs that were trained on the given targets may be farther from standardized targets: then this is no
+    // evidence.
     let standardized = diagnosis.task.as_ref().and_then(|task| task.targets).filter(|[before, after]| after < before);
     let because = match standardized {
         Some(targets) => {

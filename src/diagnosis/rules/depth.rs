@@ -23,9 +23,9 @@ use alloc::{format, string::String, vec::Vec};
 
 /// The budget over depth: the links (factors of the chain rule) on the main path.
 pub(super) struct Depth {
-    /// The links, in the order of the forward pass, without [`uncounted`] ones.
+    /// The links (factors of the chain rule) in the order of the forward pass, without [`uncounted`] ones.
     pub(super) rows: Vec<Row>,
-    /// The decades from loss to first weights, without those of [`uncounted`] links.
+    /// The decades (log10 change of the gradient's norm) from loss to first weights, without [`uncounted`] links.
     pub(super) total: f64,
     /// `total` as predicted by theory; `None` if it is unknown.
     pub(super) predicted: Option<f64>,
@@ -61,8 +61,8 @@ impl Depth {
         })
     }
 
-    /// Returns `total`. The decades of the weights of the layer `outputs`, the last weights of the network, are left
-    /// out if these weights alone shrink the gradient by more than the threshold of a
+    /// Returns `total`. The part of the weights of the layer `outputs`, the last weights of the network, is left out
+    /// if these weights alone shrink the gradient by more than the threshold of a
     /// [bottleneck](Thresholds::bottleneck).
     pub(super) fn below_outputs(&self, diagnosis: &Diagnosis<'_>, outputs: Option<&String>) -> f64 {
         let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs;
@@ -74,8 +74,8 @@ impl Depth {
         self.rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum()
     }
 
-    /// Returns the decades of each layer's weights on the main path. Branches are left out, since the gradient also
-    /// passes through the skip connection beside them.
+    /// Returns the decades (log10) of each layer's weights on the main path. Branches are left out, since the
+    /// gradient also passes through the skip connection beside them.
     fn layers(&self) -> Vec<(&str, f64)> {
         let on_main_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
         self.rows.iter().filter(on_main_path).map(|row| (&*row.layer, row.decades)).collect()
@@ -100,7 +100,7 @@ pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str
     }
 }
 
-/// Returns the decades from loss to first weights, measured and predicted, without those of [`uncounted`] links; each
+/// Returns the decades (log10) from loss to first weights, measured and predicted, without [`uncounted`] links; each
 /// `None` if it is unknown.
 pub(in crate::diagnosis) fn counted(diagnosis: &Diagnosis<'_>) -> [Option<f64>; 2] {
     let is_out = uncounted(diagnosis);
@@ -134,7 +134,7 @@ fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     depth.predicted.filter(|&predicted| agrees(predicted)).map(|_| intervention::forecast(diagnosis, whole))
 }
 
-/// Reports a gradient that vanishes or explodes from loss to first weights, with its cause and the layers at fault.
+/// Reports a gradient that vanishes or explodes from loss to first weights, with its cause and its layers.
 pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(depth), lines) = (Depth::of(diagnosis), &diagnosis.thresholds) else { return };
     if depth.total == f64::NEG_INFINITY {
@@ -275,7 +275,7 @@ impl Depth {
     }
 
     /// Returns the cause and its layers: by the intervention of `verdict` that brings the gradient between the
-    /// thresholds, or otherwise by the decades of weights and activations.
+    /// thresholds, or otherwise by the parts of weights and activations in the change of the gradient's norm.
     pub(super) fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, Vec<LayerRange>) {
         let lines = &diagnosis.thresholds;
         let flattest = self.activations().min_by(|a, b| a.decades.total_cmp(&b.decades));
@@ -308,8 +308,9 @@ impl Depth {
         (cause, stretches(&self.stations(starts)))
     }
 
-    /// Returns the layers whose weights have decades far below those of the median layer, by the thresholds of a
-    /// [bottleneck](Thresholds::bottleneck); `None` if there are none, and for fewer than three layers with weights.
+    /// Returns the layers whose weights reduce the gradient's norm far more than those of the median layer, by the
+    /// thresholds of a [bottleneck](Thresholds::bottleneck). `None` if there are none, and for fewer than three
+    /// layers with weights.
     fn narrow(&self, lines: &Thresholds) -> Option<Vec<LayerRange>> {
         let layers = self.layers();
         let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
@@ -323,8 +324,8 @@ impl Depth {
         is_narrow.then(narrow).map(|found| if found.is_empty() { LayerRange::single(layer) } else { found })
     }
 
-    /// Returns the decades by layer. A layer begins at a link of the kind `starts` or at the addition of a residual
-    /// block; the links up to the beginning of the next layer belong to it.
+    /// Returns the decades (log10) by layer. A layer begins at a link of the kind `starts` or at the addition of a
+    /// residual block; the links up to the beginning of the next layer belong to it.
     fn stations(&self, starts: Factor) -> Vec<Station> {
         let mut found: Vec<Station> = Vec::new();
         for row in &self.rows {
@@ -351,7 +352,7 @@ impl Depth {
         format!("the gradient {how}: {} decades over {over}{when}", signed(self.total))
     }
 
-    /// Describes, for a finding of `cause` in `layers`, the decades caused by all weights and by all φ′.
+    /// Describes, for a finding of `cause` in `layers`, the decades (log10) caused by all weights and by all φ′.
     pub(super) fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");

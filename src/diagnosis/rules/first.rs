@@ -69,8 +69,8 @@ fn severity_of_dead(diagnosis: &Diagnosis<'_>) -> Option<Severity> {
     Some(if judged && (learned || diagnosis.has_fitted()) { Severity::Note } else { Severity::Critical })
 }
 
-/// Returns a recurrent layer of rectifiers that receives a gradient, outputs 0 for all rows, and passes no gradient
-/// on to its input or its parameters.
+/// Returns a recurrent layer of rectifiers that receives a gradient, but outputs 0 for all rows, and whose parameters
+/// all have a gradient of 0.
 fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     let statistics = diagnosis.statistics?;
     let parts = diagnosis.spec.parts();
@@ -100,7 +100,7 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Loud { layer, sizes: [size, redrawn], times, is_last } = loud;
     let is_told = findings.iter().any(|it| it.cause == Cause::UnscaledInput && it.severity > Severity::Note);
     let is_large = |times: f64| times > TIMES;
-    // Weights that grew in the run are the subject of the rules about steps.
+    // Weights that grew in the run are the subject of the rules about updates.
     let own = diagnosis.statistics.and_then(|statistics| {
         let is_own = |block: &&BlockStatistics| block.name() == format!("{layer}.weight");
         statistics.blocks().iter().find(is_own)
@@ -162,7 +162,7 @@ pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Findi
     // Large errors fall fast, so a run whose loss still falls is judged only after four times as many losses.
     let is_long = run.recent_loss().count() >= 4 * diagnosis.thresholds.patience && diagnosis.learns_nothing(run);
     let harms = (diagnosis.is_held_up() || is_long) && !diagnosis.is_examined_alone;
-    // Biases at the mean of the targets are near them, however large.
+    // Biases near the mean of the targets are right, however large they are.
     let is_far = |size: &f64| run.first_distance().is_some_and(|[distance, _]| TIMES * distance > *size);
     let size = loaded_size(diagnosis, &format!("{layer}.bias")).filter(is_far);
     let Some(size) = size.filter(|size| harms && *size > TIMES) else { return };
@@ -233,9 +233,9 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// The fix of a norm whose ε is far above the variance of its inputs.
 pub(in crate::diagnosis) const SMALLER_EPSILON: &str = "a smaller ε of this norm";
 
-/// Reports normalization layers on the main path whose outputs began with a root mean square outside the thresholds of
-/// inputs. Such outputs are due to their gains or their ε. The sum of the decades does not show this size, since the
-/// next norm divides by it.
+/// Reports normalization layers on the main path whose outputs began with a root mean square outside the thresholds
+/// of inputs. Such outputs are due to their gains or their ε. The gradient from loss to first weights does not show
+/// this size, since the next norm divides by it.
 ///
 /// The finding is a note unless the loss of a run has [not fallen](Diagnosis::stays_up).
 pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -289,8 +289,8 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports an embedding whose rows began with a root mean square far above 1. The rows are the inputs of the layers
-/// after it, so the thresholds of inputs apply to them.
+/// Reports an embedding whose rows began with a root mean square far above 1. The rows of its table are the inputs of
+/// the layers after it, so the thresholds of inputs apply to them.
 pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let parts = diagnosis.spec.parts();

@@ -40,14 +40,15 @@ impl Openings {
         Some(held(self.of("input").unwrap_or(1.0 - keeps), keeps, self.steps))
     }
 
-    /// Returns [`admitted`](Self::admitted) with the gate that admits the input half open.
+    /// Returns the fraction [`admitted`](Self::admitted) that would result with the gate that admits the input half
+    /// open.
     fn admitted_half_open(&self) -> f64 {
         let keeps = self.keeps().map_or(0.5, |(_, keeps)| keeps);
         held(0.5, if self.of("input").is_some() { keeps } else { 0.5 }, self.steps)
     }
 }
 
-/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T steps, with i = `admits`, f = `keeps` and T = `steps`.
+/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T time steps, with i = `admits`, f = `keeps` and T = `steps`.
 fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
     let steps = steps.max(1) as f64;
     admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
@@ -107,8 +108,8 @@ pub(super) fn forgets_fast(diagnosis: &Diagnosis<'_>, layer: &str, each: f64) ->
     kept < diagnosis.thresholds.shut_gate
 }
 
-/// Returns the gate that carries the state of a layer, and its mean value: measured, or by its biases. `None`
-/// for a layer without such a gate, or one whose gates are not known.
+/// Returns the gate that carries the state of a layer, and its mean value: measured, or computed from its biases.
+/// `None` for a layer without such a gate, or whose gates are not known.
 pub(super) fn carrying(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<(&'static str, f64)> {
     openings(diagnosis).into_iter().find(|openings| openings.layer == layer)?.keeps()
 }

@@ -1,4 +1,5 @@
-//! The links (factors of the chain rule) on the main path with their decades, measured or predicted.
+//! The links (factors of the chain rule) on the main path with their decades (log10 change of the gradient's norm),
+//! measured or predicted.
 
 use super::{layer_of, layer_of_block};
 use crate::{
@@ -61,9 +62,9 @@ pub(super) fn place(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<usize> {
     diagnosis.spec.parts().iter().position(|(path, _)| path == layer)
 }
 
-/// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
-/// in the first pass. Their decades are means over the passes, or those of the first pass if the gradient
-/// [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
+/// Returns the measured links (factors of the chain rule) on the main path in the order of the forward pass, without
+/// weights that were 0 in the first pass. Their decades (log10) are means over the passes, or those of the first pass
+/// if the gradient [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
 pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let counts = |link: &&LinkStatistics| {
@@ -102,7 +103,8 @@ pub(super) fn row(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Row {
     }
 }
 
-/// Returns the predicted links on the main path in the order of the forward pass, without the first weights.
+/// Returns the predicted links (factors of the chain rule) on the main path in the order of the forward pass, without
+/// the first weights.
 pub(super) fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
     let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
@@ -119,7 +121,7 @@ pub(super) fn predicted<'a>(
     let row = |link: &crate::theory::PredictedLink| {
         let layer = layer_of(&link.name);
         let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
-        // Inputs with a standard deviation of 3: a bounded φ is flat for most units.
+        // For inputs with a root mean square above 3, a bounded φ is flat for most units.
         let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
         Some(Row {
             layer: layer.into(),

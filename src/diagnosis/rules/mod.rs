@@ -74,7 +74,7 @@ pub(super) const ALL: &[Rule] = &[
     task::information,
 ];
 
-/// Returns the severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.
+/// Returns the severity of a value: `None` up to `lines[0]`, a warning up to `lines[1]`, critical above `lines[1]`.
 fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     match value {
         _ if value > lines[1] => Some(Severity::Critical),
@@ -149,15 +149,15 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// If the gradient became 0, returns the measured intervention after which it reaches the first weights again;
-    /// `None` if there is none.
+    /// If the gradient became 0, returns the measured intervention (one change of the network or its inputs) after
+    /// which it reaches the first weights again; `None` if there is none.
     fn mends_an_end(&self) -> Option<&Intervention> {
         let experiments = self.experiments.as_ref()?;
         experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
     }
 
-    /// Returns the measured intervention on weights that brings the decades from loss to first weights between the
-    /// thresholds; `None` if there is none.
+    /// Returns the measured intervention, a change of weights, after which the gradient neither vanishes nor explodes
+    /// from loss to first weights; `None` if there is none.
     fn mends_weights(&self) -> Option<&Intervention> {
         let weighs = |it: &&Intervention| {
             matches!(
@@ -171,8 +171,8 @@ impl Diagnosis<'_> {
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 
-    /// Creates a finding about the layer at the path `layer`, empty for all of the network. `text` is the sentence
-    /// that describes the fault, and `because` its evidence.
+    /// Creates a finding about the layer at the path `layer`, or about all of the network if it is empty. `text` is
+    /// the sentence that describes the fault, and `because` its evidence.
     fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String, because: String) -> Finding {
         Finding {
             cause,

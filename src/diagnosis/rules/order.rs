@@ -9,9 +9,9 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 /// Lowers the severity of findings if the loss has [fallen](crate::diagnosis::Thresholds::fallen): by one degree, or
-/// to a note if it fell far from its [start](Diagnosis::start). Findings that are certain, or harmful although the
-/// loss falls, keep their severity. So do all findings if the loss has risen again or diverged. Without measurements
-/// of data and targets, findings that rest mostly on the course of the loss are warnings at most.
+/// to a note if it fell far from its [start](Diagnosis::start). Findings that are certain, or harmful even in a run
+/// whose loss falls, keep their severity. All findings keep it if the loss has risen again or diverged. Without
+/// measurements of data and targets, findings that rest mostly on the course of the loss are warnings at most.
 pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
@@ -50,9 +50,9 @@ fn is_tempered(cause: Cause) -> bool {
     !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
 }
 
-/// Adds `faults`, findings about the [first parameters](crate::diagnosis::began) of a run that was held up. Each
-/// replaces the findings of the same cause about the last parameters. Faults of the last parameters with other causes
-/// are effects of the run, and their evidence says so.
+/// Adds `faults`, findings about the [first parameters](crate::diagnosis::began) of a run whose loss did not clearly
+/// fall. Each replaces the findings of the same cause about the last parameters. Faults of the last parameters with
+/// other causes are effects of the run, and their evidence says so.
 pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Finding>) {
     if faults.is_empty() {
         return;
@@ -141,7 +141,7 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
             _ => false,
         }
     };
-    // Weights and activations that were at fault in the first pass collapse representations and shut units.
+    // Weights and activations that were at fault in the first pass cause collapsed representations and dead units.
     let of_budget = |cause| {
         use Cause::*;
         matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | LoudBranches)
@@ -152,8 +152,8 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
         Cause::DeadUnits => stood && it.came_with_training(),
         _ => false,
     };
-    // If a run is held up and its parameters are still nearly the initial ones, the root cause is the one that kept
-    // its updates small.
+    // If a run is stuck and its parameters are still nearly the initial ones, the root cause is the one that kept its
+    // updates small.
     let unmoved = diagnosis.is_stuck() && diagnosis.has_hardly_moved();
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
@@ -191,8 +191,8 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
     });
 }
 
-/// Whether the fault of a finding is in the parameters and came with training, from a first pass whose budget was
-/// within the thresholds. Such a fault is an effect of the training.
+/// Whether the fault of a finding is in the parameters and came with training: in the first pass the gradient from
+/// loss to first weights was within the thresholds. Such a fault is an effect of the training.
 pub(super) fn left_behind(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     of_parameters(finding.cause) && finding.came_with_training() && steps::began_sound(diagnosis)
 }

@@ -80,10 +80,10 @@ impl Diagnosis<'_> {
         )
     }
 
-    /// Whether the outputs are near their targets: their root mean square [distance](RunStatistics::distance) is below
-    /// the fraction [`FITTED`] of the standard deviation of the outputs over rows. If that is not known, the fraction
-    /// is one of the root mean square of the outputs. Outputs with a large mean can be near every target and yet be
-    /// the same for all inputs.
+    /// Whether the outputs are near their targets: their root mean square [distance](RunStatistics::distance) is
+    /// below the fraction [`FITTED`] of the standard deviation of the outputs over rows. If that is not known, their
+    /// root mean square is used instead. Outputs with a large mean can be near every target and yet be the same for
+    /// all inputs.
     pub(super) fn has_fitted(&self) -> bool {
         let spread = self.task.as_ref().and_then(|task| task.spread).unwrap_or(1.0);
         let distance = self.statistics.map(|statistics| statistics.run().distance());
@@ -97,10 +97,10 @@ impl Diagnosis<'_> {
         run.is_some_and(|run| run.stands_still(|loss| self.part(loss, STILL)) && !self.has_fitted())
     }
 
-    /// Whether the loss has risen again: most of its fall from its [start](Self::start) is lost. It had fallen as
-    /// [`has_fallen`](Self::has_fallen) requires or, if the loss of constant outputs is not known, below half of the
-    /// [first](RunStatistics::has_relapsed). False for a loss that starts at the lowest loss of any outputs or below
-    /// (at 0 or below where that is not known): nothing was learned.
+    /// Whether the loss has risen again: most of its fall from its [start](Self::start) is lost. Before, it had
+    /// fallen as [`has_fallen`](Self::has_fallen) requires or, if the loss of constant outputs is not known, to below
+    /// half of the [first loss](RunStatistics::has_relapsed). False for a loss that starts at the lowest loss of any
+    /// outputs or below (at 0 or below where that is not known): nothing was learned.
     pub(super) fn has_relapsed(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         match self.start().filter(|_| self.chance().is_some()) {
@@ -179,7 +179,8 @@ impl Diagnosis<'_> {
 
     /// Whether the loss falls steadily, after four times [`patience`](crate::diagnosis::Thresholds::patience) losses:
     /// its mean over about 30 losses is the lowest of the run, and below nine tenths of the mean loss after ten
-    /// passes. Noise alone hardly ends at its lowest mean: such a fall is real, however small the updates.
+    /// passes. Noise alone rarely has its lowest mean at the end of the run: such a fall is real, however small the
+    /// updates.
     pub(super) fn falls_steadily(&self, run: &RunStatistics) -> bool {
         let [settled, usual] = run.settled_and_usual_loss();
         let judged = run.recent_loss().count() >= 4 * self.thresholds.patience && run.is_at_its_lowest();
@@ -201,9 +202,9 @@ impl Diagnosis<'_> {
         self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)
     }
 
-    /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing), and its loss
-    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A run whose loss is still on its way
-    /// down to that of constant outputs is not held up.
+    /// Whether the run makes no progress: it has [learned nothing](Self::learns_nothing), and its loss
+    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A run whose loss is still falling to
+    /// that of constant outputs is not stuck.
     pub(super) fn is_stuck(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         let arrived = self.chance().is_some_and(|chance| chance > self.part(run.recent_loss().mean(), STILL));
@@ -212,8 +213,8 @@ impl Diagnosis<'_> {
 
     /// Whether the mean of recent losses, after [`patience`](crate::diagnosis::Thresholds::patience) losses, is above
     /// the fraction [`learned`](crate::diagnosis::Thresholds::learned) of the loss of the best constant outputs. Both
-    /// are measured from the lowest loss of any outputs, if that is known. Without a [loss of constant
-    /// outputs](Self::chance): whether the loss [stagnates](Self::stagnates).
+    /// are measured from the lowest loss of any outputs, if that is known. If the
+    /// [loss of constant outputs](Self::chance) is not known, whether the loss [stagnates](Self::stagnates).
     pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
         match (&self.task, self.chance()) {

@@ -139,7 +139,7 @@ fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
+    // Clipping is judged by `between`, and a vanished gradient is not the fault of the rate.
     let clips =
         run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]) && diagnosis.is_proportional != Some(false);
     if is_accused(diagnosis, findings) {

@@ -42,8 +42,8 @@ pub(super) fn counts(block: &&BlockStatistics) -> bool {
     block.update_ratio().count() > 0 && has_scale
 }
 
-/// Returns the weight matrix with the largest updates relative to its parameters, by the mean of log10 of this ratio;
-/// `None` if no matrix has a scale for them.
+/// Returns the weight matrix with the largest updates relative to its parameters, by the mean of log10 of this ratio
+/// over updates. `None` if no matrix [has a scale](counts) for them.
 pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatistics> {
     let ratio = |block: &&BlockStatistics| block.update_ratio().mean();
     matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
@@ -92,9 +92,9 @@ fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     })
 }
 
-/// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
-/// layers that are [`left_out`]. `None` if the statistics are those of the single pass that interventions start from,
-/// which belongs to no run.
+/// Returns the decades (log10 change of the gradient's norm) from loss to first weights in the first monitored pass,
+/// without weights that were 0 and without layers that are [`left_out`]. `None` if the statistics are those of the
+/// single pass that interventions start from, which belongs to no run.
 pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let statistics = diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone)?;
     let without = left_out(&diagnosis.spec);
@@ -106,13 +106,13 @@ pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     decades.fold(None, |sum: Option<f64>, decades| Some(sum.unwrap_or(0.0) + decades))
 }
 
-/// Whether the gradient neither vanished nor exploded from loss to first weights in the first watched pass.
+/// Whether the gradient neither vanished nor exploded from loss to first weights in the first monitored pass.
 pub(super) fn began_sound(diagnosis: &Diagnosis<'_>) -> bool {
     let lines = &diagnosis.thresholds;
     began(diagnosis).is_some_and(|began| (lines.vanishing[0]..lines.exploding[0]).contains(&began))
 }
 
-/// Whether the updates of the first weights, relative to the weights, are less than a decade below those of the last
+/// Whether the updates of the first weights, relative to the weights, are more than a tenth of those of the last
 /// weights, after [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An
 /// optimizer that divides by the size of a gradient compensates for a gradient that vanishes.
 pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
@@ -123,18 +123,18 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
 }
 
-/// Whether a value was not finite and the run has not recovered, or the recent loss is more than half above the first
-/// loss. The first loss is that of one batch. If the loss of constant outputs is known, the recent loss must be more
-/// than half above that, too.
+/// Whether a value was not finite and the run has not recovered, or the recent loss is more than 1.5 times the first
+/// loss. Since the first loss is that of a single batch, the recent loss must also be more than 1.5 times the loss of
+/// constant outputs, if that is known.
 pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let first = run.first_loss().unwrap_or(f64::INFINITY);
     let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));
     run.non_finite().is_some() && !run.has_recovered() || run.recent_loss().mean() > part_of(begins, 1.5)
 }
 
-/// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the
-/// run diverged. No update had been made before that pass: it shows the cause, and later passes the effects. `None`
-/// otherwise, and for the single pass that interventions start from.
+/// Returns the decades (log10 change of the gradient's norm) from loss to first weights in the first monitored pass,
+/// if the gradient exploded in it and the run diverged. No update had been made before that pass: it shows the cause,
+/// and later passes the effects. `None` otherwise, and for the single pass that interventions start from.
 pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
     began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(diagnosis, statistics.run())))
@@ -159,8 +159,8 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades, needs_restart: true, ..finding });
 }
 
-/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
-/// is known and the loss only does not fall, [`unstable`](super::edge::unstable) judges the rate instead.
+/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. If the curvature is
+/// known, and the loss neither diverges nor rises again, [`unstable`](super::edge::unstable) judges the rate instead.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -229,8 +229,8 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades, needs_restart, ..finding });
 }
 
-/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. Not reported if the
-/// loss has come down below its value before each of these jumps.
+/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. They are not
+/// reported if the loss has fallen below its values before these jumps.
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
@@ -253,8 +253,8 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports a clipping threshold so low that half of the gradients or more are clipped, a typical one to a small
-/// fraction ([`low_clip`](crate::diagnosis::Thresholds::low_clip)), and all updates are small.
+/// Reports a clipping threshold that is too low: at least half of the gradients are clipped, typically to a small
+/// fraction of their norm ([`low_clip`](crate::diagnosis::Thresholds::low_clip)), and all updates are small.
 pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();

@@ -85,7 +85,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         let text =
             String::from("all samples of the batch have the same inputs: no function of them tells any two apart");
         let because = String::from("their inputs were compared, value by value");
-        // A batch of equal rows can be a choice, as in a smoke test.
+        // A batch of equal rows can be intended, as in a smoke test.
         let severity = if diagnosis.is_stuck() { Severity::Warning } else { Severity::Note };
         let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
         let fix = String::from("other inputs: these are those of one sample");
@@ -189,7 +189,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let trained: Vec<_> = matrices.filter(|block| !block.frozen() && !block.began_at_zero()).collect();
     let size = |block: &BlockStatistics| block.parameters() / block.first_parameters().unwrap_or(f64::NAN);
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    // Updates against the gradient may shrink the weights by themselves: that is no evidence of decay.
+    // If the gradient itself shrinks the weights, this is no evidence of decay.
     let by_gradient = |block: &BlockStatistics| block.pull().mean() > shrinks;
     let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks && !by_gradient(block);
     let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;

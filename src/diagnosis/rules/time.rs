@@ -17,9 +17,9 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 /// Returns the cause of a gradient of a layer's state that vanishes over time, and a clause about it, which may be
-/// empty. In a cell with a gate that carries the state, only this gate can cause it; the clause states its mean value.
-/// A gate above the threshold [`shut_gate`](crate::diagnosis::Thresholds::shut_gate) counts as closed only if a span
-/// is given.
+/// empty. In a cell with a gate that carries the state, only this gate can cause it; the clause states its mean
+/// value. A gate above the threshold [`shut_gate`](crate::diagnosis::Thresholds::shut_gate) counts as closed only if
+/// the span, the number of time steps that the task must remember, is given.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     if !diagnosis.carries_state.iter().any(|carries| carries == layer) {
         return (Cause::VanishingRecurrence, String::new());
@@ -111,7 +111,7 @@ fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
     }
 }
 
-/// Reports a state gradient that vanishes or explodes over the span of the task (the steps that it must remember), as
+/// Reports a state gradient that vanishes or explodes over the span (the time steps that the task must remember), as
 /// measured. Before training, layers without such a finding are also judged by an upper bound and a prediction.
 pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let first = findings.len();
@@ -171,7 +171,7 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 count(span, "step"),
                 signed(total)
             );
-            // The gradient itself is within the thresholds: the harm must show in the run.
+            // The gradient itself is within the thresholds, so the finding is a warning only if the run is stuck.
             say(Cause::ExplodingRecurrence, of_span(diagnosis, Severity::Warning, true), text, parts);
         }
     }
@@ -195,7 +195,7 @@ fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&
     tried.filter(|(name, _)| name == layer).map(|(_, tried)| tried).find(keeps)
 }
 
-/// Whether an intervention redraws the input weights of a layer, and makes them smaller.
+/// Whether `tried`, a change that was tried, redraws the input weights of a layer, and makes them smaller.
 fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Intervention) -> bool {
     let redraws = matches!(tried.alteration, Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_));
     redraws && diagnosis.experiments.as_ref().is_some_and(|it| it.large.iter().any(|large| large == layer))

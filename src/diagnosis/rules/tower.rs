@@ -76,8 +76,8 @@ fn of_tower(diagnosis: &Diagnosis<'_>, tower: &Tower) -> Option<Depth> {
     (!rows.is_empty() && total.is_finite()).then_some(Depth { rows, total, predicted, measured, at_first: false })
 }
 
-/// Whether the updates of the first weights of the branch, relative to the weights, are less than a decade below those
-/// of the last weights of the network, in a run that has learned.
+/// Whether the updates of the first weights of the branch, relative to the weights, are more than a tenth of those of
+/// the last weights of the network, in a run that has learned.
 fn moves(diagnosis: &Diagnosis<'_>, tower: &Tower) -> bool {
     let ratios = |own: bool| {
         let blocks = matrices(diagnosis).filter(move |block| !own || tower.has(layer_of_block(block.name())));

@@ -44,7 +44,7 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         };
         let mut layers = LayerRange::single(layer_of_block(block.name()));
         let (mut counts, layer) = ([duplicates, rows], layer_of_block(block.name()));
-        // Neighbours with the same fault are one finding.
+        // Neighbouring layers with the same fault are one finding.
         if let Some((before, [of_copies, of_all])) = last.replace((at, counts))
             && before + 1 == at
             && let Some(known) = findings.pop_if(|known| known.cause == cause && known.severity == severity)
@@ -82,8 +82,9 @@ pub(super) fn is_table(spec: &LayerSpec, block: &str) -> bool {
 /// The smallest number of examples with which one pass can show that a layer passes no gradient.
 const FEW: usize = 8;
 
-/// Whether there are enough examples to show that the activation at the path `layer` passes no gradient: the last pass
-/// had at least [`FEW`], or all units were off in a whole window of passes. Few examples can all be off by chance.
+/// Whether there are enough examples to show that the activation at the path `layer` passes no gradient. The last
+/// pass had at least [`FEW`], or all units were off (φ′ = 0) in a whole window (some consecutive passes). Few
+/// examples can all be off by chance.
 pub(super) fn has_examples(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
     let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
     let mut links = links.iter().filter(|link| link.factor() == Factor::Activation);
@@ -132,7 +133,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let judged: Vec<_> = judged.map(|link| (link, Inactive::of(diagnosis, link, explained))).collect();
     let kinds = [Severity::Critical, Severity::Warning].into_iter().flat_map(|it| [(it, false), (it, true)]);
     for (severity, flat) in kinds {
-        // The units of a layer whose pre-activations are all 0 are off because of the layer before.
+        // If all pre-activations of a layer are 0, the layer before it is the reason.
         let of_kind = |it: &&Inactive<'_>| it.severity == severity && it.flat == flat;
         let all = judged.iter().filter_map(|(_, found)| found.as_ref().filter(of_kind));
         let Some(worst) =
@@ -212,14 +213,14 @@ fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     block.first_parameters().map(|found| found / described)
 }
 
-/// Reports units of a bounded activation that were in its flat part, where φ′ is near 0, from the first pass. The
-/// activation of the last layer is left out.
+/// Reports units that were in the flat part of their bounded activation, where φ′ is near 0, from the first pass
+/// on. The activation of the last layer is left out.
 pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let hidden = statistics.links().iter().filter(|link| link.factor() == Factor::Activation);
     // Outputs that saturate late in training are not a fault.
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Addition).map(|link| link.name());
-    // Before the first weights that are trained nothing learns, and no gradient is needed.
+    // Layers before the first trained weights learn nothing, and need no gradient.
     let from = first_trained(diagnosis).and_then(|layer| place_of(diagnosis, &layer));
     let is_trained = |link: &&LinkStatistics| from.is_none_or(|from| place_of(diagnosis, link.name()) > Some(from));
     let judged: Vec<_> = hidden
@@ -294,7 +295,8 @@ struct Saturation {
 /// Returns the saturation, in the first pass, of the layer of `link`, which has a bounded activation; `None` if it is
 /// not a fault.
 ///
-/// Saturation by training is the subject of the rules about steps; saturation from the start is due to the weights.
+/// Saturation that came with training is the subject of the rules about updates; saturation from the start is due to
+/// the weights.
 fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Saturation> {
     let lines = &diagnosis.thresholds;
     let [first, _] = link.at_first().unwrap_or_default();
@@ -306,7 +308,8 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
         return None;
     }
     let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
-    // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
+    // The units that are not saturated keep the mean above this value. A lower mean shows that the gradient
+    // underflows.
     let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
     let slope = if underflows { 1.0 } else { slope };
     // A mean slope below the first limit alone still passes a gradient on, so the harm must show elsewhere.

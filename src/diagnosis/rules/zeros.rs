@@ -19,7 +19,7 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let ends = |link: &&LinkStatistics| {
         link.on_main_path() && link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed()
     };
-    // The links are in forward order: the backward pass reaches the last link first.
+    // The links (factors of the chain rule) are in forward order: the backward pass reaches the last link first.
     let links = statistics.links();
     let Some(link) = links.iter().filter(ends).max_by_key(|link| link.index()) else { return };
     let layer = layer_of(link.name());
@@ -27,7 +27,7 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if let Some(block) = own.filter(|block| block.gradient_norm() > 0.0) {
         return findings.push(opens(diagnosis, layer_of_block(block.name())));
     }
-    // An activation makes the gradient 0 if the block before it outputs 0.
+    // An activation can make the gradient 0 because the weights before it are 0.
     let without_input = link.factor() == Factor::Activation && link.input().last() == 0.0;
     let before = || {
         let at = statistics.blocks().iter().position(|block| follows(block.name(), layer));

@@ -68,8 +68,8 @@ pub(super) fn is_constant<T: Scalar>(data: &Dataset<'_, T>) -> bool {
     }
 }
 
-/// Returns the matrix of distances between `count` samples. The means of its row and column are subtracted from each
-/// distance, and the mean of all is added. `square` gives the squared distance of two samples.
+/// Returns the double-centred matrix of distances between `count` samples: each distance minus the means of its row
+/// and of its column, plus the mean of all distances. `square` gives the squared distance of two samples.
 fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut all = vec![0.0; count * count];
     for (i, row) in all.chunks_mut(count).enumerate() {

@@ -1,4 +1,4 @@
-//! The effect of leaving out a few samples, far larger than the others, on the gradient.
+//! The few samples that are far larger than the others, and the effect on the gradient of leaving them out.
 
 use super::Rows;
 use crate::{
@@ -23,7 +23,8 @@ pub(in crate::diagnosis) struct Outliers {
     /// The root mean square of the inputs or targets of the largest sample, or its largest value; then the root mean
     /// square of the median sample.
     pub size: [f64; 2],
-    /// The column of the largest value, where single values are large and not the samples as a whole.
+    /// The column of the largest value, if the samples are large by single values and not as a whole; otherwise
+    /// `None`.
     pub place: Option<usize>,
     /// Whether the targets of the samples are large; otherwise their inputs are.
     pub of_targets: bool,
@@ -37,14 +38,15 @@ pub(in crate::diagnosis) struct Outliers {
 }
 
 impl Outliers {
-    /// Whether the gradient with the samples has more than [`outweighs`](Thresholds::outweighs) times the norm of that
-    /// without them.
+    /// Whether the gradient with the samples has more than [`outweighs`](Thresholds::outweighs) times the norm of the
+    /// gradient without them.
     pub fn harms(&self, thresholds: &Thresholds) -> bool {
         self.gradient[0] > thresholds.outweighs * self.gradient[1]
     }
 
     /// Whether, with initial parameters, the gradient with the samples has more than
-    /// [`outweighs`](Thresholds::outweighs) times the norm of that without them. False if it was not measured.
+    /// [`outweighs`](Thresholds::outweighs) times the norm of the gradient without them. False if it was not
+    /// measured.
     pub fn harmed(&self, thresholds: &Thresholds) -> bool {
         self.at_first.is_some_and(|[with, without]| with > thresholds.outweighs * without)
     }
@@ -73,7 +75,7 @@ fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, f64)> {
     (median > 0.0 && least > factor * median && sorted[few] < least).then_some((found, most))
 }
 
-/// The sizes of samples: of each its root mean square, and the magnitude and place of its largest value.
+/// The sizes of samples: for each sample its root mean square, and the magnitude and index of its largest value.
 pub(in crate::diagnosis) struct Sizes {
     width: usize,
     whole: Vec<f64>,
@@ -151,7 +153,7 @@ pub(super) fn find<T: Scalar>(
     thresholds: &Thresholds,
 ) -> Result<Option<Outliers>, Error> {
     let (ragged, factor) = ((0..data.samples()).any(|it| data.length(it) != data.steps()), thresholds.input[0]);
-    // A large index does not count as a large value.
+    // Inputs that are indices have no size.
     let of_inputs = match rows.workspace.rules().vocabulary() {
         Some(_) => None,
         None => sizes(data.width(), data.samples(), data.inputs()).larger(false, factor),
