@@ -309,7 +309,7 @@ impl<T: Scalar> Checkpoint<T> {
     /// in the folder when they died are removed.
     ///
     /// # Errors
-    /// [`Error::File`] if the system cannot write the file, or `path` is not a regular file; those of
+    /// [`Error::File`] if the system cannot write the file, or `path` is not a regular file; the errors of
     /// [`to_bytes`](Self::to_bytes). On an error an existing file is unchanged, unless the new file had already
     /// replaced it and only its folder could not be flushed.
     #[cfg(feature = "std")]
@@ -320,7 +320,7 @@ impl<T: Scalar> Checkpoint<T> {
     /// Reads a checkpoint of `network` from a file. `values` states whether NaN and ±∞ are accepted.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read, or is not a regular file; those of
+    /// [`Error::File`] for a file that cannot be read, or is not a regular file; the errors of
     /// [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {

@@ -83,8 +83,8 @@ impl Part {
         self
     }
 
-    /// Returns the kind and the settings that must agree, as text, for example `Linear, bias true, inputs 3, outputs
-    /// 2`.
+    /// Returns the kind and the settings that must agree, as text, for example
+    /// `Linear, bias true, inputs 3, outputs 2`.
     fn in_full(&self) -> String {
         let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
         core::iter::once(self.kind.clone()).chain(facts).collect()

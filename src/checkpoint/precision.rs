@@ -24,7 +24,7 @@ impl Precision {
     /// Returns the number format that has the size and the precision of the scalar type `T`.
     ///
     /// # Errors
-    /// [`Error::CheckpointValue`] for a scalar type of which the size and the precision are those of no format here.
+    /// [`Error::CheckpointValue`] for a scalar type whose size or precision is that of no format here.
     pub fn of<T: Scalar>() -> Result<Self, Error> {
         match (size_of::<T>(), to_f64(T::epsilon())) {
             (8, e) if e == f64::EPSILON => Ok(Precision::F64),

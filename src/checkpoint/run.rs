@@ -163,7 +163,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Saves the state of the run, its [`checkpoint`](Self::checkpoint), in a file.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for which
+    /// The errors of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for which
     /// [`load`](Self::load) would return an error. On an error an existing file is unchanged, unless the new file had
     /// already replaced it and only its folder could not be flushed.
     #[cfg(feature = "std")]
@@ -176,8 +176,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the state of the run, its [`checkpoint`](Self::checkpoint), as the bytes of a file.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for which
-    /// [`load_bytes`](Self::load_bytes) would return an error.
+    /// The errors of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for
+    /// which [`load_bytes`](Self::load_bytes) would return an error.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let checkpoint = self.checkpoint();
         self.check(&checkpoint)?;
@@ -191,7 +191,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// trainer is unchanged.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::load`] and [`restore`](Self::restore).
+    /// The errors of [`Checkpoint::load`] and [`restore`](Self::restore).
     #[cfg(feature = "std")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
@@ -202,7 +202,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// are kept, and the differences between the runs that do not prevent restoring are returned.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
+    /// The errors of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
     pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Difference>, Error> {
         self.restore(&Checkpoint::from_bytes(self.network(), bytes, Values::Finite)?)
     }
@@ -211,7 +211,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// the differences between the networks that do not prevent restoring.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
+    /// The errors of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
     #[cfg(feature = "std")]
     pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)

@@ -143,8 +143,8 @@ impl<V: FileNumber> FileTensor<V> {
     /// Opens the tensor `tensor` in a safetensors file. The values are not read yet.
     ///
     /// # Errors
-    /// Those of [`npy`](Self::npy), but for the safetensors format; [`DataRule::FileFormat`] if there is no tensor of
-    /// this name.
+    /// The errors of [`npy`](Self::npy), but for the safetensors format; [`DataRule::FileFormat`] if there is no
+    /// tensor of this name.
     #[cfg(feature = "safetensors")]
     pub fn safetensors(path: impl AsRef<Path>, tensor: &str) -> Result<Self, Error> {
         #[derive(serde::Deserialize)]

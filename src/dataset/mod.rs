@@ -100,7 +100,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// Creates a data set of samples with one row of `width` values each.
     ///
     /// # Errors
-    /// Those of [`sequences`](Self::sequences).
+    /// The errors of [`sequences`](Self::sequences).
     pub fn rows(width: usize, inputs: &'a [T], targets: impl Into<Option<Target<'a, T>>>) -> Result<Self, Error> {
         Self::sequences(width, 1, inputs, targets)
     }

@@ -101,7 +101,7 @@ impl<T: Scalar> Dataset<'_, T> {
     /// the rest. Use it for samples in the order of time, if the last samples are to be predicted.
     ///
     /// # Errors
-    /// Those of [`split`](Self::split).
+    /// The errors of [`split`](Self::split).
     pub fn split_in_order(&self, share: f64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         self.cut(share, &self.in_order()?)
     }
@@ -112,7 +112,7 @@ impl<T: Scalar> Dataset<'_, T> {
     /// remainders. In total the first part has as many samples as with [`split`](Self::split).
     ///
     /// # Errors
-    /// Those of [`split`](Self::split); [`Error::TargetKind`] unless there is one class per sample.
+    /// The errors of [`split`](Self::split); [`Error::TargetKind`] unless there is one class per sample.
     pub fn split_by_class(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         let classes = match self.targets() {
             Some(Target::Classes(classes)) if classes.len() == self.samples => classes,

@@ -69,8 +69,8 @@ impl Standardize {
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
-    /// values of a sample, or of a time step if each has a target. [`Error::Parameter`] if all row weights are 0;
-    /// those of [`of`](Self::of).
+    /// values of a sample, or of a time step if each has a target. [`Error::Parameter`] if all row weights are 0; the
+    /// errors of [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
         let values = values_of(data)?;
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
@@ -199,7 +199,7 @@ impl Standardize {
     /// Inverts [`apply`](Self::apply), in place: `x · deviation + mean`. A constant column becomes its mean.
     ///
     /// # Errors
-    /// Those of [`apply`](Self::apply).
+    /// The errors of [`apply`](Self::apply).
     pub fn invert<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
             let whole = |unit: f64| (unit * mean + x * (unit * deviation)) / unit;

@@ -41,7 +41,7 @@ impl Fingerprint {
     ///
     /// # Errors
     /// [`RankRule::Differs`] for the first rank whose description is not that of rank 0, with the first line that
-    /// differs; those of [`gather_results`].
+    /// differs; the errors of [`gather_results`].
     pub(super) fn compare<T: Scalar>(own: Result<Self, Error>, ranks: &mut Channel<T>) -> Result<(), Error> {
         let runs = gather_results(ranks, own.map(|run| run.0))?;
         for (rank, run) in runs.iter().enumerate().skip(1) {
@@ -75,7 +75,7 @@ const FAILED: char = '!';
 /// If no rank failed, returns the texts `own` of all ranks, in the order of the ranks. All ranks must call it.
 ///
 /// # Errors
-/// The error of this rank; [`RankRule::Failed`] with the error of the first rank that failed; those of
+/// The error of this rank; [`RankRule::Failed`] with the error of the first rank that failed; the errors of
 /// [`Communicator::exchange`].
 pub(super) fn gather_results<T: Scalar>(
     ranks: &mut Channel<T>,

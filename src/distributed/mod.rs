@@ -49,18 +49,18 @@
 //! | --- | --- |
 //! | the update, if no layer couples samples | that of the whole batch, `Σ w ∇ℓ / Σ w` |
 //! | the update of PyTorch, if set | the [mean of means](DataParallel::mean_of_means) |
-//! | clipping, `SkipNonFinite`, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and run their own shards |
-//! | data in files | a rank reads inputs, targets and weights of its own shards alone; the sizes are compared |
+//! | clipping, `SkipNonFinite`, schedule, average | after the sum over ranks, the same on each rank |
+//! | data | all ranks hold the same data set, and each runs its own shards |
+//! | data in files | a rank reads inputs, targets and weights only of its own shards; the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
-//! | monitors, `forward` and `backward` of links | the shards of this rank |
-//! | monitors, [events](crate::monitor::Event) | all ranks, but for `NextPart` and seconds |
-//! | a [spike](crate::trainer::Step::spike) of the gradient | named on all ranks by rank, and by sample if known |
-//! | a value that is not finite | named likewise, with its sample where one alone shows it |
-//! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
+//! | monitors, `forward` and `backward` of each factor of the chain rule | for the shards of this rank |
+//! | monitors, [events](crate::monitor::Event) | the same on all ranks, except for `NextPart` and seconds |
+//! | a [spike](crate::trainer::Step::spike) of the gradient | all ranks name the rank, and if known the sample |
+//! | a value that is not finite | all ranks name the rank, and the sample if a single one has it |
+//! | messages during the backward pass | with [`overlap`](DataParallel::overlap); otherwise after the pass |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
-//! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
-//! | buffers, such as running statistics | moved by the mean change over shards, weighted by samples |
+//! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics within each shard |
+//! | buffers, such as running statistics | changed by the mean change over shards, weighted by samples |
 //! | checkpoints | all ranks have the same state: one saves, all load; the number of ranks may change |
 
 mod agreement;
@@ -171,7 +171,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
     /// Copies the `values` of rank `root` to the `values` of all other ranks, which have the same length.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `root` that is not in the group; those of [`exchange`](Self::exchange).
+    /// [`Error::Parameter`] for a `root` that is not in the group; the errors of [`exchange`](Self::exchange).
     fn broadcast(&self, root: usize, values: &mut [T]) -> Result<(), Error> {
         require(root < self.size(), "the root of a broadcast", "a rank of the group", root as f64)?;
         // Ranks are counted from the root. Rank r receives from the rank whose number is r without its lowest set
@@ -196,7 +196,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
     /// Returns once all ranks have called it.
     ///
     /// # Errors
-    /// Those of [`exchange`](Self::exchange).
+    /// The errors of [`exchange`](Self::exchange).
     fn barrier(&self) -> Result<(), Error> {
         let (rank, size) = (self.rank(), self.size());
         let mut bit = 1;

@@ -22,7 +22,7 @@ impl Report {
     /// not finite, with its shard and sample; `None` if no rank does.
     ///
     /// # Errors
-    /// Those of [`gather_results`].
+    /// The errors of [`gather_results`].
     pub(super) fn exchange<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Option<Spike>, Error> {
         let own = match self {
             Report::Nothing => Ok(String::new()),

@@ -38,7 +38,7 @@ impl<T: Scalar> Model<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
+    /// The errors of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         self.to_bytes_as(Precision::of::<T>()?)
     }
@@ -114,7 +114,7 @@ impl<T: Scalar> Model<T> {
     /// are built by `registry`.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of
+    /// The errors of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; the errors of
     /// [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with).
     pub fn from_bytes_registered(bytes: &[u8], registry: &Registry<T>) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
@@ -127,8 +127,8 @@ impl<T: Scalar> Model<T> {
     /// have custom parts.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
-    /// for the bytes of another network.
+    /// The errors of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the
+    /// layer, for the bytes of another network.
     pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
@@ -140,7 +140,7 @@ impl<T: Scalar> Model<T> {
     /// complete old file or the complete new one.
     ///
     /// # Errors
-    /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] if the system cannot write the file.
+    /// The errors of [`to_bytes`](Self::to_bytes); [`Error::File`] if the system cannot write the file.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.save_as(path, Precision::of::<T>()?)
@@ -149,7 +149,7 @@ impl<T: Scalar> Model<T> {
     /// Saves the model in a file, as [`save`](Self::save) does, with the numbers in the format `precision`.
     ///
     /// # Errors
-    /// Those of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] if the system cannot write the file.
+    /// The errors of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] if the system cannot write the file.
     #[cfg(feature = "std")]
     pub fn save_as(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
         let path = path.as_ref();
@@ -159,7 +159,7 @@ impl<T: Scalar> Model<T> {
     /// Reads a model from a file written by [`save`](Self::save).
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
@@ -169,7 +169,7 @@ impl<T: Scalar> Model<T> {
     /// parts.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes_with`](Self::from_bytes_with).
+    /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes_with`](Self::from_bytes_with).
     #[cfg(feature = "std")]
     pub fn load_with(network: impl Layer<T> + 'static, path: impl AsRef<Path>) -> Result<Self, Error> {
         read_file(path.as_ref(), |bytes| Self::from_bytes_with(network, bytes))
@@ -179,7 +179,7 @@ impl<T: Scalar> Model<T> {
     /// `registry`.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of
+    /// [`Error::File`] for a file that cannot be read; the errors of
     /// [`from_bytes_registered`](Self::from_bytes_registered).
     #[cfg(feature = "std")]
     pub fn load_registered(path: impl AsRef<Path>, registry: &Registry<T>) -> Result<Self, Error> {

@@ -228,7 +228,7 @@ impl<T: Scalar> Model<T> {
     /// outputs are equally large, it is the first of them.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
+    /// The errors of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
     /// [`Error::NonFinite`] for an output that is NaN.
     ///
     /// # Panics
@@ -244,7 +244,7 @@ impl<T: Scalar> Model<T> {
     /// sigmoid to [`predict`](Self::predict) instead.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
+    /// The errors of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
     /// [`Error::NonFinite`] for an output row without probabilities: it has a NaN, or ∞ more than once.
     ///
     /// # Panics
@@ -302,7 +302,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// trainer was [made from a model](Trainer::from_model), the new model has the scales and names of that model.
     ///
     /// # Errors
-    /// Those of [`Model::new`].
+    /// The errors of [`Model::new`].
     pub fn into_model(self) -> Result<Model<T>, Error>
     where
         L: 'static,
@@ -319,7 +319,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::CustomPart`] for a network with a custom part, for which there is
-    /// [`model_registered`](Self::model_registered); those of [`Model::new`].
+    /// [`model_registered`](Self::model_registered); the errors of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
         self.model_of(self.network().spec().build()?)
     }
@@ -328,7 +328,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// `registry`.
     ///
     /// # Errors
-    /// Those of [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with) and [`Model::new`].
+    /// The errors of [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with) and [`Model::new`].
     pub fn model_registered(&self, registry: &Registry<T>) -> Result<Model<T>, Error> {
         self.model_of(self.network().spec().build_with(registry)?)
     }
@@ -362,7 +362,7 @@ impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>
     /// ```
     ///
     /// # Errors
-    /// Those of [`Trainer::new`], except for errors of initialization.
+    /// The errors of [`Trainer::new`], except for errors of initialization.
     pub fn from_model(model: Model<T>, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let Model { network, parameters, buffers, interface } = model;
         let parameters = Aligned::copy_of("the parameters", &parameters)?;

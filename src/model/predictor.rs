@@ -34,7 +34,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// Returns the outputs for the samples of `data`, in their order, as [`Model::predict`] does.
     ///
     /// # Errors
-    /// Those of [`Model::predict`].
+    /// The errors of [`Model::predict`].
     ///
     /// # Panics
     /// As [`Model::predict`].
@@ -50,7 +50,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// input scale.
     ///
     /// # Errors
-    /// Those of [`Model::predict`]; [`Error::Length`] if the length of the buffer is not that of the outputs.
+    /// The errors of [`Model::predict`]; [`Error::Length`] if the length of the buffer is not that of the outputs.
     ///
     /// # Panics
     /// As [`Model::predict`].

@@ -159,7 +159,7 @@ impl StateDict {
     /// Reads the tensors of a safetensors file.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -171,7 +171,7 @@ impl StateDict {
     /// has either the complete old file or the complete new one.
     ///
     /// # Errors
-    /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] if the system cannot write the file.
+    /// The errors of [`to_bytes`](Self::to_bytes); [`Error::File`] if the system cannot write the file.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
         let path = path.as_ref();

@@ -106,9 +106,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// checked before the first update, except inputs in files.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit). [`DataRule::Validation`], with the error of [`evaluate`](Self::evaluate) as its
-    /// reason, for the validation data; [`Error::NothingCounts`] if all rows of that data are masked or of an ignored
-    /// class. [`Error::InvalidState`] for early stopping without validation data.
+    /// The errors of [`fit`](Self::fit). [`DataRule::Validation`], with the error of [`evaluate`](Self::evaluate) as
+    /// its reason, for the validation data; [`Error::NothingCounts`] if all rows of that data are masked or of an
+    /// ignored class. [`Error::InvalidState`] for early stopping without validation data.
     ///
     /// # Panics
     /// As [`fit`](Self::fit).

@@ -97,7 +97,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`DataRule::Width`] if the width of the data is not that of the network's input; [`Error::TooLarge`] if memory
-    /// cannot hold the outputs. The errors of [`Workspace::infer`]; for data in files also those of
+    /// cannot hold the outputs. The errors of [`Workspace::infer`]; for data in files also the errors of
     /// [`Batch::gather`].
     ///
     /// # Panics
@@ -111,7 +111,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Writes the outputs of [`predict`](Self::predict) to a buffer.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::Length`] if the length of the buffer is not that of the outputs.
+    /// The errors of [`predict`](Self::predict); [`Error::Length`] if the length of the buffer is not that of the
+    /// outputs.
     ///
     /// # Panics
     /// As [`Workspace::infer`].

@@ -159,8 +159,8 @@ pub(crate) struct Progress {
     pub best: f64,
     /// Whether early stopping or a monitor ended the run.
     pub stopped: bool,
-    /// Whether the parameters are those of the lowest validation loss, with those of the last epoch kept in
-    /// [`Trainer::best`].
+    /// Whether the trainer holds the parameters of the lowest validation loss, while [`Trainer::best`] holds those of
+    /// the last epoch.
     pub restored: bool,
 }
 
@@ -182,7 +182,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::Parameter`] for a `batch_size`, `accumulation_steps`, `patience`, `shuffle_block` or window of 0, or
     /// a `min_delta` that is negative or not finite. With a [`Truncation`]:
     /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, if a layer reads later time steps
-    /// or changes their number; [`Error::InvalidState`] if `accumulation_steps` exceeds 1. Those of
+    /// or changes their number; [`Error::InvalidState`] if `accumulation_steps` exceeds 1. The errors of
     /// [`Loss::check_width`], such as for [`CrossEntropy`](crate::loss::CrossEntropy) and a network of one output; of
     /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`], [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
@@ -217,7 +217,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let windows =
             settings.truncation.map(|truncation| StepWindows::new(&network, truncation.window)).transpose()?;
-        // Memory for larger batches is allocated when the data is given, which may have fewer samples or more steps.
+        // Memory for larger batches is allocated once the data is known: it may have few samples, or more time steps.
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut workspace = Workspace::new(network, BatchShape::batch(batch))?;
@@ -286,7 +286,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// the next update fails if their rates differ.
     ///
     /// # Errors
-    /// Those of [`Optimizer::set_learning_rate`].
+    /// The errors of [`Optimizer::set_learning_rate`].
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
         self.optimizer.set_learning_rate(rate)?;
         self.compare_ranks_again();

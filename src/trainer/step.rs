@@ -386,7 +386,7 @@ impl<T: Scalar> Run<'_, T> {
             let updated = Updated { loss, weight, outcome };
             all = Some(all.map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
-        // A sample has at least one step, and thus an update.
+        // Each sample has at least one time step, so at least one update has been made.
         match all {
             Some(all) => Ok((all.loss, all.outcome)),
             None => Err(Error::EmptyBatch),

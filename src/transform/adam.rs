@@ -69,9 +69,9 @@ impl Adam {
         })
     }
 
-    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and `(m, v) ↦
-    /// update`, which for AMSGrad is called with the largest v so far. `rate` is the learning rate, `step` the number
-    /// of earlier updates.
+    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and
+    /// `(m, v) ↦ update`, which for AMSGrad is called with the largest v so far. `rate` is the learning rate, `step`
+    /// the number of earlier updates.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
     fn rule<T: Scalar>(
         &self,

@@ -37,8 +37,8 @@ impl AdamSettings {
     }
 }
 
-/// Defines the methods `betas`, `epsilon` and `check_settings` of an optimizer that has a field `settings:
-/// AdamSettings`. `$betas` is the doc comment of the method `betas`.
+/// Defines the methods `betas`, `epsilon` and `check_settings` of an optimizer that has a field
+/// `settings: AdamSettings`. `$betas` is the doc comment of the method `betas`.
 macro_rules! adam_setters {
     ($optimizer:ident, $betas:literal) => {
         impl $optimizer {

@@ -67,8 +67,8 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     }
 }
 
-/// Clips the gradient of all parameters to a norm of at most c, the argument of [`new`](Self::new): `g ← g · min(1,
-/// c/(‖g‖_p + ε))`.
+/// Clips the gradient of all parameters to a norm of at most c, the argument of [`new`](Self::new):
+/// `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
 /// The p-norm, by default the 2-norm, is that of the gradient of all trained parameters, computed without overflow. A
 /// gradient with a value that is not finite is left unchanged, since scaling by its norm would make all values NaN;

@@ -126,8 +126,8 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
     ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
 }
 
-/// Returns three lengths for [`orthogonalize`] of a matrix X with `rows ≤ columns`: the number of values of X, of `A
-/// = X Xᵀ`, and of a factor that is packed for a matrix product.
+/// Returns three lengths for [`orthogonalize`] of a matrix X with `rows ≤ columns`: the number of values of X, of
+/// `A = X Xᵀ`, and of a factor that is packed for a matrix product.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));

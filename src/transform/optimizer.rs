@@ -273,7 +273,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// created.
     ///
     /// # Errors
-    /// Those of [`set_learning_rate`](Self::set_learning_rate).
+    /// The errors of [`set_learning_rate`](Self::set_learning_rate).
     #[cfg(feature = "safetensors")]
     pub(crate) fn restore_rate(&mut self, rate: Option<f64>) -> Result<(), Error> {
         if let Some(rate) = rate.or(self.rates.map(|[first, _]| first)) {

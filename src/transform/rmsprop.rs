@@ -82,7 +82,8 @@ impl RmsProp {
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
         if slots::<T>() > 1 {
-            // b| may be as large as max |g/(√v + ε)|/(1 − μ), which may overflow the format, so (1 − μ) b is stored.
+            // The state keeps (1 − μ) b, since b may be 1/(1 − μ) times as large as an update and overflow the
+            // format.
             let (rule, share) = (self.rule::<f64>(), 1.0 - self.momentum);
             let (mut root, mut mean, mut buffer) = (Wide::new(v, n), Wide::new(mean, n), Wide::new(buffer, n));
             for i in all {
@@ -125,8 +126,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
     }
 
     /// One value for each parameter: v, the average of g². If centred, then one for each: ḡ, the average of g. With
-    /// momentum, then one for each: b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and `(1
-    /// − μ) b`.
+    /// momentum, then one for each: b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
+    /// `(1 − μ) b`.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(1 + usize::from(self.centred) + usize::from(self.momentum > 0.0), blocks)
     }

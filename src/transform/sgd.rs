@@ -83,7 +83,7 @@ impl Sgd {
         }
         if slots::<T>() > 1 {
             let (rule, n) = (self.rule::<f64>(update.step), update.blocks.parameters());
-            // m| may be as large as max |g|/(1 − μ), beyond the format, but (1 − μ) m is not larger than the largest gradient.
+            // The state keeps (1 − μ) m, which is at most the largest gradient; m itself may be beyond the format.
             let (all, share) = (update.stretches().flatten(), 1.0 - self.momentum);
             let mut mean = Wide::new(update.state, n);
             for i in all {
@@ -113,8 +113,8 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Stage::Optimizer
     }
 
-    /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold `(1
-    /// − μ) m`. Without momentum there is no state.
+    /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold
+    /// `(1 − μ) m`. Without momentum there is no state.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { state_of_parameters::<T>(1, blocks) } else { 0 }
     }

@@ -30,7 +30,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Computes the gradient as [`backward`](Self::backward) does, and reports events of the pass to `monitor`.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward).
+    /// The errors of [`backward`](Self::backward).
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -44,7 +44,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// [`descend`](Self::descend).
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward).
+    /// The errors of [`backward`](Self::backward).
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -55,7 +55,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Adds to the gradient as [`accumulate`](Self::accumulate) does, and reports events of the pass to `monitor`.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward).
+    /// The errors of [`backward`](Self::backward).
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -98,8 +98,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// blocks updates layer by layer, and never stores the whole gradient. Frozen blocks keep their values.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. On an
-    /// error `w` is unchanged.
+    /// The errors of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite.
+    /// On an error `w` is unchanged.
     ///
     /// # Panics
     /// As [`backward`](Self::backward).

@@ -82,7 +82,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Runs [`forward`](Self::forward) with a chosen `mode` and a monitor.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward).
+    /// The errors of [`forward`](Self::forward).
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -133,7 +133,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// [`input_mut`](Self::input_mut).
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), except for the length of the input.
+    /// The errors of [`forward`](Self::forward), except for the length of the input.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -152,7 +152,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// call, no backward pass of an earlier forward pass is possible.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: every workspace can run inference.
+    /// The errors of [`forward`](Self::forward), except [`Error::InvalidState`]: every workspace can run inference.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).

@@ -123,7 +123,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
     /// `capacity`. It has no memory for a backward pass, and so is smaller than one made by [`new`](Self::new).
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn for_inference(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Infer)
     }
@@ -216,7 +216,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.values_mut()
     }
 
-    /// Combines the buffers with `others`: see [`Buffers::combine`].
+    /// Replaces each buffer value v by `of(v, o)`, o the value of `others` at its index, or by `of_wide` for wide
+    /// values.
     pub(crate) fn combine_buffers(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
         self.memory.buffers.combine(others, of, of_wide);
     }

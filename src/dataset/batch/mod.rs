@@ -140,7 +140,7 @@ impl<T: Scalar> Batch<T> {
     /// [`write_input`](Self::write_input) later writes it to the workspace.
     ///
     /// # Errors
-    /// Those of [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     pub(crate) fn choose(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         let layout = data.layout();
         self.choose_samples(&layout, samples)?;

@@ -125,7 +125,7 @@ impl<T: Scalar> DataParallel<T> {
     /// that `failed`. All ranks must call it, with [`weights`](Self::weights) set for their own shards.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if memory cannot hold the message; those of
+    /// [`Error::TooLarge`] if memory cannot hold the message; the errors of
     /// [`exchange`](crate::distributed::Communicator::exchange).
     pub(crate) fn share_weights(&mut self, failed: bool) -> Result<(), Error> {
         let (shards, ranks) = (self.own_shards(), self.ranks());
