@@ -122,8 +122,8 @@ pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
 }
 
 /// A checksum that detects every change of one byte, and all but 1 in 2⁶⁴ other changes.
+///
 /// For each byte the sum is replaced by a bijective function of itself that depends on the byte. Source: Fowler, Noll
-/// & Vo (FNV-1a, 64 bits).
 /// & Vo (FNV-1a, 64 bits).
 pub(crate) struct Checksum(u64);
 

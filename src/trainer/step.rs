@@ -331,7 +331,7 @@ impl<T: Scalar> Run<'_, T> {
             communication: self.watch.communication,
             spike: self.watch.spike.take(),
         };
-        // The next update may be that of another window of the same samples.
+        // The next update may be for another window of the same samples, so its time starts here.
         self.watch.started = self.watch.started.and_then(|_| Clock::now());
         if monitor.is_active() {
             monitor.event(&Event::Step(&step));

@@ -12,9 +12,9 @@ use alloc::{vec, vec::Vec};
 /// Reduces the learning rate if a metric has not fallen for some epochs. In a chain it follows the optimizer.
 ///
 /// [`on_metric`](GradientTransform::on_metric) receives the metric after each epoch: a trainer's validation loss, or
-/// its training loss if there is no validation data. The metric has fallen if it is below `best − threshold ·
-/// |best|`, where `best` is the metric when it last fell; both may be negative. A metric that is not finite has no
-/// effect.
+/// its training loss if there is no validation data. The metric has fallen if it is below
+/// `best − threshold · |best|`, where `best` is the metric when it last fell; both may be negative. A metric that is
+/// not finite has no effect.
 ///
 /// Otherwise this is PyTorch's `ReduceLROnPlateau` with a relative threshold, except that PyTorch's margin has the
 /// wrong sign for negative metrics. In every format the metric and the counts are kept with at least the digits of

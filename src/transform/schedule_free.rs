@@ -22,8 +22,9 @@ use alloc::{vec, vec::Vec};
 ///
 /// The gradient g is computed at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`, update t
 /// makes `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`. Here `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)`, and
-/// `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et al. 2024, algorithm 1. 2024, algorithm 1. x
-/// is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
+/// `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et al. 2024, algorithm 1.
+///
+/// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
 /// stopping and the models of a trainer use it ([`result`](GradientTransform::result)). The running statistics of a
 /// [`BatchNorm`](crate::layer::BatchNorm) are those at y.
 ///
@@ -31,7 +32,6 @@ use alloc::{vec, vec::Vec};
 /// update: a [`Schedule`](super::Schedule), or rates of blocks. If a parameter is set from outside, the next update
 /// moves its z and x by the same amount. For a frozen block z and x are the parameters. The first update starts from
 /// the current parameters. In formats narrower than `f32`, x, z and √v are kept with the digits of `f32`.
-/// with the digits of `f32`.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, ScheduleFreeAdamW}};

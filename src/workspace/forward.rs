@@ -308,7 +308,7 @@ impl<T: Scalar> Memory<T> {
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
-            // With more threads than at its allocation a network requests more scratch, but can run with this.
+            // With more threads than at allocation, a network requests more scratch, but can run with less.
             ("scratch", if threads() > self.scratch_threads { 0 } else { memory.scratch }, self.scratch.len()),
             ("saved values", memory.saved, self.saved.len()),
         ];

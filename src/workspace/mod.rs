@@ -216,8 +216,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.values_mut()
     }
 
-    /// Replaces each buffer value v by `of(v, o)`, o the value of `others` at its index, or by `of_wide` for wide
-    /// values.
+    /// Replaces each buffer value v by `of(v, o)`, with o the value of `others` at the same index. `of_wide` is the
+    /// same function in `f64`, for running statistics that are kept with more digits than `T` has.
     pub(crate) fn combine_buffers(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
         self.memory.buffers.combine(others, of, of_wide);
     }
