@@ -99,7 +99,7 @@ pub enum DataRule {
     Index {
         /// The index of the sample with the input.
         sample: usize,
-        /// The time step of the input; `None` for samples of one step.
+        /// The time step of the input; `None` for samples without a time axis.
         step: Option<usize>,
         /// The column of the input in its row.
         column: usize,
@@ -108,7 +108,7 @@ pub enum DataRule {
         /// The value of the input.
         found: f64,
     },
-    /// An array whose number of axes is not an allowed one.
+    /// An array whose number of axes is not allowed.
     #[error("{what} have {found} axes, but {needed} is needed; give an array of this shape")]
     ArrayAxes {
         /// The name of the array, such as `the inputs`.

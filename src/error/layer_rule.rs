@@ -91,7 +91,8 @@ pub enum LayerRule {
         /// Why the layer cannot train on windows, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
-    /// A custom layer whose state cannot be divided into samples, in windows of sequences of unequal length.
+    /// A custom layer whose state cannot be divided into samples, as training on windows of sequences of unequal
+    /// length requires.
     #[error("the state of {kind} cannot be divided into samples; train on sequences of equal length")]
     StateLayout {
         /// The layer's kind.
@@ -114,7 +115,7 @@ pub enum LayerRule {
     /// A block of parameters whose number of rows is not a multiple of its number of gates.
     #[error("block {block:?} has {rows} rows; its {gates} gates must have equal numbers of them")]
     GateRows {
-        /// The name of the block whose rows its gates cannot share equally.
+        /// The name of the block whose rows cannot be divided equally among its gates.
         block: String,
         /// The number of rows in the block.
         rows: usize,
@@ -140,9 +141,9 @@ pub enum LayerRule {
     MemoryShrinks {
         /// The kind of memory: saved values, scratch, output or state.
         what: &'static str,
-        /// The number of values of this memory that the smaller pass needs, above `larger`.
+        /// The number of values of this memory for fewer samples or time steps, which is above `larger`.
         smaller: usize,
-        /// The number of values of this memory that the larger pass needs.
+        /// The number of values of this memory for more samples or time steps.
         larger: usize,
     },
     /// A setting that the layer's constructors refuse, for example in a layer that was read from a file.

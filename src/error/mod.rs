@@ -116,7 +116,7 @@ pub enum Error {
         /// The value that was given.
         found: f64,
     },
-    /// A class label without an output column. A trainer names the sample: [`DataRule::LabelOutOfRange`].
+    /// A class label for which the output has no column. A trainer returns [`DataRule::LabelOutOfRange`] instead.
     #[error(
         "row {row} has class {label}, but there are {classes} classes (0 to {}); correct the label, or widen the output",
         classes.saturating_sub(1)
@@ -251,7 +251,7 @@ pub enum Error {
          average); write ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {
-        /// The names of the transforms that declare a stage, in their current order.
+        /// The transforms that declare a stage (their position in a chain), in their current order.
         found: String,
         /// The names of the same transforms in the required order.
         expected: String,
@@ -286,7 +286,7 @@ pub enum Error {
         without_paths(kind)
     )]
     CustomPart {
-        /// The path of the part in the network; `an initializer` for one outside a network.
+        /// The path of the layer, cell or activation in the network; `an initializer` outside a network.
         path: String,
         /// The kind of the part, as the layer spec names it.
         kind: String,
@@ -298,7 +298,7 @@ pub enum Error {
         part: &'static str,
         /// The name under which the part is registered.
         name: String,
-        /// The rule that the part breaks.
+        /// The rule that the registered part breaks.
         rule: Box<RegistryRule>,
     },
     /// Settings from which a custom part cannot be built.

@@ -7,7 +7,7 @@ pub enum RankRule {
     /// More ranks than shards (the parts of a batch), so that a rank would have nothing to do.
     #[error("a batch of {shards} shards cannot be divided among {ranks} ranks; use more shards, or fewer ranks")]
     TooMany {
-        /// The number of ranks in the group.
+        /// The number of ranks that train together.
         ranks: usize,
         /// The number of shards, the parts into which each batch is divided.
         shards: usize,
