@@ -107,11 +107,11 @@ pub enum Reduction {
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
 /// | `target_width` | that of the output | a row of targets does not have as many values as a row of outputs |
-/// | `check_width` | accepts every width | some numbers of outputs per row cannot be trained; `evaluate` should call it, too |
+/// | `check_width` | accepts every width | some numbers of outputs cannot be trained; `evaluate` should call it, too |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
-/// | `weighs_target_values` | `true` | the total weight of values without row weights is the number of their rows |
+/// | `weighs_target_values` | `true` | without row weights, the total weight of values is their number of rows |
 ///
-/// [`DualLoss`] makes a loss from a function of one row, without a gradient, for a prototype.
+/// For a prototype, [`DualLoss`] makes a loss from a function of one row without a handwritten gradient.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a loss",
     label = "not a loss",
@@ -175,8 +175,9 @@ pub trait Loss<T: Scalar>: Debug {
         width
     }
 
-    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, as a
-    /// file may have them. The default accepts every width. A trainer calls it when it is created.
+    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, which
+    /// it may have if it was read from a file. The default accepts every width. A trainer calls it when it is
+    /// created.
     ///
     /// # Errors
     /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. For
