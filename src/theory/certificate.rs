@@ -128,7 +128,7 @@ impl Certificate {
     }
 
     /// Returns the links (factors of the chain rule) whose layer states no bound. If there is one, the certificate
-    /// proves nothing over depth.
+    /// proves nothing about the gradient from output to input.
     pub fn missing(&self) -> impl Iterator<Item = &LinkBound> {
         self.links.iter().filter(|link| link.bound.is_none())
     }
@@ -215,8 +215,9 @@ fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if tenths >= 100.0 { format!("1.0e{}", exponent + 1.0) } else { format!("{:.1}e{exponent}", tenths / 10.0) }
 }
 
-/// Writes a row for each link (factor of the chain rule), from output to input, with its bound and the product so far.
-/// Then it writes whether a gradient is certain to vanish, over depth and, for each recurrent layer, over time.
+/// Writes a row for each link (factor of the chain rule), from output to input, with its bound and the product so
+/// far. Then it writes whether a gradient is certain to vanish, from output to input and, for each recurrent layer,
+/// over time steps.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&LinkBound) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();

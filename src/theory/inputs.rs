@@ -20,10 +20,11 @@ use alloc::{vec, vec::Vec};
 pub struct InputStatistics {
     pub(super) spread: Spread,
     pub(super) steps: usize,
-    /// The mean squares of 32 rows, evenly spaced among all rows in increasing order of their mean squares; `None` if
-    /// single rows are not known.
+    /// The mean squares of 32 rows, evenly spaced among all rows in increasing order of their mean squares; `None`
+    /// unless the statistics were created from single rows.
     pub(super) rows: Option<[f64; POINTS]>,
-    /// The mean product of a column's values in two different rows; `None` for one row, or if rows are not known.
+    /// The mean product of a column's values in two different rows; `None` unless the statistics were created from at
+    /// least two rows.
     pub(super) common: Option<f64>,
 }
 

@@ -154,8 +154,8 @@ fn normalize(v: &mut [f64]) -> f64 {
     largest * length
 }
 
-/// Sets `v` to a unit vector orthogonal to the orthonormal directions `done`: what remains of a coordinate axis that is
-/// far enough from their span.
+/// Sets `v` to a unit vector orthogonal to the orthonormal directions `done`: the component of a coordinate axis that
+/// is orthogonal to them, for an axis that is far enough from their linear span.
 fn any_direction(done: &[f64], v: &mut [f64]) {
     for axis in 0..v.len() {
         v.fill(0.0);

@@ -85,8 +85,8 @@ struct Values {
     y: Spread,
 }
 
-/// Statistics of each link (factor of the chain rule, such as a layer) of a network: means over one forward and
-/// backward pass in each of several copies of the network, with random parameters and inputs.
+/// Statistics of each link (factor of the chain rule, such as a layer) of a network. They are means over one forward
+/// and backward pass in each of several copies of the network, with random parameters and inputs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     /// The names of the network's links (factors of the chain rule), at their indices.

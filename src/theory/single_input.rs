@@ -31,8 +31,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 ///
 /// The component along h of the gradient with respect to h, the input of a layer, depends on the forward pass. If the
 /// mean square grows without bound over the layers (softplus with He's weights), this dependence alone amounts to a
-/// decade in 50 layers of width 64. For ReLU without biases, the distribution is that of Hanin & Nica (2018): normal
-/// with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10), β = Σ 5/n_l over layers l of width n_l.
+/// factor of ten in 50 layers of width 64. For ReLU without biases, the distribution is that of Hanin & Nica (2018):
+/// normal with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10), β = Σ 5/n_l over layers l of width n_l.
 ///
 /// The gradient norm of a batch lies between [`Prediction`] and this distribution while q_l is near its fixed point. If
 /// q_l departs from it (GELU or Swish with He's weights), a few rows with large gradients determine the norm of the

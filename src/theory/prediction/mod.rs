@@ -1,4 +1,4 @@
-//! The predicted gradient budget of an untrained network, from its layer spec.
+//! Predicts, from the layer spec of an untrained network, how each layer changes the gradient's norm.
 
 mod reader;
 mod residual;
@@ -82,8 +82,8 @@ pub struct PredictedLink {
 /// If the inputs were given as rows ([`InputStatistics::of_samples`]), the gradients of rows of different norms are
 /// predicted separately, and their squares are added.
 ///
-/// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
-/// random networks and normal inputs.
+/// Layers without a formula (recurrent layers, weights of nonzero mean, custom layers) are sampled with eight random
+/// networks and normal inputs.
 ///
 /// The prediction is the mean, over random networks, of log10 of the change of a batch's gradient norm, as long as
 /// q_l stays near its fixed point. The mean change for one input is lower by `β/(4 ln 10)` decades, [β](Self::beta)
@@ -201,8 +201,8 @@ impl Prediction {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// Returns the decades that each kind of link (factor of the chain rule) adds on the main path from loss to input.
-    /// Links between the first weights and the input are included. `None` if a link has no prediction.
+    /// Returns the decades (powers of ten) by which each kind of factor of the chain rule changes the gradient's norm
+    /// on the main path, from loss to input. `None` if a layer on this path has no prediction.
     ///
     /// A residual branch scaled by 0 adds to no kind if the skip connection carries the gradient, as in
     /// [`Shares::of`].
@@ -216,8 +216,8 @@ impl Prediction {
         self.shares.map(|shares| shares.total())
     }
 
-    /// Returns the decades from the output to the first pre-activations, the last gradient that training needs. `None`
-    /// if they are unknown.
+    /// Returns log10 of the gradient's norm at the first pre-activations, the last gradient that training needs, over
+    /// its norm at the output. `None` if it is unknown.
     ///
     /// It excludes the weights nearest to the input, and all layers between these weights and the input.
     pub fn decades_to_first_weights(&self) -> Option<f64> {
@@ -256,7 +256,8 @@ impl Prediction {
     /// The standard deviation, over random networks, of log10 of the norm of one input's gradient: √β/(2 ln 10)
     /// decades.
     ///
-    /// The gradient of a batch varies less: it averages over inputs with the same weights but other activations.
+    /// The gradient of a batch varies less: it averages over inputs, which have the same weights but different
+    /// activations.
     pub fn standard_deviation(&self) -> f64 {
         libm::sqrt(self.beta) / (2.0 * core::f64::consts::LN_10)
     }
@@ -267,7 +268,8 @@ impl Prediction {
     /// ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a factor e. In a
     /// deeper network, the outputs for two inputs no longer depend on how the inputs are correlated.
     ///
-    /// `None` if it is unknown: with skips, norms or sampled layers, or if the variance has no fixed point.
+    /// `None` with skip connections, normalization or layers without a formula, or if the variance has no fixed
+    /// point.
     pub fn trainable_depth(&self) -> Option<f64> {
         self.trainable_depth
     }

@@ -20,7 +20,8 @@ use alloc::{string::ToString, vec::Vec};
 
 /// The state of a prediction while it reads a layer spec, layer by layer.
 pub(super) struct Reader<'a> {
-    /// Runs passes of random networks to sample them; returns `None` if the layer spec has a custom layer.
+    /// Runs passes of random networks and returns their statistics; `None` if the layer spec has a custom layer that
+    /// cannot be built.
     pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
     /// The result of `draw`; `None` until the first layer without a formula.
     pub sample: Option<Option<Sample>>,

@@ -60,9 +60,9 @@ impl Reader<'_> {
         Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
     }
 
-    /// Returns the decades of the whole residual block at `path`, the statistics of its output, and the source of both.
-    /// `signal` holds the statistics of its input, `inner` is the effect of the branch, and `s` the scale of the
-    /// branch. `None` if the decades are unknown.
+    /// Returns log10 of the change of the gradient's norm by the whole residual block at `path`, the statistics of
+    /// its output, and the source of both. `signal` holds the statistics of its input, `inner` is the effect of the
+    /// branch, and `s` the scale of the branch. `None` if the decades are unknown.
     pub(super) fn own_of_residual(
         &mut self,
         path: &str,

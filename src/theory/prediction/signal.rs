@@ -54,8 +54,8 @@ pub(super) struct Scales {
     /// factor e. `None` before the first layer, or if a layer has no ξ_c.
     pub inverse: Option<f64>,
     /// Each activation so far, the variances `[fan in · Var W, Var b]` of the weights and biases before it, and 1/ξ_c
-    /// of both. ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a factor
-    /// e; `None` without one.
+    /// of this pair. ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a
+    /// factor e; `None` without one.
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
     /// Whether a layer so far has no ξ_c.
     pub lost: bool,
