@@ -58,8 +58,8 @@ pub struct BlockBudget {
     pub gradient: NormStats,
 }
 
-/// The decades (powers of ten) that the links of each [`Factor`] of the chain rule add to the norm of the gradient.
-/// They sum to log10 of the norm after the last link over the norm before the first.
+/// The decades (log10) by which each kind of [`Factor`] of the chain rule changes the norm of the gradient along a
+/// path. They sum to log10 of the norm at the end of the path over the norm at its start.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
 /// change is attributed to that later link. If it stays zero, the field of the factor that made it zero is −∞.
@@ -86,8 +86,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Returns the shares of `links`, the links of one path in the order of the backward pass. A change of the norm
-    /// between two links, by a layer that reports no link, counts as [`other`](Self::other).
+    /// Sums up `links`, the links (factors of the chain rule) of one path in the order of the backward pass. A change
+    /// of the norm between two links, by a layer that reports no link, counts as [`other`](Self::other).
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
         // The last norm that was not zero, and the factor that made the gradient zero, if it is zero.
@@ -131,8 +131,8 @@ impl Shares {
     }
 }
 
-/// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored pass,
-/// over depth and over time. Its `Display` is a table.
+/// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored
+/// pass, from layer to layer and from time step to time step. Its `Display` is a table.
 ///
 /// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with the decades A_l by activations at layer l, V_l
 /// by weights, J_l by additions and O_l by other links. The budget begins at g_L, the gradient of the network's
@@ -207,7 +207,7 @@ impl Rows {
 }
 
 impl GradientBudget {
-    /// Creates a budget that has not recorded a pass.
+    /// Creates a monitor that has not recorded a pass.
     pub fn new() -> Self {
         Self::default()
     }
@@ -237,8 +237,8 @@ impl GradientBudget {
         self.of_update
     }
 
-    /// Returns the decades (powers of ten) that each factor of the chain rule adds to the norm of the gradient, on the
-    /// main path from loss to input, in the last monitored pass.
+    /// Returns the decades (powers of ten) by which each kind of factor of the chain rule changes the norm of the
+    /// gradient, on the main path from loss to input, in the last monitored pass.
     pub fn shares(&self) -> Shares {
         Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }

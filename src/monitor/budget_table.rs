@@ -1,4 +1,4 @@
-//! The gradient budget as a table.
+//! The table of a [`GradientBudget`]: the change of the gradient's norm by each factor of the chain rule.
 
 use super::{
     Factor, GradientBudget, LinkBudget, Shares,
@@ -25,9 +25,9 @@ impl fmt::Display for Decades {
     }
 }
 
-/// Writes a row of the table without a line end: a name, the norm of the gradient after the row's links, the `shares`
-/// of these links in decades, and a bar that shows their sum. The bar has one character for each half decade (a
-/// factor √10), at most 24.
+/// Writes a row of the table without a line end: a name, the norm of the gradient after the row's factors of the
+/// chain rule, their `shares` in decades, and a bar that shows the sum. The bar has one character for each half
+/// decade (a factor √10), at most 24.
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
     let total = shares.total();
     let marks = (Float::abs(total) * 2.0).min(24.0) as usize;

@@ -44,12 +44,12 @@ pub enum Event<'a, T> {
     /// The weights of the output rows of the pass in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before
     /// the backward pass.
     Rows {
-        /// The weight of these rows over that of all rows of the update, on all ranks. With
-        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards count alike, it is the
-        /// weight of these rows in the mean over shards.
+        /// The weight of these rows divided by that of all rows of the update, on all ranks. With
+        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards (parts of the batch)
+        /// count equally, it is the weight of these rows in the mean over shards.
         of_update: f64,
-        /// The effective number of these rows over the number of output rows of the pass. It is `(Σ w)²/Σ w²` for rows
-        /// of weight w (Kish 1965): the number of rows of weight 1 if all others have weight 0.
+        /// The effective number of these rows divided by the number of output rows of the pass. It is `(Σ w)²/Σ w²`
+        /// for rows of weight w (Kish 1965): the number of rows of weight 1 if all others have weight 0.
         effective: f64,
     },
     /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports it once
@@ -65,8 +65,8 @@ pub enum Event<'a, T> {
     /// The loss on the samples of an update, their mean or sum by the loss's [`Reduction`](crate::loss::Reduction),
     /// computed from the parameters before the update.
     Loss(f64),
-    /// The factor, at most 1, by which clipping changed the norm of the gradient of this update; the product of the
-    /// factors of several clips. It is sent with each update of a chain that clips, also if it is 1.
+    /// The factor, at most 1, by which clipping multiplied the norm of the gradient of this update; with several
+    /// clips, the product of their factors. It is sent with each update of a chain that clips, also if it is 1.
     Clip(f64),
     /// The parameters and the update that is added to them next.
     Update {
@@ -167,7 +167,7 @@ pub trait GradientMonitor<T: Scalar> {
     /// For an addition, `dy` and `dx` are the gradients before and after the addition.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}
 
-    /// Receives an event of the pass or the update. Match the events that the monitor reads, and ignore others.
+    /// Receives an event of the pass or the update. Match the events that the monitor needs, and ignore all others.
     ///
     /// # Panics
     /// A monitor may panic where slices do not have the parameters of their `blocks`; workspaces, trainers and

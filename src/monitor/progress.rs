@@ -128,8 +128,8 @@ pub struct Communication {
 }
 
 impl Step {
-    /// Returns the number of samples of the update over its seconds; `None` if [`seconds`](Self::seconds) is `None` or
-    /// 0.
+    /// Returns the number of samples of the update divided by its seconds; `None` if [`seconds`](Self::seconds) is
+    /// `None` or 0.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }
@@ -174,8 +174,8 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Returns the number of samples of the epoch over its seconds; `None` if [`seconds`](Self::seconds) is `None` or
-    /// 0.
+    /// Returns the number of samples of the epoch divided by its seconds; `None` if [`seconds`](Self::seconds) is
+    /// `None` or 0.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }

@@ -48,8 +48,7 @@ pub struct RunRecord {
     budget: BudgetHistory,
 }
 
-/// Writes the numbers of updates and epochs, the last record of each, and the numbers of passes and links of the
-/// budget.
+/// Writes the numbers of updates and epochs and the last record of each, and a summary of the [`BudgetHistory`].
 impl fmt::Debug for RunRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut run = f.debug_struct("RunRecord");

@@ -251,10 +251,10 @@ impl BlockStatistics {
     }
     /// Returns the moments, over updates, of log10 of the size of the block's update divided by the largest size in
     /// any block, for weights and recurrent weights. Of three measures of size, the one whose result is nearest to 0
-    /// counts. They are the root mean square of the update (equal for all blocks in adaptive optimizers), its norm
-    /// over that of the gradient (equal in gradient descent), and its norm over that of the parameters (equal in
-    /// layer-wise optimizers). With one learning rate for all blocks the result is about 0. Later updates have more
-    /// weight.
+    /// counts. The first is the root mean square of the update, which adaptive optimizers make equal for all blocks.
+    /// The second is its norm over that of the gradient (equal in gradient descent), the third its norm over that of
+    /// the parameters (equal in layer-wise optimizers). With one learning rate for all blocks the result is about 0.
+    /// Later updates have more weight.
     pub fn lag(&self) -> RunningMoments {
         self.lag
     }

@@ -6,8 +6,8 @@ use super::RunningMoments;
 /// harmful one. A hard batch also has a large gradient and a high loss, but no lasting effect. The number is a
 /// convention.
 const WORSE: u64 = 3;
-/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
-/// of its decrease so far (the first loss minus the usual value). The value is conventional.
+/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this
+/// fraction of its decrease so far (the first loss minus the usual value). The fraction is a convention.
 const UNDONE: f64 = 0.1;
 
 /// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the loss is

@@ -42,8 +42,8 @@ pub struct LinkStatistics {
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
-    /// For the output y, the input x, ∂L/∂y and ∂L/∂x, in this order: the norm and the counts of the values
-    /// reported so far in the current pass, which may be reported in several calls ([`Link::parts_before`]).
+    /// The norm and the counts of the values reported so far in the current pass, for the output y, the input x,
+    /// ∂L/∂y and ∂L/∂x, in this order. A pass may be reported in several calls ([`Link::parts_before`]).
     parts: [Parts; 4],
 }
 
@@ -86,7 +86,7 @@ struct Units {
     /// In the first pass whose gradient is large enough to compute φ′: the mean slope, and the fractions of
     /// saturated units and of units that passed no gradient.
     first: Option<[f64; 3]>,
-    /// The inactive fraction at the end of the last whole window.
+    /// `inactive_fraction` at the end of the last whole window of passes.
     dead: Option<f64>,
 }
 
@@ -157,7 +157,7 @@ impl LinkStatistics {
         let Some(((before, _), (after, values))) = whole else { return false };
         (self.norm_in, self.norm_out) = (before.norm, after.norm);
         self.subnormal = after.subnormal as f64 / values.max(1) as f64;
-        // All values of the gradient are so small that ε times one is subnormal.
+        // Underflow: ε times any value of the gradient before the link is subnormal.
         self.underflowed = after.norm == 0.0 && before.norm > 0.0 && before.norm < least::<T>();
         if before.norm > 0.0 {
             if after.norm == 0.0 {
@@ -329,7 +329,7 @@ impl Units {
     }
 
     /// Adds |φ′| of each unit to the sums, from the gradients with respect to the output, `dy`, and the input, `dx`,
-    /// of the activation φ. They may be those of a pass, or of a part of it.
+    /// of the activation φ. They may be those of a whole pass, or of one segment of its time steps.
     fn add<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
         let width = self.sums.len() / 3;
         if width == 0 {

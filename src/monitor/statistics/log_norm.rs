@@ -32,8 +32,8 @@ impl Default for LogNorm {
 }
 
 impl LogNorm {
-    /// Compares the norm of the next gradient with those before, and adds it to the moments; a norm above ten times the
-    /// typical one enters as ten times that.
+    /// Compares the norm of the next gradient with the norms before it, and adds its logarithm to the moments. A norm
+    /// above ten times the typical one enters as ten times that one.
     pub(crate) fn push(&mut self, norm: f64) -> Unusual {
         let mut ln = libm::log(norm);
         let apart = ln - self.0.mean();

@@ -41,8 +41,8 @@ impl Default for Mixing {
 
 impl Mixing {
     /// Adds a batch of `rows` rows of ∂L/∂y, whose 2-norm is `norm`. A batch with fewer rows than the largest
-    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight. A batch
-    /// with more rows than all before it restarts the variances.
+    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight. A
+    /// batch with more rows than all earlier ones restarts both variances.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
         let (width, count) = (dy.len() / rows.max(1), rows as f64);
         if self.mean.len() != width {
@@ -81,8 +81,8 @@ impl Mixing {
         (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }
 
-    /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate counts as
-    /// 0. `None` before 20 batches of the largest size, or if the means of batches do not vary.
+    /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate becomes 0.
+    /// `None` before 20 batches of the largest size, or if the means of batches do not vary.
     pub fn correlation(&self) -> Option<f64> {
         let (between, within) = (self.between.mean(), self.within.mean());
         if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {

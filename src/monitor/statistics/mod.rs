@@ -75,7 +75,8 @@ pub struct Statistics {
     next: [usize; 3],
 }
 
-/// Writes the numbers of links, states, gates, blocks, passes and updates, and the recent loss.
+/// Writes the numbers of links (factors of the chain rule), recurrent layers, gates, parameter blocks, passes and
+/// updates, and the recent loss.
 impl fmt::Debug for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut statistics = f.debug_struct("Statistics");
@@ -98,8 +99,8 @@ impl Statistics {
         &self.links
     }
 
-    /// Returns the statistics of the state gradient over time, for each recurrent layer in the order of the backward
-    /// pass.
+    /// Returns the statistics of the gradient with respect to the state, from time step to time step, for each
+    /// recurrent layer in the order of the backward pass.
     pub fn states(&self) -> &[StateStatistics] {
         &self.states
     }

@@ -39,7 +39,7 @@ pub struct RunStatistics {
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
-    /// The exponential mean of the first `SETTLED` losses; infinite before as many losses.
+    /// The exponential mean of the first `SETTLED` losses; infinite before that many losses.
     settled_loss: f64,
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
@@ -51,7 +51,7 @@ pub struct RunStatistics {
     log_norm: LogNorm,
     norm: f64,
     spikes: u64,
-    /// The spike of the largest norm whose origin is known, with that norm.
+    /// Of the spikes with a known origin, the one with the largest gradient norm, and this norm.
     largest_spike: Option<(f64, Spike)>,
     jumps: Jumps,
     clips: RunningMoments,
@@ -195,7 +195,7 @@ impl RunStatistics {
     /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that is
     /// not finite is the largest.
     pub(super) fn step(&mut self, step: &Step) {
-        // A rank without a pass in the next update has no gradient of its own then.
+        // A rank without a pass in the next update then has no gradient of its own.
         self.path = [f64::NAN; 2];
         if let Some(rate) = step.learning_rate {
             self.rates.push(rate);
@@ -238,7 +238,7 @@ impl RunStatistics {
         self.input
     }
     /// Returns the mean, over passes, of the root mean square of those values of the network's input that are not 0.
-    /// A weight of an input of 0 has no gradient, so sparse inputs are as large as their other values.
+    /// Weights of inputs that are 0 have no gradient, so only the other values of sparse inputs count.
     pub(crate) fn present_input(&self) -> f64 {
         self.present
     }
@@ -312,7 +312,7 @@ impl RunStatistics {
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }
-    /// Returns the moments of ‖∂L/∂y‖ √n, with n outputs y, over its first value.
+    /// Returns the moments of ‖∂L/∂y‖ √n, with n outputs y, divided by its first value.
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
@@ -329,7 +329,7 @@ impl RunStatistics {
         self.norm
     }
     /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
-    /// ‖g‖ over updates; 1 before the first. A norm above ten times it enters as ten times it.
+    /// ‖g‖ over updates; 1 before the first. A norm above ten times the typical one enters as ten times it.
     pub fn typical_norm(&self) -> f64 {
         libm::exp(self.log_norm.moments().mean())
     }

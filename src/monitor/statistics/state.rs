@@ -14,15 +14,15 @@ pub(super) fn layer_of(name: &str) -> &str {
 }
 
 /// The change of the norm of a recurrent layer's state gradient per time step, in decades (powers of ten), averaged
-/// over steps and passes, with the shares of weights and activations.
+/// over time steps and passes, and how much of it weights and activations contribute.
 ///
 /// A gradient that is added at a time step, by a loss there or by the layers above, does not count. Only the gradient
 /// that a time step receives from the next one is compared.
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// The sums, over the time steps of the current pass, of log10 of the factors by which links multiply the norm:
-    /// first of weights, then of activations and gates, then of other links except additions.
+    /// The sums, over the time steps of the current pass, of log10 of the factors on the gradient's norm: first by
+    /// weights, then by activations and gates, then by all others except additions.
     sums: [f64; 3],
     /// The number of time steps in `sums`.
     steps: usize,
@@ -69,8 +69,8 @@ impl StateStatistics {
         }
     }
 
-    /// Receives the norm of the state gradient at a time step. Steps come from the last to the first; a step that is
-    /// not below the one before begins a new pass.
+    /// Receives the norm of the state gradient at a time step. Time steps come from the last to the first; one that
+    /// is not below the one before begins a new pass.
     fn keep(&mut self, step: usize, norm: f64) {
         if self.norms.last().is_some_and(|&(last, _)| step >= last) {
             self.norms.clear();
@@ -111,8 +111,8 @@ impl StateStatistics {
         }
     }
 
-    /// Ends a backward pass: the mean, over its time steps, of log10 of each factor by which links multiply the norm
-    /// is added to the moments over passes.
+    /// Ends a backward pass: the means, over its time steps, of log10 of the factors on the gradient's norm are added
+    /// to the moments over passes.
     pub(super) fn end(&mut self) {
         // A gradient that enters at the first time step is not carried to an earlier one.
         if self.steps > 0 && self.from > 0 {
@@ -134,8 +134,8 @@ impl StateStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the moments, over passes, of the decades of the state gradient per time step: the mean, over the steps
-    /// of a pass, of log10 of the factor on its norm. Later passes have more weight.
+    /// Returns the moments, over passes, of the decades of the state gradient per time step: the mean, over the time
+    /// steps of a pass, of log10 of the factor on its norm. Later passes have more weight.
     pub fn per_step(&self) -> RunningMoments {
         self.per_step
     }

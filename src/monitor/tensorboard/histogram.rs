@@ -10,7 +10,8 @@ use core::ops::Range;
 const DIGITS: u32 = 50;
 /// The number of the bucket that begins at 2^−160, below all numbers of `f32`. Smaller magnitudes are counted with 0.
 const LEAST: u64 = (1023 - 160) * 4;
-/// The number of the bucket that begins at 2^128, above all numbers of `f32`. All larger magnitudes are counted in it.
+/// The number of the bucket that begins at 2^128, above all numbers of `f32`. It counts all magnitudes from this
+/// number on.
 const LARGEST: u64 = (1023 + 128) * 4;
 /// The index of the bucket of 0. Buckets of negative values have lower indices, and buckets of positive values higher
 /// ones.
