@@ -64,7 +64,7 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
         let beside = [turn, turn.next_down(), turn.next_up(), f64::from(single) * (1.0 - step), turn * (1.0 + step)];
         all.extend(beside.into_iter().flat_map(|z| [z, -z]));
     }
-    // The largest number of kinks with arguments of their own.
+    // The largest number of kinks for which arguments on and beside them are added.
     const MOST: usize = 512;
     for &kink in kinks.iter().step_by(kinks.len().div_ceil(MOST).max(1)) {
         let single = f64::from(kink as f32);

@@ -72,7 +72,7 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64], breaks: &[f64]) -> V
             let middle = 0.5 * a + 0.5 * b;
             // Towards 0 the bisection stops at the smallest normal numbers.
             if middle <= a || middle >= b || b - a < 1e-280 {
-                // Smooth but steep: eight times the width gives eight times the change.
+                // A steep but smooth `f` changes about eight times as much over eight times the width.
                 let width = 8.0 * (b - a);
                 let beside = (fa - f(a - width)).abs() + (f(b + width) - fb).abs();
                 let z = between(a, b);
@@ -83,7 +83,7 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64], breaks: &[f64]) -> V
                 break;
             }
             let f_middle = f(middle);
-            // A jump lies in one of the halves; a slope changes both alike.
+            // A jump lies in one of the halves; without one, `f` changes by the same amount in both.
             if ((f_middle - fa) - (fb - f_middle)).abs() <= 0.25 * least {
                 break;
             }

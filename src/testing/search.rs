@@ -132,7 +132,7 @@ impl<'a> Search<'a> {
     fn runs_away(&self, heights: &[f64]) -> bool {
         [-1.0, 1.0].into_iter().any(|side| {
             [1.0, -1.0].into_iter().any(|direction| {
-                // Exponents of |z| outward, and of 1/|z| inward, from |z| = 1 on.
+                // Binary exponents of |z| (outward) or of 1/|z| (inward), from |z| = 1 on.
                 let climbed = || {
                     let seen = self.samples.iter().zip(heights).filter(|(sample, height)| {
                         side * sample.z > 0.0 && direction * sample.exponent >= 0.0 && height.is_finite()
@@ -223,7 +223,8 @@ impl Bracket {
         self.best.0.max(self.least)
     }
 
-    /// Shrinks the interval by one golden section: drops the part beyond the inner point at which `f` is lower.
+    /// Shrinks the interval by one golden section: drops the end of the interval next to the inner point with the
+    /// lower `f`.
     fn section(&mut self, f: &dyn Fn(f64) -> f64) {
         let width = self.high - self.low;
         let at = |share: f64| {

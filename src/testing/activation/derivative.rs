@@ -21,7 +21,7 @@ impl Suite<'_, '_> {
         let unit = |curvature: f64| {
             format.epsilon * (self.size(z) + tangent.abs() + (z * curvature).abs()) + format.least_normal
         };
-        // The dual number, or only the unit, may not be finite.
+        // The unit may not be finite, whether the dual number is or not.
         if unit(curvature).is_nan() || unit(curvature) > format.max {
             return None;
         }
@@ -130,7 +130,7 @@ impl Suite<'_, '_> {
 
     /// Tests that φ′ is within a tenth of its true value where the true value is small.
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
-        // Terms of a φ that overflows at the ends do so in the dual number, too.
+        // If φ overflows at large arguments, terms of its dual numbers overflow, too.
         if self.trial.broken(Law::Extremes) {
             return;
         }
@@ -142,7 +142,7 @@ impl Suite<'_, '_> {
     /// Tests φ′ in `f32` against `f64`.
     #[inline]
     pub(super) fn slopes(&mut self) {
-        // Terms of a φ that overflows at the ends do so in the unit, too.
+        // If φ overflows at large arguments, the unit of errors overflows, too.
         if self.trial.broken(Law::Extremes) {
             return;
         }

@@ -61,11 +61,11 @@ impl Suite<'_, '_> {
         let mut points = self.points.clone();
         points.retain(|&z| (format.value)(z) == z);
         points.extend([tiny, -tiny, f64::INFINITY, f64::NEG_INFINITY, format.max, -format.max]);
-        // From 0 outwards: an overflow comes after finite values.
+        // Arguments are tried from 0 outwards, so that an overflow comes after finite values.
         points.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
         // NaN is searched for first, as the clearer fault.
         for nan in [true, false] {
-            // The last arguments of each side at which φ and φ′ were finite.
+            // For z ≤ 0 (first) and z > 0, the last arguments at which φ and φ′ were finite.
             let mut inner = [[0.0; 2]; 2];
             // For the first infinite value after these, the last argument with a finite value, unless it is an
             // overflow. The inner `None` means overflow, the outer one not yet computed.

@@ -243,23 +243,23 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
 /// | [`Repeatable`](Law::Repeatable) | a copy that computes φ at all arguments, and then φ′ at all of them, gives the same bits as φ and φ′ one after the other at each argument; otherwise no other law is tested |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
-/// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
-/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
-/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
+/// | [`Saturation`](Law::Saturation) | beyond ±1, a φ′ below S/1000 that is smooth and a normal number is accurate to a tenth of its value |
+/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink. Elsewhere within ±10⁴, except at declared jumps of φ, it does not jump by more than 1e-9 S. At a kink or jump it has the value of one side |
+/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere within ±10⁴ it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
 /// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
-/// | [`BoundsTight`](Law::BoundsTight) | extremes come within 1e-6 sup \|φ′\|, or grow to a bound of ∞ |
-/// | [`Extremes`](Law::Extremes) | no NaN, no infinity that is not the limit at this point; at ±∞ where φ and φ′ have a limit |
+/// | [`BoundsTight`](Law::BoundsTight) | the extremes of φ′ come within 1e-6 sup \|φ′\| of finite bounds, and φ′ is unbounded where a bound is ∞ |
+/// | [`Extremes`](Law::Extremes) | φ and φ′ are not NaN, and infinite only if this is their limit; at ±∞ this is tested where they have a limit |
 /// | [`Precision`](Law::Precision) | φ and φ′ in `f32` are those of `f64` at the same argument, to 64 roundings as above |
 /// | [`NotANumber`](Law::NotANumber) | φ(NaN) and φ′(NaN) are NaN |
 /// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) between its jumps |
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
 ///
-/// A law that follows from others is tested only if these hold: if φ′ is wrong, its tails, bounds and `f32` values are
+/// A law that assumes others is tested only if these hold: if φ′ is wrong, its tails, bounds and `f32` values are
 /// not tested. An undeclared jump of φ is not reported as a kink as well. Beyond half the largest number an infinity
 /// is allowed if it is the limit at ±∞, since a sum `z + z` overflows there.
 ///
-/// If an activation declares no bounds, none are tested. The evidence states this, and the bounds that were found.
-/// [`measure_derivative`](super::measure_derivative) prints the declaration.
+/// If an activation declares no bounds, none are tested. The printed report states this, and the bounds that were
+/// found. [`measure_derivative`](super::measure_derivative) prints the declaration.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each once, at the simplest argument found.
@@ -378,7 +378,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
 
 /// Defines a test of the laws of an activation: `activation_laws!(name, activation);`.
 ///
-/// `except:` leaves out laws that an activation deliberately breaks, and the evidence names them:
+/// `except:` leaves out laws that an activation deliberately breaks, and the printed report names them:
 /// `activation_laws!(spike, Spike, except: [Derivative]);`.
 #[macro_export]
 macro_rules! activation_laws {

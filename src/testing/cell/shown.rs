@@ -54,7 +54,8 @@ const CARRYING: u64 = 24;
 /// The number of terms of a sum over [`CARRYING`] random layers and their units.
 const TERMS: f64 = 24.0 * HIDDEN as f64;
 
-/// A monitor that collects the pre-activations of a time step, gate after gate, and the names of these gates.
+/// A monitor that collects the pre-activations of a time step, one gate after the other, and the names of these
+/// gates.
 struct Shown(Vec<Dual<f64>>, Vec<&'static str>);
 
 impl GradientMonitor<Dual<f64>> for Shown {
@@ -144,7 +145,8 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     for (gate, Gate { name, carries_state }) in gates.iter().enumerate() {
         let stays = (0..if *carries_state { CARRYING } else { 0 })
             .map(|draw| stays(cell, gate, seed.wrapping_mul(83).wrapping_add(draw)));
-        // The mean fraction, without recurrent weights; `None` if a step fails.
+        // The mean change, over random layers and units, of the fraction of the state that stays; `None` if a time
+        // step fails.
         let stays = stays.sum::<Option<f64>>().map(|sum| sum / TERMS);
         let [from, to] = ENDS;
         let place = format!("gate `{name}`, from z ≈ {from} to z ≈ {to}");

@@ -65,16 +65,17 @@ const FILLS: u64 = 8;
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
-/// * Values are random if the stated variance is not 0, or if none is stated and random numbers are drawn. Another
-///   seed then gives other bits, and no two rows are copies of each other. Where no variance is stated, only equal
-///   bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and no
-///   block is random, the evidence says so.
+/// * Values are random if the stated variance is not 0, or if none is stated and random numbers are drawn. Different
+///   seeds then give different bits, and no two rows are copies of each other. Where no variance is stated, only
+///   equal bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and
+///   no block is random, the printed report says so.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
 ///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of
 ///   up to half a million entries; a moment that is farther off is estimated again from four times as many entries.
 ///   This accuses no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
-/// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
-///   column, and w_ij with w_ji. Equal magnitudes are no more frequent in a fill than between two fills.
+/// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of
+///   a column, and w_ij with w_ji. Equal magnitudes are no more frequent within one fill of the block than between
+///   two fills.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
 ///
 /// A moment that depends on a few entries is not tested, for example that of a log-normal distribution with σ = 1.5.
@@ -142,7 +143,8 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     gates(initializer, seed, trial);
 }
 
-/// The number by which the seed is changed (XOR), so that moments use other random numbers than single fills.
+/// The number by which the seed is changed (XOR), so that the tests of moments use different random numbers from the
+/// tests of single fills.
 const MOMENTS: u64 = 0x006d_6f6d_656e_7473;
 
 fn described(shape: Shape) -> String {
@@ -215,10 +217,10 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     }
 }
 
-/// Tests that another seed gives other values than `values`, those of `seed`. Also tests that rows differ: a fault is
-/// a row that is a copy of another in every fill or, if no variance is stated, rows that are all equal in every fill.
-/// Rows of up to 16 entries are not compared. Returns whether other seeds give the same values, which is a violation
-/// if a variance is stated. `None` for a block that is not random, or has up to 32 values.
+/// Tests that other seeds do not give `values`, the values for `seed`. Also tests that rows differ: a fault is a row
+/// that is a copy of another in every fill or, if no variance is stated, rows that are all equal in every fill. Rows
+/// of up to 16 entries are not compared. Returns whether other seeds give the same values, which is a violation if a
+/// variance is stated. `None` for a block that is not random, or has up to 32 values.
 fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) -> Option<bool> {
     if !is_random(initializer, shape) {
         return None;
@@ -241,7 +243,8 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
         let row = row(values, i);
         full(&&row[..]) && values[..i * shape.columns].chunks(shape.columns).any(|other| other == row)
     };
-    // Without a stated variance rows may be copies by design, as for the pixels of one block; not all of one row.
+    // Without a stated variance, some rows may be copies by design, for example those of the pixels of an image
+    // block. But not all rows may be copies of one.
     let is_stated = initializer.variance(shape).is_some();
     let any = |values: &[f64]| {
         let first = (1..shape.rows).find(|&i| copies(values, i))?;

@@ -115,7 +115,7 @@ impl Suite<'_, '_> {
             }
         }
         let results = [double, widened(&single)];
-        // Measures the usual gain, before a part with a smaller one is tested.
+        // Measures the usual gain before gradients with a smaller one are tested.
         let all = Direction { part: Part::Everything, stream: 0 };
         if self.comparisons(all, &given, &asked, &results).is_none() {
             return;
@@ -286,7 +286,7 @@ impl Suite<'_, '_> {
             .into_iter()
             .fold(0.0, |length, part| Float::hypot(length, norm(part)));
         if !unusual {
-            // A derivative whose terms cancel has the rounding errors of the values.
+            // If terms of a derivative cancel, its rounding errors may be as large as those of the outputs.
             let values = norm(&results[0].y) / (norm(&given.x) + Float::sqrt(given.x.len() as f64));
             self.gain = self.gain.max(image / (c * length).max(f64::MIN_POSITIVE)).max(values);
             self.size = self.size.max(largest(given));
@@ -294,7 +294,7 @@ impl Suite<'_, '_> {
         if part == Part::Everything {
             self.gain_here = image / (c * length).max(f64::MIN_POSITIVE);
         }
-        // Rounding errors of a small gradient are relative to those of the others in the pass, too.
+        // Rounding errors of a small gradient may be as large as those of other gradients in the pass.
         let weights = Float::max(self.inputs.parameters.abs(), 1.0);
         let usual = Float::max(self.gain * self.growth(part, given), self.gain_here) * weights * c * length;
         let floor = ROUNDING * usual;

@@ -19,7 +19,7 @@ const FREQUENT: f64 = 0.15;
 /// The distance, among the rows of all passes, between two rows whose outputs are compared.
 const APART: usize = 37;
 
-/// The parts of the key of a mask, in the order of the argument `at` of [`key`].
+/// The values that decide a dropout mask, in the order of the argument `at` of [`key`].
 const PARTS: [&str; 4] = ["seed", "step", "first sample", "place of the layer"];
 
 /// Returns the settings of a pass whose key has the values `at` of [`PARTS`]; `off` draws no masks.
@@ -38,7 +38,8 @@ impl Suite<'_, '_> {
         self.masks(self.layers.single, "f32");
     }
 
-    /// Tests the masks in the scalar called `name`. A layer whose outputs depend on no part of the key has none.
+    /// Tests the masks in the scalar called `name`. A layer whose outputs do not depend on the dropout key has no
+    /// masks.
     fn masks<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(16, 2);
         if layer.samples() != Samples::Independent {
@@ -94,7 +95,7 @@ impl Suite<'_, '_> {
         if !masked {
             return;
         }
-        // Rare masks are equal by chance: then no two of them are compared.
+        // If masks rarely have an effect, outputs are equal by chance and are not compared.
         let of_all = plain.iter().chain(alone.iter().flatten());
         let rows: Vec<Vec<T>> = of_all.flat_map(|y| (0..shape.batch).map(|sample| row(y, sample))).collect();
         let apart = (0..rows.len()).filter(|&i| rows[i] != rows[(i + APART) % rows.len()]).count();
@@ -145,7 +146,7 @@ impl Suite<'_, '_> {
     }
 
     /// Returns the index of a link (factor of the chain rule, such as an inner layer) that has the same masks for
-    /// each of [`SEEDS`] seeds: for equal inputs in all samples, its outputs differ from sample to sample, but not
+    /// each of [`SEEDS`] seeds. For equal inputs in all samples, its outputs differ from sample to sample, but not
     /// from seed to seed. `asked` returns the settings of a pass for a seed.
     fn link_of_one_mask<T: Scalar>(
         &mut self,

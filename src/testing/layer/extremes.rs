@@ -7,7 +7,8 @@ use crate::{
 };
 use alloc::format;
 
-/// The magnitude that an output in `f64` must have reached before it may be infinite at larger inputs.
+/// The magnitude that an output in `f64` must have at some inputs before it may be infinite at inputs of larger
+/// magnitude.
 const HUGE: f64 = 1e50;
 /// The factor by which inputs are reduced, again and again, to find the largest ones with a finite output.
 const REDUCTION: f64 = 0.9;

@@ -23,7 +23,7 @@ const SIZES: [[f64; 2]; 6] = [[1.0, 1.0], [0.01, 1.0], [10.0, 1.0], [1.0, 30.0],
 /// The number of time steps of the sequences in which bounds on states are tested.
 const STEPS: usize = 5;
 
-/// The number of parameters up to which bounds on outputs are tested along each input.
+/// The largest number of parameters of a layer whose bound on outputs is also tested at inputs from −8 to 8.
 const FEW: usize = 1000;
 
 /// The number of time steps of the longest sequence at which bounds on outputs are tested.

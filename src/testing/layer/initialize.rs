@@ -11,7 +11,7 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 
 /// The difference between `f32` and `f64` that is allowed, as a fraction of the largest value. It leaves room for a
-/// decomposition in `f32`. Other random numbers differ by far more.
+/// matrix decomposition in `f32`. Values from different random numbers differ by far more.
 const ALLOWED: f64 = 1e-3;
 
 /// The number of seeds whose initial values are compared.

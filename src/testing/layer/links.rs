@@ -31,8 +31,8 @@ fn told(heard: &[Heard<f64>], link: usize, backward: bool) -> Vec<(Factor, bool)
 }
 
 impl Suite<'_, '_> {
-    /// Compares the links (factors of the chain rule) that each part reports to a monitor inside the layer with those
-    /// that it reports by itself.
+    /// Compares the links (factors of the chain rule) that each inner layer reports to a monitor inside the layer
+    /// with those that it reports by itself.
     #[inline]
     pub(super) fn links(&mut self) {
         self.links_in(self.layers.double, "f64");
@@ -53,8 +53,8 @@ impl Suite<'_, '_> {
     }
 
     /// Returns the reports of the links (factors of the chain rule) of `layer` by itself in a pass with the settings
-    /// `asked`, counted from its first link. `None` if the pass fails. Tests the parts of `layer`, whose path in the
-    /// network is `path`, in the same way. Places of violations begin with `at`.
+    /// `asked`, counted from its first link. `None` if the pass fails. Tests the inner layers of `layer`, whose path
+    /// in the network is `path`, in the same way. Places of violations begin with `at`.
     fn links_of<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
@@ -91,7 +91,8 @@ impl Suite<'_, '_> {
             let alone = self.links_of(part.layer, &Asked { shape: rows, ..*asked }, &path, at);
             let alone_told = |link, backward| told(alone.as_deref().unwrap_or_default(), link, backward);
             let ways = (0..count).flat_map(|link| [(link, false), (link, true)]);
-            // A part may be left out of evaluation, and may run several times in a pass, forward and backward alike.
+            // An inner layer may be left out of evaluation, or run several times in a pass: as often forward as
+            // backward.
             let is_silent = ways.clone().all(|(link, backward)| told(&heard, first + link, backward).is_empty());
             let is_left_out = asked.mode == Mode::Evaluate && is_silent;
             let times = |backward| told(&heard, first, backward).len().checked_div(alone_told(0, backward).len());

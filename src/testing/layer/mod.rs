@@ -91,8 +91,9 @@ macro_rules! layer_laws {
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
 ///   to the bit, and to rounding the same in `f32`. Random weights differ from seed to seed, and no two rows of them
 ///   are equal.
-/// * **Rows.** These hold unless the layer couples samples. Another order of the samples, a batch in parts, and each
-///   sequence of a ragged batch alone give the same bits. The gradients of the parts add up to that of the batch.
+/// * **Rows.** These hold unless the layer couples samples. Samples in a different order, a batch that runs in
+///   several parts, and each sequence of a ragged batch alone give the same bits. The parameter gradients of the
+///   parts add up to that of the batch.
 /// * **Dropout.** Masks differ by seed, training step, sample and path of the layer, and are off in evaluation.
 ///   `DropoutKey::off` switches them off in the forward and the backward pass.
 /// * **Passes** give the same results with a monitor, with gradient descent in the pass, without optional gradients,
@@ -162,8 +163,8 @@ pub(super) enum Rows {
     Many,
 }
 
-/// Tests all laws of a layer, also at the batch shapes `shapes` and the batch sizes `rows`. `label` begins the places
-/// in messages, and distinguishes the layer from others of the same trial.
+/// Tests all laws of a layer, also at the batch shapes `shapes` and the batch sizes `rows`. `label` is a prefix in
+/// messages, which distinguishes the layer from other layers of the same test.
 #[inline]
 pub(super) fn try_layer(
     layers: Layers<'_>,
@@ -176,7 +177,7 @@ pub(super) fn try_layer(
     Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
-/// Tests only the adjoint law, with two sequences of three time steps. `label` begins the places in messages.
+/// Tests only the adjoint law, with two sequences of three time steps. `label` is a prefix in messages.
 pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }

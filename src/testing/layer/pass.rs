@@ -117,7 +117,7 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) dw: Vec<T>,
     /// All reports to an active monitor, in order; none without one.
     pub(in crate::testing) heard: Vec<Heard<T>>,
-    /// The buffers of the layer and its parts after the forward pass.
+    /// The buffers, such as running means, of the layer and its inner layers after the forward pass.
     pub(in crate::testing) buffers: Vec<T>,
 }
 

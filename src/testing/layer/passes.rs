@@ -12,8 +12,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Returns the first index at which two results differ; `None` if they are equal. Zeros of either sign count as equal,
-/// since a sum with 0 loses the sign of −0, and all NaN do.
+/// Returns the first index at which two results differ; `None` if they are equal. 0 and −0 count as equal, since a
+/// sum with 0 loses the sign of −0. All NaN count as equal.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }
@@ -151,7 +151,7 @@ impl Suite<'_, '_> {
     fn sums_of_parts<T: Scalar>(&mut self, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual: divided, plain } = of;
         let Some(parts) = self.pass(layer, name, given, divided) else { return };
-        // A gradient whose terms cancel consists of their rounding errors.
+        // If the terms of a gradient cancel, only their rounding errors remain.
         let values = plain.dw.iter().map(|&dw| to_f64(dw)).chain(given.dy.iter().copied());
         let size = values.fold(0.0, |most: f64, value| most.max(value.abs()));
         let allowed = 1e3 * to_f64(T::epsilon()) * size;

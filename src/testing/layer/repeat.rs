@@ -48,7 +48,7 @@ impl Suite<'_, '_> {
     }
 
     /// Tests that the buffers of a layer after a forward pass of training are finite, and have the same bits if the
-    /// same pass runs again from the first buffers.
+    /// same pass runs again from the initial buffers.
     fn buffers<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let asked = Asked { updates: true, backward: false, ..*usual };
         let Some(first) = self.pass(layer, name, given, &asked) else { return };

@@ -1,4 +1,4 @@
-//! Laws of the rows of a batch: samples in another order, in parts, and alone.
+//! Laws of the rows of a batch: samples in a different order, a batch that runs in several parts, and single samples.
 
 use super::{Asked, Given, Suite, unequal};
 use crate::{
@@ -18,8 +18,8 @@ const LONG: usize = 12;
 const FIRST: [usize; 5] = [1, 2, 5, 8, 11];
 
 impl Suite<'_, '_> {
-    /// Tests the laws of rows, dropout masks and time steps, in this order. Once a batch in parts or a dropout mask
-    /// breaks its law, the laws after it are not tested: they would fail for the same reason.
+    /// Tests the laws of rows, dropout masks and time steps, in this order. Once one of the first two is broken, the
+    /// later laws are not tested: they would fail for the same reason.
     #[inline]
     pub(super) fn rows_and_steps(&mut self) {
         self.split(self.layers.single, "f32");
@@ -42,8 +42,8 @@ impl Suite<'_, '_> {
         self.stepped(self.layers.double, "f64");
     }
 
-    /// Tests, in the scalar called `name`, that a batch in parts gives the same bits in evaluation without dropout. A
-    /// layer with always coupled samples is not tested.
+    /// Tests, in the scalar called `name`, that a batch that runs in several parts gives the same bits, in evaluation
+    /// without dropout. A layer that couples the samples in every mode is not tested.
     pub(super) fn split<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -54,8 +54,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer whose samples are
-    /// coupled in training alone is tested in evaluation, one with always coupled samples not at all.
+    /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer that couples samples
+    /// only in training is tested in evaluation. A layer that couples them in every mode is not tested.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -96,7 +96,7 @@ impl Suite<'_, '_> {
         let each = state.len() / shape.batch;
         let layouts = match StateLayout::of(layer) {
             Ok(layout) => vec![layout],
-            // A composite may order the states of its parts as it likes.
+            // A layer with inner layers may order their states in any way.
             Err(_) if layer.structure().parts().next().is_some() => return,
             Err(_) => {
                 let equal = (1..=each).filter(|parts| each.is_multiple_of(*parts));
@@ -231,7 +231,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Batch shapes, each with the parts in which a batch of it is also run.
+/// Batch shapes, each with lists of samples: the parts in which the batch also runs.
 fn parts() -> [(BatchShape<'static>, Vec<Vec<usize>>); 3] {
     let parts = vec![vec![0, 1, 2], vec![3, 4, 5, 6]];
     [

@@ -1,4 +1,4 @@
-//! A layer with a state, unrolled and stepped by hand.
+//! Compares one pass of a layer with a state over a sequence with passes over windows of the sequence.
 
 use super::{Asked, Given, Results, Suite, unequal};
 use crate::{

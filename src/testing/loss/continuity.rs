@@ -57,8 +57,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Draws a segment of outputs of this size, from one side of the targets to the other, or from one side of 0 to
-    /// the other if targets are classes or have another width.
+    /// Draws a segment of outputs of this size, from one side of the targets to the other. If targets are classes, or
+    /// do not have the width of the outputs, it goes from one side of 0 to the other.
     #[inline]
     fn line(&self, size: [usize; 2], reach: f64, stream: u64) -> Line {
         let case = self.draw(size, Outputs::Usual, false, stream);

@@ -44,7 +44,7 @@ impl Suite<'_, '_> {
     /// the number of rows and the width.
     #[inline]
     pub(super) fn measure(&mut self, size: [usize; 2]) {
-        // The targets of the first case are known to be accepted, those of the other may not be.
+        // The targets of stream 0 are known to be accepted; the loss may refuse those of stream 1.
         for stream in [0, 1] {
             let case = self.draw(size, Outputs::Usual, false, stream);
             let largest = case.y.iter().fold(1.0, |most: f64, y| most.max(y.abs()));
@@ -162,7 +162,8 @@ impl Suite<'_, '_> {
         let size = norm(&slopes).max(norm(&dy)).max(f64::MIN_POSITIVE);
         for (i, (&slope, &found)) in slopes.iter().zip(&dy).enumerate() {
             let off = (slope - found).abs();
-            // A rounding of a small output changes terms of the value in proportion to it.
+            // Near 0 a derivative may be as large as the value divided by the output, with rounding errors of that
+            // size.
             let y = case.y[i].abs();
             let beside_zero = if y > 0.0 && y < 1.0 { self.unit.max(value.abs()) / y } else { 0.0 };
             let floor = ROUNDINGS * epsilon * self.unit.max(beside_zero) * case.weight() + least;

@@ -64,7 +64,7 @@ macro_rules! loss_laws {
 pub struct LossCases<'a> {
     /// Converts a number to a valid output, such as a probability.
     pub outputs: &'a dyn Fn(f64) -> f64,
-    /// The laws that are not tested. The evidence names them.
+    /// The laws that are not tested. The printed report names them.
     pub except: &'a [Law],
 }
 
@@ -216,7 +216,7 @@ impl Suite<'_, '_> {
         sizes
     }
 
-    /// Tests all laws in these sizes. A law that assumes others is tested after them.
+    /// Tests all laws at these sizes, each after the laws that it assumes.
     #[inline]
     fn run(&mut self, sizes: &[[usize; 2]]) {
         let (single, double) = (self.losses.single, self.losses.double);
@@ -266,7 +266,7 @@ impl Suite<'_, '_> {
         y.iter_mut().for_each(|y| *y = f64::from((self.admit)(*y) as f32));
     }
 
-    /// Whether every number is a valid output, judged by five from −700 to 700.
+    /// Whether every number is a valid output, judged by five numbers from −700 to 700.
     #[inline]
     fn admits_all(&self) -> bool {
         [-700.0, -1.5, 0.25, 3.0, 700.0].into_iter().all(|y| (self.admit)(y) == y)
@@ -345,8 +345,8 @@ impl Suite<'_, '_> {
         Some((value, dy))
     }
 
-    /// Tests, in the scalar of index `scalar` in [`ALLOWED`], that results overwrite what the slice held, repeat, and
-    /// are the combined results of two parts of the batch.
+    /// Tests, in the scalar of index `scalar` in [`ALLOWED`], that results overwrite what the slice held, are the
+    /// same when computed again, and equal the combined results of two parts of the batch.
     fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
@@ -356,13 +356,13 @@ impl Suite<'_, '_> {
         let mut at_targets = case.with_outputs_at_targets();
         self.admit(&mut at_targets.y);
         let _ = self.overwritten(loss, name, &at_targets);
-        // A loss that overflows is not compared with the losses of parts.
+        // A loss that overflows is not compared with the losses of two parts of the batch.
         if value.is_finite() && case.rows > 1 {
             self.reduction(loss, name, allowed, &case, value, &dy);
         }
     }
 
-    /// Tests the laws of rows of weight zero, and of outputs equal to the targets.
+    /// Tests that rows of weight zero are not read, and that the loss is lowest where outputs equal the targets.
     fn apart<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);

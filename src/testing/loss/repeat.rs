@@ -15,7 +15,7 @@ const LEAST: usize = 256;
 
 /// A call of a loss in `f64`, with its results.
 pub(super) struct Call {
-    /// The place of a violation.
+    /// The place that a violation reports, such as the scalar and the size.
     pub place: String,
     pub case: Case,
     pub value: f64,

@@ -36,8 +36,8 @@ impl Around {
     /// activation as an [`ActivationLayer`](crate::layer::ActivationLayer), and an initializer in a layer that uses it.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] and the others of [`Sequential::push`] for a layer whose widths are not those given to
-    /// [`around`].
+    /// The errors of [`Sequential::push`], such as [`Error::WidthMismatch`] for a layer whose widths are not those
+    /// given to [`around`].
     pub fn build<T: Scalar>(&self, layer: impl Layer<T> + 'static) -> Result<Sequential<T>, Error> {
         let before = self.before.as_ref().map(LayerSpec::build).transpose()?;
         let input = before.as_ref().map_or(layer.dims().input, |before| before.dims().input);

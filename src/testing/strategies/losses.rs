@@ -73,9 +73,9 @@ impl<T: Scalar> LossCase<T> {
     }
 }
 
-/// Outputs within ±10 with targets of a kind, for your own loss: up to 3 rows of up to 5 values, with and without row
-/// weights; classes and shares have at least 2 values in a row. A failure shrinks to one row of one or two values, then
-/// to small numbers.
+/// Outputs within ±10 with targets of a kind, for a custom loss: up to 3 rows of up to 5 values, with and without row
+/// weights. For classes and probability distributions, rows have at least 2 values. A failure shrinks to one row of
+/// one or two values, then to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
     // A prime number of values, used cyclically, so that sizes shrink while the values do not change.
     const VALUES: usize = 17;

@@ -4,8 +4,8 @@
 //! All cases are valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
 //! shrinks to a short network of narrow, simple layers, a small shape and small numbers.
 //!
-//! For custom parts, [`cases_around`] puts a layer into random networks, and with the layer a cell, an activation or an
-//! initializer. [`loss_cases`] draws outputs and targets for a loss, and [`chains_around`] draws chains for an
+//! To test a custom layer, or a cell, activation or initializer inside a layer, [`cases_around`] puts the layer into
+//! random networks. [`loss_cases`] draws outputs and targets for a loss, and [`chains_around`] draws chains for an
 //! optimizer.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Networks within limits, from parts that shrink.
+//! Random networks within limits on their size, made of layers that a failing test can simplify one by one.
 
 use super::{activations, cells, initializers, widths};
 use crate::{
@@ -36,7 +36,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The largest possible limits: a strategy draws nothing larger.
+    /// The largest possible limits: larger ones are reduced to these.
     pub const MOST: Limits =
         Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 8, steps: 1 << 8 };
 

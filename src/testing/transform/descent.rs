@@ -23,9 +23,9 @@ fn optimizes<T: Scalar>(run: &Run<T>) -> bool {
 
 impl<T: Scalar> Suite<'_, '_, T> {
     /// Tests that an optimizer descends. Two runs have a constant gradient g and its opposite, from the same
-    /// parameters, which are restored before each step. The sum of ⟨u − v, g⟩ over their updates u and v is at most 0
-    /// over steps 0 to 9, over 10 to 99 and over the rest, and less than 0 in all. In the difference, parts of an
-    /// update that do not depend on the gradient cancel, such as weight decay and noise. A transform that is no
+    /// parameters, which are restored before each step. The sum of ⟨u − v, g⟩ over their updates u and v is at
+    /// most 0 in steps 0 to 9, in steps 10 to 99 and in the rest. In all, it is less than 0. In the difference, terms
+    /// of an update that do not depend on the gradient cancel, such as weight decay and noise. A transform that is no
     /// optimizer is only tested if `promised`.
     pub(super) fn downhill(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);

@@ -83,7 +83,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();
             let (u, v) = (self.step(&mut along, &gradient, step)?, self.step(&mut against, &opposite, step)?);
             effects.push(u.iter().zip(&v).map(|(&u, &v)| to_f64(u) - to_f64(v)).collect());
-            // From the same parameters, so that parts that depend on these cancel, too.
+            // Both runs continue from the same parameters, so that terms of the updates that depend on the parameters
+            // cancel, too.
             against.w.copy_from_slice(&along.w);
         }
         Some(effects)

@@ -112,8 +112,8 @@ const OFF: usize = 7;
 /// * The same optimizer steps give the same bits. A new transform that receives the state slice of another continues
 ///   its run, to the bit.
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits. All
-///   other blocks have the updates of a run in which parameters and gradients of the frozen ones are 0, times one
-///   number.
+///   other blocks have, up to a common factor, the updates of a run in which the parameters and gradients of the
+///   frozen blocks are 0.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite. Finite gradients,
 ///   those of 0 among them, give finite updates.

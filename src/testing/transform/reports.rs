@@ -43,8 +43,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         self.trial.breaks(Law::TrueReports, place, expected, number(found), "");
     }
 
-    /// Tests that the rate of `rate_mut`, if there is one, is the rate in use. At a rate of 0 the gradient has less
-    /// effect than before, or none. At half the rate `learning_rate` is no higher.
+    /// Tests that the learning rate that `rate_mut` gives access to, if any, is the one in use. With a rate of 0, the
+    /// gradient has less effect on the updates, or none. With half the rate, the reported `learning_rate` is not
+    /// higher.
     pub(super) fn rates(&mut self) {
         let (gradient, mut effects, mut reported) = (self.random(5, 1.0), Vec::new(), Vec::new());
         for factor in [1.0, 0.5, 0.0] {

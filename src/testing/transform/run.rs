@@ -56,7 +56,7 @@ impl<T: Scalar> Run<T> {
     }
 }
 
-/// The blocks of a run: seven of 80 parameters in all, of every role, one of them a single parameter.
+/// The blocks of a run: seven blocks with 80 parameters in all, of every role. One of them is a single parameter.
 pub(super) fn blocks() -> Blocks {
     Blocks::collect(|visit| {
         let mut start = 0;
