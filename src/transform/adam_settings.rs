@@ -3,8 +3,8 @@
 use super::{TransformSpec, check_decay, check_epsilon, check_own_rate};
 use crate::{error::Error, scalar::Scalar};
 
-/// The settings that Adam and its variants share: the learning rate η, the decay β₁ of the first moment, the decay β₂
-/// of the second moment, and ε, which is added to the square root of the second moment.
+/// The settings that Adam and its variants share: the learning rate η, the decays β₁ of the first moment and β₂ of
+/// the second, and ε, which is added to the square root of the second moment.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct AdamSettings {

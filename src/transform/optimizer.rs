@@ -107,8 +107,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     ///
     /// # Errors
     /// [`Error::Length`] if the length of `w` or `gradient` is not the number of parameters in `blocks`, or if the
-    /// state that the transform needs for `blocks` is not as long as for the blocks given to [`new`](Self::new).
-    /// [`Error::InvalidLayer`] for blocks that overlap or leave gaps; the errors of [`GradientTransform::update`].
+    /// state that `blocks` need is not as long as for the blocks given to [`new`](Self::new). [`Error::InvalidLayer`]
+    /// for blocks that overlap or leave gaps; the errors of [`GradientTransform::update`].
     pub fn step(
         &mut self,
         blocks: &Blocks,
