@@ -107,7 +107,7 @@ pub enum Reduction {
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
 /// | `target_width` | that of the output | a row of targets does not have as many values as a row of outputs |
-/// | `check_width` | accepts every width | some numbers of outputs cannot be trained; `evaluate` should call it, too |
+/// | `check_width` | accepts every width | some numbers of outputs cannot be trained; `evaluate` should call it |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
 /// | `weighs_target_values` | `true` | without row weights, the total weight of values is their number of rows |
 ///
