@@ -9,7 +9,7 @@ use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The number of local maxima over the sampled points, taken from the highest down, that golden sections refine.
+/// The number of local maxima over the sampled points, the highest ones, that golden sections refine.
 const CANDIDATES: usize = 24;
 /// The number of golden sections that shrink the interval around a maximum: to 0.618⁴⁸ ≈ 1e-10 of its width, at
 /// which a smooth maximum is exact to 1e-20.

@@ -235,8 +235,8 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 }
 
 /// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters. They are a
-/// grid, 1,024 in a unit up to ±10 and one in a unit up to ±10⁴, and numbers of all magnitudes. Every second
-/// argument of the grid within ±10, and each one beyond, is exact in `f32`.
+/// grid, with 1,024 arguments per unit up to ±10 and one per unit up to ±10⁴, and numbers of all magnitudes. Every
+/// second argument of the grid within ±10, and each one beyond, is exact in `f32`.
 ///
 /// | law | what is asked |
 /// | --- | --- |

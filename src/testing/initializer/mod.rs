@@ -187,7 +187,7 @@ fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
 }
 
 /// Tests that `again`, which fills the block anew, returns `values` to the bit for the same `seed`, and that the
-/// former content of the slice has no influence. `place` begins the place of a violation.
+/// former content of the slice has no influence. `place` is a prefix of the place that a violation reports.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {
@@ -204,8 +204,8 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
 /// A function that fills a slice with initial values from a random generator.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
-/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`. `place` begins the place
-/// of a violation.
+/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`. `place` is a prefix of
+/// the place that a violation reports.
 fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     for length in [length - 1, length + 1] {
         let found = match caught(|| fill(&mut generator(0), &mut vec![0.0; length])) {
@@ -257,8 +257,8 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
     same
 }
 
-/// Tests that every value is in the range that the initializer states for `shape`. `place` begins the place of a
-/// violation.
+/// Tests that every value is in the range that the initializer states for `shape`. `place` is a prefix of the place
+/// that a violation reports.
 fn range(initializer: &dyn Initializer, shape: Shape, place: &str, values: &[f64], trial: &mut Trial) {
     let range = initializer.range(shape).unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
     if let Some(i) = values.iter().position(|value| !(range[0]..=range[1]).contains(value)) {

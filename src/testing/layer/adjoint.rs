@@ -176,7 +176,7 @@ impl Suite<'_, '_> {
             });
             self.admit(&mut nudged.x);
             self.admit_parameters(&mut nudged.w);
-            // A state of zero, at which sequences begin, is not changed.
+            // Values of 0 in the state, with which sequences begin, are not changed.
             let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
             states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);
             let Some(other) = self.comparison(v, &nudged, asked, scalar) else { continue };

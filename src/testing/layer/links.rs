@@ -54,7 +54,7 @@ impl Suite<'_, '_> {
 
     /// Returns the reports of the links (factors of the chain rule) of `layer` by itself in a pass with the settings
     /// `asked`, counted from its first link. `None` if the pass fails. Tests the inner layers of `layer`, whose path
-    /// in the network is `path`, in the same way. Places of violations begin with `at`.
+    /// in the network is `path`, in the same way. `at` is a prefix of the places that violations report.
     fn links_of<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
@@ -118,7 +118,7 @@ impl Suite<'_, '_> {
 
     /// Tests, to the bit, what a layer without inner layers and with one link (factor of the chain rule) reports to a
     /// monitor. In the forward pass it reports its input and output once, and in the backward pass their gradients,
-    /// with the same kind of factor. Places of violations begin with `at`.
+    /// with the same kind of factor. `at` is a prefix of the places that violations report.
     #[inline]
     fn leaf_reports(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, values) in [
@@ -154,8 +154,8 @@ impl Suite<'_, '_> {
 
     /// Tests what a layer with branches reports to a monitor for its first link (factor of the chain rule). In the
     /// forward pass it reports its input and output once, and in the backward pass a report ends at the gradient of
-    /// its input. A layer without inner layers must report each of its links in the backward pass. Places of
-    /// violations begin with `at`.
+    /// its input. A layer without inner layers must report each of its links in the backward pass. `at` is a prefix
+    /// of the places that violations report.
     fn own_reports<T: Scalar>(
         &mut self,
         [path, at]: [&str; 2],
@@ -194,7 +194,7 @@ impl Suite<'_, '_> {
 
     /// Tests, for a chain of layers with one link each, that log10 of the change of the gradient's norm in all links
     /// adds up to that of the whole chain. If so, no layer runs twice, is left out, or receives a gradient that the
-    /// next layer did not compute. Places of violations begin with `at`.
+    /// next layer did not compute. `at` is a prefix of the places that violations report.
     fn chain_decades<T: Scalar>(
         &mut self,
         at: &str,

@@ -1,4 +1,5 @@
-//! Laws that compare passes in one scalar: initial content of memory, optional gradients, frozen blocks, hints.
+//! Laws that compare passes of a layer with each other: initial content of memory, optional gradients, frozen blocks,
+//! hints.
 
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{

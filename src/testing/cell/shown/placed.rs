@@ -48,7 +48,7 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
     let effects: Vec<Vec<f64>> = effects.filter(|effect| norm(effect) > LEAST).collect();
     let fits = |z: &[f64]| effects.iter().any(|effect| misfit(effect, z, 0.0, activation) <= FITS);
     let own: Vec<f64> = BIASES.iter().map(|by| Some(point.sum(gate)? + by)).collect::<Option<_>>()?;
-    // An even φ′ does not tell z from −z.
+    // If φ′ is even, z and −z fit equally well.
     if fits(&z) {
         return Some(0.0);
     }
