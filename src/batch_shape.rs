@@ -1,4 +1,4 @@
-//! The shape of a pass: its samples and steps, and their rows in a slice.
+//! The shape of a pass: its samples and time steps, and the position of their rows in a slice.
 
 use crate::{
     error::{Error, require_length},
@@ -7,13 +7,14 @@ use crate::{
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The samples and steps of one pass.
+/// The number of samples of a batch and their time steps, for one forward or backward pass.
 ///
-/// Rows are time-major: all samples of step 0, then all samples of step 1, and so on. A feedforward batch is a sequence
-/// of one step.
+/// Rows are time-major: all samples at time step 0, then all samples at time step 1, and so on. A feedforward batch
+/// has one time step.
 ///
-/// In a ragged batch, sample `s` has `lengths[s]` steps. Lengths do not increase, so the samples that run at a step are
-/// always the first ones. Step `t` has [`active(t)`](BatchShape::active) rows. There are no padding rows.
+/// In a ragged batch, sample `s` has `lengths[s]` time steps. Lengths do not increase, so the samples that have a row
+/// at a time step are always the first ones. Step `t` has [`active(t)`](BatchShape::active) rows. There are no
+/// padding rows.
 ///
 /// ```
 /// use chainrule::BatchShape;
@@ -26,30 +27,31 @@ use core::ops::Range;
 pub struct BatchShape<'a> {
     /// The number of samples.
     pub batch: usize,
-    /// The number of steps of the longest sample.
+    /// The number of time steps of the longest sample.
     pub steps: usize,
-    /// The number of steps of each sample, longest first; `None` if all have `steps`.
+    /// The number of time steps of each sample, longest first; `None` if every sample has `steps` of them.
     pub lengths: Option<&'a [usize]>,
 }
 
 impl<'a> BatchShape<'a> {
-    /// `batch` samples of one step: a feedforward batch.
+    /// `batch` samples of one time step each: a feedforward batch.
     pub const fn batch(batch: usize) -> Self {
         Self::sequences(batch, 1)
     }
 
-    /// `batch` sequences of `steps` steps each.
+    /// `batch` sequences of `steps` time steps each.
     pub const fn sequences(batch: usize, steps: usize) -> Self {
         BatchShape { batch, steps, lengths: None }
     }
 
-    /// Sequences of unequal length, longest first: sample `s` has `lengths[s]` steps, and `steps` is `lengths[0]`. The
-    /// order is not checked here, but by [`check`](Self::check).
+    /// Sequences of unequal length, longest first: sample `s` has `lengths[s]` time steps, and `steps` is
+    /// `lengths[0]`. The order is not checked here, but by [`check`](Self::check).
     pub fn ragged(lengths: &'a [usize]) -> Self {
         BatchShape { batch: lengths.len(), steps: lengths.first().copied().unwrap_or(0), lengths: Some(lengths) }
     }
 
-    /// The number of rows of the pass. It saturates at [`usize::MAX`], which no pass can have.
+    /// The number of rows of the pass, one for each sample and time step. It saturates at [`usize::MAX`], which
+    /// [`check`](Self::check) refuses.
     #[inline]
     pub fn rows(&self) -> usize {
         match self.lengths {
@@ -58,7 +60,8 @@ impl<'a> BatchShape<'a> {
         }
     }
 
-    /// The number of samples that have a row at `step`, counted from 0: those of more than `step` steps.
+    /// The number of samples that have a row at time step `step`, counted from 0: the samples of more than `step`
+    /// time steps.
     #[inline]
     pub fn active(&self, step: usize) -> usize {
         match self.lengths {
@@ -68,7 +71,8 @@ impl<'a> BatchShape<'a> {
         }
     }
 
-    /// The range of the rows of `step`, counted from 0, among the rows of the pass; empty beyond the last step.
+    /// The range of the rows of time step `step`, counted from 0, among all rows of the pass; empty beyond the last
+    /// step.
     #[inline]
     pub fn step(&self, step: usize) -> Range<usize> {
         let start = match self.lengths {
@@ -78,27 +82,27 @@ impl<'a> BatchShape<'a> {
         start..start.saturating_add(self.active(step))
     }
 
-    /// The number of steps of `sample`, counted from 0. Beyond the last sample it is 0 in a ragged batch, and `steps`
-    /// in any other.
+    /// The number of time steps of `sample`, counted from 0. For an index beyond the last sample it is 0 in a ragged
+    /// batch, and `steps` in a batch that is not ragged.
     #[inline]
     pub fn length(&self, sample: usize) -> usize {
         self.lengths.map_or(self.steps, |lengths| lengths.get(sample).copied().unwrap_or(0))
     }
 
-    /// Returns the index, among the rows of the pass, of the row of `sample` at `step`, both counted from 0. That the
-    /// sample runs at this step is not checked.
+    /// Returns the index, among the rows of the pass, of the row of `sample` at time step `step`, both counted from
+    /// 0. It does not check that the sample has a row at this time step.
     pub fn row(&self, step: usize, sample: usize) -> usize {
         self.step(step).start.saturating_add(sample)
     }
 
-    /// Returns the shape of the same samples with one step each: the output shape of layers such as `LastStep`.
+    /// Returns the shape of the same samples with one time step each: the output shape of layers such as `LastStep`.
     pub fn collapsed(&self) -> BatchShape<'static> {
         BatchShape::batch(self.batch)
     }
 
-    /// Returns the shape of the samples of more than `first` steps, restricted to up to `steps` steps from step
-    /// `first`, which must not exceed the steps of the batch. If the batch is ragged, their lengths in this window are
-    /// written to `lengths`, whose former content is removed. Within its capacity this does not allocate.
+    /// Returns the shape of the samples of more than `first` time steps, restricted to at most `steps` time steps
+    /// from `first` on. `first` must not exceed the time steps of the batch. If the batch is ragged, `lengths` is
+    /// overwritten with the lengths in this window. Within its capacity this does not allocate.
     pub(crate) fn window<'l>(&self, first: usize, steps: usize, lengths: &'l mut Vec<usize>) -> BatchShape<'l> {
         let steps = steps.min(self.steps - first);
         let Some(all) = self.lengths else { return BatchShape::sequences(self.batch, steps) };
@@ -110,7 +114,7 @@ impl<'a> BatchShape<'a> {
     /// Checks that a pass can have this shape.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without steps;
+    /// [`Error::EmptyBatch`] without samples; [`Error::NoSteps`] for a sample without time steps;
     /// [`Error::LengthsNotDescending`] if lengths increase. [`Error::Length`] if `batch` or `steps` contradicts
     /// `lengths`; [`Error::TooLarge`] for more than `isize::MAX` rows.
     #[inline]
@@ -147,8 +151,8 @@ impl<'a> BatchShape<'a> {
     }
 }
 
-/// Returns the number of rows of a ragged batch, the sum of the `lengths` of its samples. It is a separate function,
-/// since most batches are not ragged.
+/// Returns the number of rows of a ragged batch: the sum of the `lengths` of its samples. It is a cold function of
+/// its own, since most batches are not ragged.
 #[cold]
 #[inline(never)]
 fn sum_of(lengths: &[usize]) -> usize {

@@ -19,7 +19,7 @@ use core::ops::Range;
 pub enum Role {
     /// A weight matrix on the input of a layer, or the table of an embedding.
     Weight,
-    /// A weight matrix on the state of the previous step.
+    /// A weight matrix that multiplies the state of the previous time step.
     Recurrent,
     /// A bias.
     Bias,
@@ -27,26 +27,26 @@ pub enum Role {
     Gain,
 }
 
-/// A gate of a recurrent cell, or one of the two maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. In the
-/// weights, the recurrent weights and the biases it has one row for each unit of the cell or layer.
+/// A gate of a recurrent cell, or one of the two linear maps of a [`GatedLinear`](crate::layer::GatedLinear) layer. A
+/// gate has one row for each unit in the weights, in the recurrent weights and in the biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Gate {
     /// Name, unique in the cell or layer, such as `forget`.
     pub name: &'static str,
-    /// Whether the state of the previous step is multiplied by the gate, as by the forget gate of an LSTM or the update
-    /// gate of a GRU. If the gate is 0, the state and its gradient vanish.
+    /// Whether the state of the previous time step is multiplied by the gate, as by the forget gate of an LSTM or the
+    /// update gate of a GRU. If such a gate is 0, the state and its gradient vanish.
     pub carries_state: bool,
 }
 
 impl Gate {
-    /// Creates a gate, such as an input gate, that does not multiply the state of the previous step; a forget gate
-    /// does.
+    /// Creates a gate that does not multiply the state of the previous time step, for example the input gate of an
+    /// LSTM.
     pub const fn new(name: &'static str) -> Self {
         Gate { name, carries_state: false }
     }
 
-    /// Creates a gate that multiplies the state of the previous step.
+    /// Creates a gate that multiplies the state of the previous time step, for example the forget gate of an LSTM.
     pub const fn carrying_state(name: &'static str) -> Self {
         Gate { name, carries_state: true }
     }
@@ -74,7 +74,7 @@ pub struct Block<'a> {
     /// The gates stacked in the block's rows, in order, each with the same number of rows; empty for a block without
     /// gates.
     pub gates: &'static [Gate],
-    /// Whether the block is a lookup table: a layer copies rows of it, and multiplies no vector by it.
+    /// Whether the block is a lookup table: a layer copies rows of the block, and never multiplies a vector by it.
     pub table: bool,
     /// Whether the block is frozen: training skips its gradient and keeps its values.
     pub frozen: bool,
@@ -102,15 +102,15 @@ impl<'a> Block<'a> {
         self
     }
 
-    /// Whether the block is named `prefix` or below it: `2` covers `2.weight`, not `20.weight`. An empty prefix covers
-    /// all blocks.
+    /// Whether the block's name is `prefix` or begins with `prefix` and a dot: prefix `2` covers `2.weight`, not
+    /// `20.weight`. An empty prefix covers all blocks.
     pub(crate) fn is_under(&self, prefix: &str) -> bool {
         let rest = self.name.strip_prefix(prefix);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.is_empty())
     }
 
-    /// Marks the block as a lookup table, of which a layer copies rows, as an [`Embedding`](crate::layer::Embedding)
-    /// does. [`Muon`](crate::transform::Muon) does not orthogonalize it.
+    /// Marks the block as a lookup table, whose rows a layer copies, for example the table of an
+    /// [`Embedding`](crate::layer::Embedding). [`Muon`](crate::transform::Muon) does not orthogonalize such a block.
     #[must_use]
     pub fn table(self) -> Self {
         Block { table: true, ..self }
@@ -139,7 +139,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Collects the blocks that `visit_all` passes to its argument, as [`Layer::blocks`](crate::Layer::blocks) does.
+    /// Collects the blocks that `visit_all` passes one by one to its argument, as
+    /// [`Layer::blocks`](crate::Layer::blocks) does.
     pub fn collect(visit_all: impl FnOnce(&mut dyn FnMut(Block<'_>))) -> Self {
         let mut blocks = Vec::new();
         visit_all(&mut |block| blocks.push(own(block)));
@@ -156,7 +157,7 @@ impl Blocks {
         self.blocks.len()
     }
 
-    /// Whether there are no blocks, since the network has no parameters.
+    /// Whether there are no blocks, that is, whether the network has no parameters.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
@@ -166,8 +167,8 @@ impl Blocks {
         self.blocks.last().map_or(0, |block| block.range.end)
     }
 
-    /// Refuses blocks that do not tile the parameters from 0 on in order, and a shape whose product is not the length
-    /// of the block. It allocates only for an error.
+    /// Returns an error unless the blocks cover the parameters from 0 on, in order, without gap or overlap, and each
+    /// shape has as many entries as its block has parameters. It allocates only for an error.
     pub(crate) fn check_ranges(&self) -> Result<(), LayerRule> {
         let mut expected = 0;
         for block in &self.blocks {
@@ -187,8 +188,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Refuses blocks that do not tile `parameters` parameters in order, and a shape whose product is not the length of
-    /// the block. Also rows that the number of gates does not divide, and names that are empty or not unique.
+    /// Returns an error unless the blocks cover exactly `parameters` parameters in order, and each shape has as many
+    /// entries as its block. The number of gates must divide the rows. Names must be unique and not empty.
     pub(crate) fn check(&self, parameters: usize) -> Result<(), LayerRule> {
         self.check_ranges()?;
         let gates = |block: &&Block<'_>| block.gates.is_empty() || block.shape[0].is_multiple_of(block.gates.len());
@@ -229,11 +230,11 @@ impl Blocks {
         })
     }
 
-    /// The indices, in increasing order, of the blocks named `prefix` or below it (`2` covers `2.weight`, not
-    /// `20.weight`). An empty prefix covers all blocks.
+    /// The indices, in increasing order, of the blocks whose name is `prefix` or begins with `prefix` and a dot (`2`
+    /// covers `2.weight`, not `20.weight`). An empty prefix covers all blocks.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
+    /// [`Error::UnknownBlock`] if the prefix covers no block.
     pub fn under(&self, prefix: &str) -> Result<Vec<usize>, Error> {
         let found: Vec<usize> = (0..self.len()).filter(|&i| self.blocks[i].is_under(prefix)).collect();
         if found.is_empty() { Err(self.unknown(prefix)) } else { Ok(found) }
@@ -246,7 +247,8 @@ impl Blocks {
         Error::UnknownBlock { name: name.into(), nearest: nearest.into_iter().map(String::from).collect() }
     }
 
-    /// Whether the blocks equal those of `other`, in the same order. Whether blocks are frozen is not compared.
+    /// Whether `other` has the same blocks in the same order; blocks that differ only in being frozen count as the
+    /// same.
     pub(crate) fn same_layout(&self, other: &Blocks) -> bool {
         let same = |a: &Block<'_>, b: &Block<'_>| {
             (&a.range, a.shape, a.role, a.table) == (&b.range, b.shape, b.role, b.table)
@@ -256,8 +258,8 @@ impl Blocks {
         self.len() == other.len() && self.iter().zip(other).all(|(a, b)| same(a, b))
     }
 
-    /// Returns [`Error::InvalidState`] unless the blocks equal `made`, those for which an optimizer was made. Whether
-    /// blocks are frozen is not compared. `what` names in the error what was attempted.
+    /// Returns [`Error::InvalidState`] unless the blocks equal `made`, the blocks with which an optimizer was
+    /// created. Blocks that differ only in being frozen count as equal. `what` names in the error what was attempted.
     pub(crate) fn check_layout(&self, what: &'static str, made: &Blocks) -> Result<(), Error> {
         if self.same_layout(made) {
             return Ok(());
@@ -265,24 +267,24 @@ impl Blocks {
         Err(Error::InvalidState { what, needs: "the blocks that the optimizer was made for" })
     }
 
-    /// Freezes or unfreezes each block as the block at the same position in `blocks`. Blocks beyond the end of `blocks`
-    /// do not change.
+    /// Freezes each block if the block at the same position in `blocks` is frozen, and otherwise unfreezes it. Blocks
+    /// beyond the end of `blocks` do not change.
     pub(crate) fn freeze_like<'a>(&mut self, blocks: impl Iterator<Item = &'a Block<'static>>) {
         self.blocks.iter_mut().zip(blocks).for_each(|(block, like)| block.frozen = like.frozen);
     }
 
-    /// Freezes the blocks named `prefix` or below it: training skips their gradients and keeps their values.
+    /// Freezes the blocks whose name is `prefix` or begins with `prefix` and a dot: training keeps their values.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
+    /// [`Error::UnknownBlock`] if the prefix covers no block.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, true)
     }
 
-    /// Unfreezes the blocks named `prefix` or below it.
+    /// Unfreezes the blocks whose name is `prefix` or begins with `prefix` and a dot.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if no block is named `prefix` or lies below it.
+    /// [`Error::UnknownBlock`] if the prefix covers no block.
     pub fn unfreeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.set_frozen(prefix, false)
     }
@@ -303,7 +305,7 @@ impl<'a> IntoIterator for &'a Blocks {
     }
 }
 
-/// Refuses a duplicate among `names`. `what` is what they name, for the error.
+/// Returns an error if two of `names` are equal. `what` says in the error what has these names, such as "block".
 pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
     let mut sorted: Vec<&str> = names.collect();
     sorted.sort_unstable();
@@ -313,8 +315,8 @@ pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str
     }
 }
 
-/// Returns the three of `names` (or all, if fewer) with the smallest edit distance to `name`, nearest first. Ties keep
-/// their order.
+/// Returns the three of `names` (or all, if there are fewer) with the smallest edit distance to `name`, nearest
+/// first. Names at equal distance keep their order.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = names.collect();
     names.sort_by_cached_key(|candidate| edits(name, candidate));

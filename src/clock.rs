@@ -1,4 +1,4 @@
-//! Clocks, on platforms that have them: with the standard library, but not on bare wasm32.
+//! Clocks. They need the standard library, and exist on every platform but wasm32 without an operating system.
 
 pub(crate) use system::Clock;
 #[cfg(feature = "tensorboard")]

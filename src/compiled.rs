@@ -1,10 +1,11 @@
-//! The generic code that this crate compiles for `f32` and `f64`, so that a crate that uses them need not compile it.
+//! The generic code that this crate compiles for `f32` and `f64`, so that dependent crates need not compile it.
 //!
-//! Generic code is compiled in the crate that names its types. The functions of this list are hidden methods of
-//! [`Scalar`](crate::Scalar) without type parameters. `f32` and `f64` have them as their own: they are compiled here,
-//! with all generic code that they call. For another scalar they are compiled where it is used.
+//! Rust compiles generic code in the crate that names its concrete types. The functions listed here are hidden
+//! methods of [`Scalar`](crate::Scalar) without type parameters. The implementations for `f32` and `f64` define them,
+//! so this crate compiles them with all generic code that they call. For another scalar they are compiled in the
+//! crate that uses it.
 //!
-//! A method has the name of a type or of a function, and calls generic code.
+//! Each method has the name of a type or function of the list, and calls its generic code.
 //!
 //! | list | code |
 //! | --- | --- |
@@ -36,7 +37,7 @@ pub(crate) type RecurrentLayer<C> = crate::recurrent::Recurrent<C>;
 /// The Elman recurrent layer with the activation `A`.
 pub(crate) type ElmanLayer<A> = crate::recurrent::Recurrent<crate::cell::Elman<A>>;
 
-/// Calls the macro `$then` with the list of the types and functions that this crate compiles for `f32` and `f64`.
+/// Calls the macro `$then` with the list of all types and functions that this crate compiles for `f32` and `f64`.
 macro_rules! compiled {
     ($then:ident) => {
         $then! {
@@ -132,8 +133,7 @@ macro_rules! compiled {
 }
 pub(crate) use compiled;
 
-/// Defines the hidden methods of [`Scalar`](crate::Scalar), one for each entry of the list that the macro `compiled`
-/// passes.
+/// Defines the hidden methods of [`Scalar`](crate::Scalar), one for each entry of the list in the macro `compiled`.
 macro_rules! methods {
     (
         boxed { $($layer:ident: $layer_type:ty;)* }
@@ -190,8 +190,8 @@ macro_rules! methods {
 }
 pub(crate) use methods;
 
-/// Defines the hidden methods of [`Scalar`](crate::Scalar) that box a layer without layers inside it as a trait object:
-/// one for each layer type in the list that the macro `leaf_layers` passes.
+/// Defines hidden methods of [`Scalar`](crate::Scalar) that box a layer as a trait object: one for each type in the
+/// list of the macro `leaf_layers`, the layers that contain no other layers.
 macro_rules! boxed_layers {
     ($($file:ident: $($name:ident),+;)*) => {
         $($(
@@ -205,8 +205,8 @@ macro_rules! boxed_layers {
 }
 pub(crate) use boxed_layers;
 
-/// Defines the hidden methods of [`Scalar`](crate::Scalar) that box a recurrent layer as a trait object: one for each
-/// cell that is not generic over its activation, in the list that the macro `cells` passes.
+/// Defines hidden methods of [`Scalar`](crate::Scalar) that box a recurrent layer as a trait object: one for each
+/// cell in the list of the macro `cells` that has no activation as a type parameter.
 macro_rules! boxed_cells {
     (
         with_activation { $($_file:ident: $_name:ident;)* }

@@ -10,9 +10,9 @@ use core::fmt;
 
 /// A set of CPU instructions that kernels are compiled for.
 ///
-/// At one level, a computation gives the same bits on every machine. Levels differ in rounding, since the higher ones
-/// fuse `a · b + c`. [`Plain`](Self::Plain) exists on every target and uses only operations that IEEE 754 rounds
-/// correctly.
+/// At one level, a computation gives the same bits on every machine. Levels differ in rounding, since those above
+/// [`Plain`](Self::Plain) compute `a · b + c` as one fused operation. [`Plain`](Self::Plain) exists on every target
+/// and uses only operations that IEEE 754 rounds correctly.
 ///
 /// The level is fixed once per process: by [`fix`](Self::fix), or else by the environment variable `CHAINRULE_LEVEL`
 /// (`plain`, `avx2` or `avx512`). Without either it is the highest available level.
@@ -47,14 +47,14 @@ impl fmt::Display for CpuLevel {
 impl CpuLevel {
     const ALL: [CpuLevel; 3] = [CpuLevel::Plain, CpuLevel::Avx2, CpuLevel::Avx512];
 
-    /// Returns the levels that this machine has, lowest first. Without the feature `std` it is only
-    /// [`Plain`](Self::Plain).
+    /// Returns the levels that this machine has, lowest first. Without the feature `std`, this is
+    /// [`Plain`](Self::Plain) alone.
     pub fn available() -> Vec<CpuLevel> {
         let best = best();
         Self::ALL.into_iter().filter(|level| *level <= best).collect()
     }
 
-    /// The level at which the kernels of this process run. The call fixes the level, unless it was fixed before.
+    /// The level at which the kernels of this process run. If no level is fixed yet, the call fixes it.
     ///
     /// # Errors
     /// [`Error::CpuLevel`] if `CHAINRULE_LEVEL` names an unknown level, or one that this machine does not have.
@@ -66,8 +66,8 @@ impl CpuLevel {
         }
     }
 
-    /// Fixes the level of this process. Call it before the first workspace is made, since a workspace fixes the level
-    /// too.
+    /// Fixes the level of this process. Call it before the first workspace is created, since creating one fixes the
+    /// level too.
     ///
     /// # Errors
     /// [`Error::CpuLevel`] if this machine does not have the level, or another level is already fixed.
@@ -108,8 +108,8 @@ mod process {
     use super::{CpuLevel, best};
     use std::{string::String, sync::OnceLock};
 
-    /// The fixed level of the process, and the value of the variable `CHAINRULE_LEVEL` if it names no level of this
-    /// machine; otherwise `None`.
+    /// The level fixed for the process. The second value is the content of `CHAINRULE_LEVEL` if this is not the name
+    /// of a level that this machine has, otherwise `None`.
     static LEVEL: OnceLock<(CpuLevel, Option<String>)> = OnceLock::new();
 
     fn asked() -> (CpuLevel, Option<String>) {

@@ -1,4 +1,4 @@
-//! Guides: one page per task, with examples that are tests.
+//! Guides: one page for each task, with examples that run as tests.
 //!
 //! | page | task |
 //! | --- | --- |
@@ -6,7 +6,7 @@
 //! | [`from_pytorch`] | PyTorch's names beside those of this crate |
 //! | [`own_loop`] | write the training loop by hand |
 //! | [`sequences`] | give sequences: layouts, unequal length, masks, long series, dropout of a recurrence |
-//! | [`streaming`] | predict a step at a time, ship a model |
+//! | [`streaming`] | predict one time step at a time, ship a model |
 //! | [`own_parts`] | write an activation, layer, cell, initializer, loss, transform or monitor |
 //! | [`gradient_health`] | keep gradients healthy, in tests and during a run; the page of a run |
 //! | [`reproducibility`] | get the same bits again |

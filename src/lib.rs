@@ -53,7 +53,8 @@ mod kernel;
 pub mod linalg;
 pub mod math;
 
-// Parts: one trait per module, with its implementations; mean-field theory; data sets, metrics.
+// Parts of networks and training: one trait per module, with its implementations; mean-field theory; data sets,
+// metrics.
 pub mod activation;
 mod cell;
 pub mod dataset;
@@ -64,7 +65,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod transform;
 
-// Layers: the trait `Layer`, the layers, networks as data; the unrolling of cells over time.
+// Layers: the trait `Layer`, its implementations, networks as data; the unrolling of recurrent cells over time.
 pub mod layer;
 pub mod recurrent;
 
@@ -77,7 +78,8 @@ pub mod network;
 pub mod trainer;
 pub mod workspace;
 
-// Analysis: theory before training, faults and fixes, laws for implementations.
+// Analysis: theory before training; faults and their fixes; laws, properties that tests check in every
+// implementation.
 pub mod diagnosis;
 pub mod testing;
 pub mod theory;
@@ -95,16 +97,16 @@ pub use monitor::GradientMonitor;
 pub use network::Builder;
 pub use scalar::{Scalar, scalar, to_f64};
 
-/// The crate `approx`: comparison to a tolerance. Re-exported so that versions agree.
+/// The crate `approx`: comparison within a tolerance. Re-exported so that its version agrees with that used here.
 #[cfg(feature = "approx")]
 pub use approx;
-/// The crate `ndarray`: arrays. Re-exported so that versions agree.
+/// The crate `ndarray`: arrays. Re-exported so that its version agrees with that used here.
 #[cfg(feature = "ndarray")]
 pub use ndarray;
-/// The crate `proptest`: property tests. Re-exported so that versions agree.
+/// The crate `proptest`: property tests. Re-exported so that its version agrees with that used here.
 #[cfg(feature = "proptest")]
 pub use proptest;
-/// The crate `rand_core`: the traits of random generators. Re-exported so that versions agree.
+/// The crate `rand_core`: traits of random generators. Re-exported so that its version agrees with that used here.
 pub use rand_core;
 
 /// The examples of README.md, as tests.

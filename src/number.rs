@@ -1,6 +1,7 @@
-//! Serialization of `f64` for all formats, with `#[serde(with = "crate::number")]`.
+//! Serialization of `f64` in all formats, for fields with `#[serde(with = "crate::number")]`.
 //!
-//! Text formats such as JSON have no NaN and no infinities. There, these are the strings `"NaN"`, `"inf"` and `"-inf"`.
+//! Text formats such as JSON have no NaN and no infinities. There, they become the strings `"NaN"`, `"inf"` and
+//! `"-inf"`.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -53,7 +54,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// A type made of `f64`, such as a vector or an array, and its serialized form.
+/// A type whose numbers are `f64`, such as `f64` itself, a vector or an array, and its serialized form `Data`.
 pub(crate) trait Numbers: Sized {
     type Data: Serialize + for<'de> Deserialize<'de>;
     fn data(&self) -> Self::Data;

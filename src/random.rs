@@ -1,7 +1,7 @@
 //! Random numbers with the same bits on every platform, with and without `std`.
 //!
-//! The module uses `f64` arithmetic in a fixed order, without fused multiply-adds, and the elementary functions of the
-//! `libm` crate.
+//! All arithmetic is in `f64`, in a fixed order and without fused multiply-adds. The elementary functions are those
+//! of the `libm` crate.
 
 use core::f64::consts::TAU;
 use rand_core::{Rng, SeedableRng};
@@ -10,7 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 /// The generator of the crate: xoshiro256++, with the state derived from `seed` by SplitMix64 (Blackman and Vigna
 /// 2021).
 ///
-/// A seed gives the same bits in every release.
+/// A seed gives the same random bits in every release of this crate.
 pub fn generator(seed: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(seed)
 }
@@ -21,7 +21,7 @@ pub fn uniform(rng: &mut dyn Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * STEP
 }
 
-/// A draw from the uniform distribution of the integers in 0 .. `end`; 0 if `end` is 0.
+/// A draw from the uniform distribution on the integers 0, …, `end` − 1; 0 if `end` is 0.
 ///
 /// All integers are equally likely, by multiplication and rejection (Lemire 2019, "Fast random integer generation in an
 /// interval").
@@ -49,8 +49,8 @@ pub struct Normals {
 }
 
 impl Normals {
-    /// Creates a source of standard normal numbers. It computes two at a time, and stores the second for the next call
-    /// of [`next`](Self::next).
+    /// Creates a source of standard normal numbers. It computes two numbers at a time, and stores the second for the
+    /// next call of [`next`](Self::next).
     pub const fn new() -> Self {
         Normals { spare: None }
     }
@@ -67,8 +67,8 @@ impl Normals {
     }
 }
 
-/// Shuffles `order` (Fisher & Yates). The permutation depends on the length, `seed` and `epoch` alone, so a resumed run
-/// repeats it.
+/// Shuffles `order` (Fisher and Yates). The permutation depends only on the length, `seed` and `epoch`, so a resumed
+/// run repeats it.
 ///
 /// ```
 /// use chainrule::random::shuffle;

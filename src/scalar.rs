@@ -6,8 +6,9 @@ use num_traits::{Float, NumAssign, NumCast};
 
 /// An element type of networks: a real number with the usual operations.
 ///
-/// Scalars are `f32`, `f64` and [`Dual`](crate::testing::Dual) numbers; `half::f16` and `half::bf16` with the feature
-/// `half`. A custom float type is registered by one line, since the trait has no required methods:
+/// Scalars are `f32`, `f64` and [`Dual`](crate::testing::Dual) numbers (a value with a derivative), and with the
+/// feature `half` also `half::f16` and `half::bf16`. A custom float type needs one line, since the trait has no
+/// required methods:
 ///
 /// ```
 /// use chainrule::{layer::{Sequential, initialize}, model::Model, dataset::Dataset};
@@ -128,15 +129,15 @@ macro_rules! primitives {
 }
 pub(crate) use primitives;
 
-/// Converts the constant `x` to `T`, rounded; beyond the range of a float type it becomes ±∞. NaN if `T` has no
-/// conversion for it.
+/// Converts `x`, usually a constant, to `T`, with rounding; a value beyond the range of `T` becomes ±∞. The result is
+/// NaN if `T` has no conversion for it.
 #[inline(always)]
 pub fn scalar<T: Scalar>(x: f64) -> T {
     <T as NumCast>::from(x).unwrap_or_else(T::nan)
 }
 
-/// Converts `x`, a setting such as the slope of a leaky ReLU, to `T`: the nearest finite number, and not 0 unless `x`
-/// is 0.
+/// Converts `x`, a setting such as the slope of a leaky ReLU, to the nearest finite number of type `T`. A nonzero `x`
+/// that would round to 0 becomes the smallest positive normal number, with the sign of `x`.
 #[inline(always)]
 pub(crate) fn parameter<T: Scalar>(x: f64) -> T {
     let nearest = scalar::<T>(x);
@@ -145,7 +146,7 @@ pub(crate) fn parameter<T: Scalar>(x: f64) -> T {
     if nearest.is_sign_negative() { -size } else { size }
 }
 
-/// Converts `x` to `f64`; NaN if it has no `f64` value.
+/// Converts `x` to `f64`; NaN if its type has no conversion for it.
 #[inline(always)]
 pub fn to_f64<T: Scalar>(x: T) -> f64 {
     x.to_f64().unwrap_or(f64::NAN)

@@ -1,13 +1,13 @@
 //! Sizes computed without overflow, and allocation that returns errors instead of aborting.
 //!
-//! Constructors of layers accept all sizes; `push`, `build`, `initialize` and `Workspace::new` check them. Sizes that
-//! a layer reports saturate at `usize::MAX`, which is never accepted.
+//! Constructors of layers accept all sizes; `push`, `build`, `initialize` and `Workspace::new` check them. A size
+//! that a layer reports is `usize::MAX` if it overflows; those checks refuse this value.
 
 use crate::error::Error;
 use alloc::{string::ToString, vec::Vec};
 use core::fmt::Display;
 
-/// The largest number of bytes that an allocation can have, which is also an upper bound on its number of values.
+/// The largest number of bytes of one allocation, and so an upper bound on the number of its values.
 pub(crate) const MOST: usize = isize::MAX as usize;
 
 /// The product of `factors`: 0 if a factor is 0, otherwise [`usize::MAX`] if it overflows.

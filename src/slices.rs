@@ -1,7 +1,7 @@
-//! Slices of a pass, with panics that name a slice of a wrong length.
+//! Helpers for the slices of a pass, with panics that name a slice of a wrong length.
 
-/// Panics unless `found`, the length of a slice of a pass, is the `expected` one. `what` is the name of the slice in
-/// the message.
+/// Panics unless a slice of a pass has `expected` values; `found` is its length. `what` names the slice in the panic
+/// message.
 #[inline]
 #[track_caller]
 pub(crate) fn hold(what: &str, expected: usize, found: usize) {
@@ -17,7 +17,7 @@ pub(crate) fn broken(what: &str, expected: usize, found: usize) -> ! {
     panic!("{what} must have {expected} values, found {found}: a layer must give the same answers in every pass");
 }
 
-/// Cuts the first `count` values off `values` and returns them. Panics, with `what` as their name, if there are fewer.
+/// Cuts the first `count` values off `values` and returns them. Panics if there are fewer, with `what` as their name.
 #[inline]
 #[track_caller]
 pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {
@@ -25,7 +25,7 @@ pub(crate) fn cut<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> 
     values.split_off_mut(..count).unwrap_or_else(|| broken(what, count, found))
 }
 
-/// Cuts the last `count` values off `values` and returns them. Panics, with `what` as their name, if there are fewer.
+/// Cuts the last `count` values off `values` and returns them. Panics if there are fewer, with `what` as their name.
 #[inline]
 #[track_caller]
 pub(crate) fn cut_end<'s, T>(what: &str, values: &mut &'s mut [T], count: usize) -> &'s mut [T] {

@@ -1,4 +1,4 @@
-//! Names of types, under which custom parts are saved.
+//! Names of types, under which custom layers, losses and other parts are saved.
 
 use alloc::{
     format,
@@ -25,8 +25,8 @@ pub(crate) fn without_paths(name: &str) -> String {
     short
 }
 
-/// Returns the name under which the type `S`, such as a custom layer, is saved: its name with paths, without the
-/// scalar `T` wherever that is a generic argument. So `a::B<f32, c::D>` and `a::B<f64, c::D>` are both `a::B<c::D>`.
+/// Returns the name under which the type `S`, such as a custom layer, is saved: its name with paths, but without the
+/// scalar type `T` in generic arguments. So `a::B<f32, c::D>` and `a::B<f64, c::D>` are both `a::B<c::D>`.
 pub(crate) fn saved_name<S: ?Sized, T>() -> String {
     without_argument(core::any::type_name::<S>(), core::any::type_name::<T>())
 }
@@ -38,13 +38,14 @@ pub(crate) fn without_argument(name: &str, argument: &str) -> String {
         let (before, after) = (&rest[..at], &rest[at + argument.len()..]);
         short.push_str(before);
         match (short.ends_with('<'), short.ends_with(", "), after.starts_with('>'), after.strip_prefix(", ")) {
-            // The only argument, with its brackets.
+            // The only argument: its brackets are removed too.
             (true, _, true, _) => {
                 short.pop();
                 rest = &after[1..];
             }
             (true, _, _, Some(others)) => rest = others,
-            // Also the elements of a tuple end with a comma, but not with a bracket of arguments.
+            // The elements of a tuple also end with a comma, but the bracket around them is not that of generic
+            // arguments.
             (_, true, true, _) | (_, true, _, Some(_)) if is_among_arguments(&short) => {
                 short.truncate(short.len() - 2);
                 rest = after;
@@ -59,7 +60,7 @@ pub(crate) fn without_argument(name: &str, argument: &str) -> String {
     short
 }
 
-/// Whether the last open bracket of `name` is that of generic arguments, and not that of a tuple or array.
+/// Whether the last open bracket of `name` encloses generic arguments, rather than a tuple or an array.
 fn is_among_arguments(name: &str) -> bool {
     let mut closed = 0;
     for bracket in name.bytes().rev() {
@@ -74,8 +75,8 @@ fn is_among_arguments(name: &str) -> bool {
     false
 }
 
-/// Returns `name`, a space and `settings`, the settings of a custom activation or initializer as text. Settings that
-/// begin with the name, as a `Debug` text does, are returned alone.
+/// Returns `name`, a space and `settings`, the settings of a custom activation or initializer as text. If `settings`
+/// begins with the name, as the output of a derived `Debug` does, it is returned alone.
 pub(crate) fn in_full(name: &str, settings: &str) -> String {
     if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }

@@ -1,9 +1,9 @@
-//! A clone of a value whose type is known, as a supertrait of traits that also exist as trait objects.
+//! Cloning of values of a known type, as a supertrait of traits that also exist as trait objects.
 
 /// Every type with `Clone` implements it.
 ///
-/// `Clone` itself as a supertrait would make `Box<dyn Activation>` an error of the type, before the message that names
-/// the remedy.
+/// With `Clone` itself as a supertrait, the compiler would reject `Box<dyn Activation>` with a message of its own,
+/// not with the one of [`Activation`](super::Activation), which names the remedy.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be cloned, as activations and cells must",
     note = "add `#[derive(Clone)]` to the type; a generic one has a bound such as `A: Activation + Clone`"

@@ -59,8 +59,8 @@ impl GeluTanh {
     /// and `z v′`. The difference is computed for `f32`, and for other formats with fused multiply-add; otherwise it
     /// is 0. `|z|` is clamped first, so that nothing overflows.
     ///
-    /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimals. For `f32`
-    /// `v` is therefore computed in `f64` (a vector conversion, not a call).
+    /// `eᵛ` turns an absolute error of `v` into a relative one: at `v = −87` an `f32` loses two decimal digits. For
+    /// `f32` `v` is therefore computed in `f64` (a vector conversion, not a call).
     #[inline(always)]
     fn gate<T: Scalar>(z: T) -> (T, T, T) {
         let limit = scalar::<T>(SATURATED);

@@ -15,7 +15,8 @@ use core::{
 
 /// An [`Activation`] as a trait object, in `f64`.
 ///
-/// Every activation implements it. Its methods have other names, so that both traits can be in scope.
+/// Every activation implements it. Its methods have names different from those of [`Activation`], so that both
+/// traits can be in scope.
 ///
 /// ```
 /// use chainrule::activation::{AnyActivation, Relu, Tanh};
@@ -221,7 +222,7 @@ impl ActivationKind {
         self.as_any().name()
     }
 
-    /// Returns the name with all settings as text. Checkpoints compare layers by it.
+    /// Returns the name with all settings as text. Checkpoints compare layers by this text.
     pub(crate) fn in_full(&self) -> String {
         match self {
             ActivationKind::Custom(own) => in_full(own.saved_name(), &own.saved_settings()),
@@ -270,7 +271,7 @@ impl Activation for ActivationKind {
         let at = to_f64(z);
         let (y, slope) = (scalar(self.as_any().value_at(at)), self.as_any().derivative_at(at));
         // The difference z − at is 0 for a plain number, and the tangent of a dual number. The result is y + φ′ (z
-        // − at), where y may be −0.
+        // − at), as a subtraction of a product that is not −0: so a y of −0 stays −0.
         let difference = if slope < 0.0 { z - scalar(at) } else { scalar::<T>(at) - z };
         if at.is_finite() && slope.is_finite() { y - difference * scalar(slope.abs()) } else { y }
     }

@@ -53,8 +53,8 @@ impl Bounds {
     /// `inf − 4 ε M ≤ derivative ≤ sup + 4 ε M`, with M the larger magnitude of the finite bounds and ε the
     /// machine epsilon of `T`.
     ///
-    /// NaN does not lie within them. The formulas of this crate do, in `f32` and `f64`; `testing::activation_laws`
-    /// tests it.
+    /// NaN does not lie within them. The derivatives of this crate's activations do, in `f32` and `f64`, as
+    /// `testing::activation_laws` tests.
     ///
     /// ```
     /// use chainrule::Bounds;
@@ -141,7 +141,7 @@ pub trait Activation: Cloned + Debug + Send + Sync + 'static {
 
     /// The settings as text, such as JSON, from which a [`Registry`](crate::network::Registry) builds the activation
     /// of a saved network again. In distributed training, ranks (processes) compare this text. The default is the
-    /// `Debug` text; override it if that text changes in a run, as that of a counter does.
+    /// `Debug` text; override it if that text changes during a run, for example if it contains a counter.
     fn settings(&self) -> String {
         format!("{self:?}")
     }
@@ -156,7 +156,7 @@ pub trait Activation: Cloned + Debug + Send + Sync + 'static {
     }
 
     /// Returns `layer`, an elementwise layer with this activation, as a trait object. Do not override it: only
-    /// activations of this crate do, for which the crate compiles the layer in `f32` and `f64`.
+    /// activations whose layer this crate compiles for `f32` and `f64` do.
     #[doc(hidden)]
     fn boxed_layer<T: Scalar>(layer: ActivationLayer<Self>) -> Box<dyn Layer<T>>
     where

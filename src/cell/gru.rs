@@ -17,19 +17,19 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GruVariant {
-    /// On the product, for the candidate n and the reset gate r: `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. This is
-    /// the variant of PyTorch and cuDNN.
+    /// The reset gate r multiplies the product with the state in the candidate n:
+    /// `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. This is the variant of PyTorch and cuDNN.
     #[default]
     ResetAfter,
-    /// On the state, for the candidate n and the reset gate r: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This is the
-    /// variant of Cho et al. 2014.
+    /// The reset gate r multiplies the state itself in the candidate n: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This
+    /// is the variant of Cho et al. 2014.
     ResetBefore,
 }
 
 /// The gated recurrent unit: `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with the candidate n and the update gate z.
 ///
-/// `r, z = σ(z_r), σ(z_z)`; [`GruVariant`] defines n. Gates are stacked r, z, n as in PyTorch. The biases of r and z
-/// are the sums of PyTorch's two, and b_u is the block `recurrent_bias`.
+/// `r, z = σ(z_r), σ(z_z)`; [`GruVariant`] defines n. Gates are stacked r, z, n as in PyTorch. The two biases that
+/// PyTorch adds for r, and for z, are one bias here, their sum; b_u is the block `recurrent_bias`.
 ///
 /// Source: Cho et al. 2014, eq. 5–8.
 ///
@@ -58,7 +58,7 @@ impl Gru {
         Gru { variant }
     }
 
-    /// Returns the values per unit that each slice of a forward or backward step must have at `stage`.
+    /// Returns the values per unit that each slice of a forward or backward pass through `stage` must have.
     #[inline(always)]
     fn unit_sizes(&self, stage: usize) -> UnitSizes {
         let before = self.variant == GruVariant::ResetBefore;
@@ -87,7 +87,7 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage (element-wise part of the step): `n = tanh(z_n)` and
+    /// Runs the last stage (element-wise part of the time step): `n = tanh(z_n)` and
     /// `h_t = (1 − z) ⊙ n + z ⊙ h_{t−1}`, with n the candidate and z the update gate. With
     /// [`GruVariant::ResetAfter`], `r ⊙ u` is first added to z_n, with `u = U_n h_{t−1} + b_u`. If `SAVES`,
     /// pre-activations are overwritten by the numbers from which the backward pass recovers the gates.
@@ -127,8 +127,8 @@ impl Gru {
         });
     }
 
-    /// Runs the last stage (element-wise part of the step) backward, given dh, the gradient with respect to h_t. ∂n,
-    /// ∂z and ∂r are gradients with respect to the sums that go into tanh and σ:
+    /// Runs the last stage (element-wise part of the time step) backward, given dh, the gradient with respect to
+    /// h_t. ∂n, ∂z and ∂r are gradients with respect to the sums that go into tanh and σ:
     /// `∂n = dh ⊙ (1 − z) ⊙ tanh′`, `∂z = dh ⊙ (h_{t−1} − n) ⊙ σ′`, `dh_{t−1} += dh ⊙ z`.
     /// With the reset after the product `u = U_n h_{t−1} + b_u`, also `∂r = ∂n ⊙ u ⊙ σ′` and
     /// `∂u = ∂n ⊙ r`. With the reset before it, `dh ⊙ (h_{t−1} − n)`, which is `∂z` without the factor
@@ -215,7 +215,7 @@ impl Cell for Gru {
     }
 
     fn sizes(&self) -> CellSizes {
-        // The gradient of the update gate, from the last stage to stage 0.
+        // The gradient of the update gate, which the backward pass of the last stage leaves for stage 0.
         CellSizes { cell_state: 0, between_stages: (self.variant == GruVariant::ResetBefore) as usize }
     }
 

@@ -61,8 +61,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns the activation of a cell that is generic over its activation, which is the output of the cell;
-            /// `None` for other cells.
+            /// Returns the activation of a cell that is generic over its activation, whose value is the output of
+            /// the cell; `None` for other cells.
             pub(crate) fn activation(&self) -> Option<&ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*

@@ -17,9 +17,9 @@ use crate::{
 /// `∂c_t/∂c_{t−1}`.
 ///
 /// `i, f, o = σ(z_i), σ(z_f), σ(z_o)`, `g = tanh(z_g)`, `c_t = f ⊙ c_{t−1} + i ⊙ g`, `h_t = o ⊙ tanh(c_t)`,
-/// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias is the sum of PyTorch's
-/// two. The backward pass receives σ(−|z|) of a gate, not σ(z), so that the derivative of a saturated gate is tiny,
-/// not 0.
+/// with `z = W x_t + U h_{t−1} + b`. Gates are stacked i, f, g, o as in PyTorch; the one bias b is the sum of the
+/// two that PyTorch adds. The backward pass receives σ(−|z|) of a gate, not σ(z), so that the derivative of a
+/// saturated gate is tiny, not 0.
 ///
 /// Source: Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000.
 ///
@@ -94,7 +94,7 @@ impl Cell for Lstm {
     }
 
     /// Computes the gradients with respect to the pre-activations z of the gates i, f, g, o and to c_{t−1}, given dh
-    /// and dc_t, those with respect to h_t and c_t. With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`:
+    /// and dc_t, the gradients with respect to h_t and c_t. With `dc = dc_t + dh ⊙ o ⊙ tanh′(c_t)`:
     /// `∂z_i = dc ⊙ g ⊙ σ′_i`, `∂z_f = dc ⊙ c_{t−1} ⊙ σ′_f`, `∂z_g = dc ⊙ i ⊙ tanh′_g`,
     /// `∂z_o = dh ⊙ tanh(c_t) ⊙ σ′_o`, and `dc_{t−1} = dc ⊙ f`.
     #[inline(always)]

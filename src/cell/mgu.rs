@@ -15,9 +15,10 @@ use alloc::{vec, vec::Vec};
 
 /// The minimal gated unit, with one gate f and the candidate n: `h_t = (1 − f) ⊙ h_{t−1} + f ⊙ n`.
 ///
-/// `f = σ(W_f x + U_f h_{t−1} + b_f)`, `n = tanh(W_n x + U_n (f ⊙ h_{t−1}) + b_n)`. It is a GRU whose two gates are
-/// one, with two thirds of the parameters. The gates are stacked f, n. The paper calls f the forget gate; its name
-/// here is `update`, since the state is kept where f is 0, unlike with the forget gate of an LSTM.
+/// `f = σ(W_f x + U_f h_{t−1} + b_f)`, `n = tanh(W_n x + U_n (f ⊙ h_{t−1}) + b_n)`. It is a GRU whose reset gate and
+/// update gate are one gate, with two thirds of the parameters. The gates are stacked f, n. The paper calls f the
+/// forget gate; its name here is `update`, since the state is kept where f is 0, unlike with the forget gate of an
+/// LSTM.
 ///
 /// Source: Zhou, Wu, Zhang & Zhou 2016, "Minimal gated unit for recurrent neural networks", eq. 6.
 ///

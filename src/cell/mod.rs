@@ -41,12 +41,12 @@ macro_rules! files {
 }
 cells!(files);
 
-/// The vector that a recurrent product multiplies by rows of the recurrent weights U.
+/// The vector that a product with the recurrent weights U multiplies by rows of U.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
-    /// The hidden state of the previous step.
+    /// The hidden state of the previous time step.
     Hidden,
-    /// The values that the stage before the product, an element-wise part of the step, wrote to
+    /// The values that the stage (element-wise part of a time step) before the product wrote to
     /// [`CellForward::operand`], such as `r ⊙ h` of a GRU with the reset gate r.
     StageOutput,
 }
@@ -56,7 +56,8 @@ pub enum Operand {
 pub struct Product {
     /// The gates whose rows of the recurrent weights U form U_g, the matrix of the product.
     pub gates: Range<usize>,
-    /// The index of the stage (element-wise part of a step) that reads the result. The product runs just before it.
+    /// The index of the stage (element-wise part of a time step) that reads the result. The product runs just before
+    /// it.
     pub stage: usize,
     /// The vector that the product multiplies by U_g, the gates' rows of the recurrent weights.
     pub operand: Operand,
@@ -68,10 +69,10 @@ pub struct Product {
 /// Values per unit that a cell needs in addition to h.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CellSizes {
-    /// Values of cell state per unit, carried from step to step: 1 for the c of an LSTM.
+    /// Values of cell state per unit, carried from time step to time step: 1 for the c of an LSTM.
     pub cell_state: usize,
-    /// The number of gradients per unit that the backward pass of a stage (element-wise part of a step) keeps for that
-    /// of an earlier stage.
+    /// The number of gradients per unit that the backward pass of a stage (element-wise part of a time step) keeps
+    /// for the backward pass of an earlier stage.
     pub between_stages: usize,
 }
 
@@ -82,26 +83,26 @@ pub struct GateBounds {
     /// Upper bound on `‖W_g‖₂`, where W_g holds the rows of the input weights W that belong to the gate.
     pub weight: f64,
     /// Upper bound on `‖U_g‖₂`, where U_g holds the rows of the recurrent weights U that belong to the gate.
-    /// Recurrent dropout of a rate p counts U `1/(1 − p)` times.
+    /// With recurrent dropout of a rate p, `U_g/(1 − p)` takes the place of U_g.
     pub recurrent: f64,
     /// Upper bound on the entries of `U_g h + b_u` for entries of h in [−1, 1]: `max_j (Σ_k |U_g,jk| + |b_u,j|)`.
-    /// U_g are the gate's recurrent weights, and b_u is the bias of its separate product, 0 if it has none. Recurrent
-    /// dropout of a rate p counts U `1/(1 − p)` times.
+    /// U_g are the gate's recurrent weights, and b_u is the bias of its separate product, 0 if it has none. With
+    /// recurrent dropout of a rate p, `U_g/(1 − p)` takes the place of U_g.
     pub product: f64,
 }
 
-/// Upper bounds on the Jacobian of one step, by blocks of the state s = (h, c), where c is the cell state.
+/// Upper bounds on the Jacobian of one time step, by blocks of the state s = (h, c), where c is the cell state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepBounds {
     /// Bounds on the 2-norms of the blocks of `∂s_t/∂s_{t−1}` for the state s = (h, c): \[\[∂h/∂h,
-    /// ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]. Those with c are 0 if the cell has no cell state c.
+    /// ∂h/∂c\], \[∂c/∂h, ∂c/∂c\]\]. The blocks with c are 0 if the cell has no cell state c.
     pub state: [[f64; 2]; 2],
     /// Bounds on the 2-norms of the blocks of `∂s_t/∂x_t` for the state s = (h, c) and the input x: \[∂h/∂x,
     /// ∂c/∂x\].
     pub input: [f64; 2],
 }
 
-/// One step of a recurrent layer: element-wise stages between matrix products with U.
+/// One time step of a recurrent layer: element-wise stages between matrix products with the recurrent weights U.
 ///
 /// ```
 /// use chainrule::{Gate, Scalar, activation::{Activation, Tanh}, recurrent::{Cell, CellBackward, CellForward}};
@@ -137,11 +138,11 @@ pub struct StepBounds {
 ///
 /// # Rules
 /// A cell with S + 1 stages runs the products of stage 0, stage 0, the products of stage 1, … stage S. The backward
-/// pass runs them in reverse order. A stage receives one sample at a time. A network with a cell that breaks a rule is
-/// refused with [`Error::InvalidLayer`](crate::Error::InvalidLayer):
+/// pass runs them in reverse order. Each call of a stage receives one sample. A network with a cell that breaks a
+/// rule is refused with [`Error::InvalidLayer`](crate::Error::InvalidLayer):
 /// * There is at least one gate. Names of gates differ. Every method returns the same value each time.
-/// * The gates of a product exist. Those of the products with [`keep_separate`](Product::keep_separate) follow each
-///   other, product after product, without gaps.
+/// * The gates of a product exist. The gates of the products with [`keep_separate`](Product::keep_separate) follow
+///   each other, product after product, without gaps.
 /// * Each stage after the first has a product. No product of stage 0 has the operand [`Operand::StageOutput`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a cell of a recurrent layer",
@@ -154,8 +155,8 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     /// The gates, in the order of the rows of W and U.
     fn gates(&self) -> &'static [Gate];
 
-    /// Runs one stage, an element-wise part, of a forward step for one sample, whose values are in `unit`. Stages are
-    /// counted from 0 and run in order.
+    /// Runs one stage, an element-wise part, of a forward time step for one sample, whose values are in `unit`.
+    /// Stages are counted from 0 and run in order.
     ///
     /// # Panics
     /// A cell may panic for a `stage` that it does not have, and for slices that are not as long as its methods say; a
@@ -164,11 +165,11 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Runs the backward pass of one stage, an element-wise part, of a step for one sample, whose values are in
+    /// Runs the backward pass of one stage, an element-wise part, of a time step for one sample, whose values are in
     /// `unit`. Stages run from the last to stage 0.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// Under the same conditions as [`forward`](Self::forward).
     fn backward<T: Scalar>(&self, stage: usize, unit: CellBackward<'_, T>)
     where
         Self: Sized;
@@ -190,10 +191,10 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
         None
     }
 
-    /// Upper bounds on the Jacobian of the state after step number `_step`, counted from 0, with respect to the
-    /// previous state and the input, in a sequence that starts from a zero state, for any input. `_gates` has bounds
-    /// on the weights of each gate, in the order of [`gates`](Self::gates). `None` if none are known, which is the
-    /// default.
+    /// Upper bounds on the Jacobian of the state after time step number `_step`, counted from 0, with respect to the
+    /// previous state and the input. They hold for any input, if the sequence starts from a zero state. `_gates` has
+    /// bounds on the weights of each gate, in the order of [`gates`](Self::gates). `None`, the default, if no bounds
+    /// are known.
     fn step_bounds(&self, _gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         None
     }

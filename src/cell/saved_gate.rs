@@ -1,5 +1,6 @@
-//! The number that a gate saves for the backward pass, in place of its pre-activation. The gate's value and derivative
-//! follow from it without an exponential, and without the cancellation of `1 − y²` or `y (1 − y)` near saturation.
+//! The number that a gate saves for the backward pass, in place of its pre-activation. The gate's value y and
+//! derivative follow from it without an exponential, and without the cancellation of `1 − y²` or `y (1 − y)` near
+//! saturation.
 
 use crate::{
     activation::{Activation, Sigmoid, Tanh},

@@ -58,7 +58,7 @@ impl StateNoise {
 
     /// Returns an upper bound on the values of the mask of recurrent dropout: `1/(1 − rate)`, or 1 without it.
     pub(crate) fn largest_factor(&self) -> Upper {
-        // 1 − rate is rounded too.
+        // 1 − rate is rounded: the next float below it is at most the exact difference.
         if self.masks() { Upper::ONE.over((1.0 - self.dropout).next_down()) } else { Upper::ONE }
     }
 }

@@ -1,4 +1,4 @@
-//! The values of one sample in a step of a cell, and their lengths.
+//! The values of one sample in a time step of a cell, and their lengths.
 
 #[cfg(doc)]
 use super::{CellSizes, Product};
@@ -8,8 +8,8 @@ use crate::{
 };
 use core::fmt;
 
-/// The values of one sample at one stage, an element-wise part, of a forward step. Separate gates are those whose
-/// product is [kept separate](Product::keep_separate), in `u`.
+/// The values of one sample at one stage (element-wise part) of a forward time step. Separate gates are those whose
+/// product with the recurrent weights is [kept separate](Product::keep_separate), in `u`.
 ///
 /// # Shapes
 /// `z`: \[gates · hidden\]; `u`: \[separate gates · hidden\]; `h_prev`, `h`, `operand`: \[hidden\];
@@ -27,13 +27,13 @@ pub struct CellForward<'a, T> {
     /// Results, with their biases, of the products with [`keep_separate`](Product::keep_separate) for this sample, in
     /// the order of the products.
     pub u: &'a [T],
-    /// Hidden state of the previous step.
+    /// Hidden state of the previous time step.
     pub h_prev: &'a [T],
-    /// Cell state of the previous step: the c of an LSTM.
+    /// Cell state of the previous time step: the c of an LSTM.
     pub cell_state_prev: &'a [T],
     /// Out, from every stage except the last: the operand of the next stage's product. Empty at the last stage.
     pub operand: &'a mut [T],
-    /// Out, from the last stage: the hidden state, which is the output of the step.
+    /// Out, from the last stage: the hidden state, which is the output of the time step.
     pub h: &'a mut [T],
     /// Out, from the last stage: the cell state.
     pub cell_state: &'a mut [T],
@@ -72,10 +72,10 @@ impl<'a, T> CellForward<'a, T> {
     }
 }
 
-/// The values of one sample at one stage, an element-wise part, of a backward step.
+/// The values of one sample at one stage (element-wise part) of a backward time step.
 ///
 /// # Shapes
-/// As [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
+/// As in [`CellForward`]; `between_stages`: \[[`between_stages`](CellSizes::between_stages) · hidden\].
 #[non_exhaustive]
 pub struct CellBackward<'a, T> {
     /// In: the values that the forward stages saved. Out, for the gates this stage used: the gradient with respect to
@@ -84,25 +84,25 @@ pub struct CellBackward<'a, T> {
     /// In: results of the products that are [kept separate](Product::keep_separate). Out: the gradient with respect to
     /// these results.
     pub u: &'a mut [T],
-    /// Hidden state of the previous step.
+    /// Hidden state of the previous time step.
     pub h_prev: &'a [T],
-    /// Cell state of the previous step.
+    /// Cell state of the previous time step.
     pub cell_state_prev: &'a [T],
-    /// Hidden state of this step as the cell computed it, before any zoneout.
+    /// Hidden state of this time step as the cell computed it, before any zoneout.
     pub h: &'a [T],
-    /// Cell state of this step as the cell computed it, before any zoneout.
+    /// Cell state of this time step as the cell computed it, before any zoneout.
     pub cell_state: &'a [T],
     /// Gradient with respect to `h`.
     pub d_h: &'a [T],
-    /// In: gradient with respect to `cell_state`. Out, from the last stage, the first to run backward: with respect to
-    /// `cell_state_prev`.
+    /// In: gradient with respect to `cell_state`. Out: gradient with respect to `cell_state_prev`, written by the
+    /// last stage, which runs first in the backward pass.
     pub d_cell_state: &'a mut [T],
     /// Gradient with respect to the operand that this stage wrote; empty at the last stage.
     pub d_operand: &'a [T],
     /// Gradient with respect to `h_prev`. A stage adds its element-wise part, such as `z ⊙ d_h` of a GRU with the
     /// update gate z; the layer adds the part that passes through the products.
     pub d_h_prev: &'a mut [T],
-    /// Gradients that the backward pass of a later stage writes for that of an earlier stage, which runs after it.
+    /// Gradients that the backward pass of a later stage writes for an earlier stage, whose backward pass runs next.
     pub between_stages: &'a mut [T],
 }
 
@@ -121,18 +121,19 @@ debug_lengths!(
     CellBackward: z u h_prev cell_state_prev h cell_state d_h d_cell_state d_operand d_h_prev between_stages
 );
 
-/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a step)
-/// of a cell of this crate.
+/// Values per unit in the slices of [`CellForward`] and [`CellBackward`], at one stage (element-wise part of a time
+/// step) of a cell of this crate.
 #[derive(Clone, Copy)]
 pub(super) struct UnitSizes {
     /// The number of gates.
     pub(super) gates: usize,
-    /// The number of gates whose recurrent product `U h` is kept apart from `W x`, in `u`: the candidate of a GRU
-    /// scales it first.
+    /// The number of gates whose recurrent product `U h` is kept apart from `W x`, in `u`, because the cell first
+    /// multiplies it by a gate, as a GRU does for its candidate.
     pub(super) separate: usize,
     /// The number of values of the cell state, such as c of an LSTM, per unit.
     pub(super) cell_state: usize,
-    /// The number of gradients per unit that the backward pass of a stage leaves for that of an earlier stage.
+    /// The number of gradients per unit that the backward pass of a stage leaves for the backward pass of an earlier
+    /// stage.
     pub(super) between_stages: usize,
     /// Whether the stage writes an operand, the vector that the products of the next stage multiply by U.
     pub(super) operand: bool,

@@ -1,4 +1,5 @@
-//! Atomic replacement of a file: after a crash at any time, either the old or the new file is there.
+//! Atomic replacement of a file: after a crash at any time, the path has either the complete old or the complete new
+//! file.
 
 use alloc::format;
 use std::{
@@ -23,11 +24,11 @@ pub(crate) fn read(path: &Path) -> io::Result<alloc::vec::Vec<u8>> {
     fs::read(path)
 }
 
-/// Replaces the content of the file at `path` by `bytes`: writes a partial file in the same folder, flushes it to the
-/// disk, and renames it to `path`.
+/// Replaces the content of the file at `path` with `bytes`: writes a partial file in the same folder, flushes it to
+/// the disk, and renames it to `path`.
 ///
-/// If `path` is a symbolic link, its target is replaced; what is not a regular file is refused. Permissions of an
-/// existing file are kept. Partial files of dead processes are removed first.
+/// If `path` is a symbolic link, its target is replaced. If it exists and is not a regular file, an error is
+/// returned. Permissions of an existing file are kept. Partial files of dead processes are removed first.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = behind_links(path)?;
     let old = match fs::metadata(&path) {
@@ -46,7 +47,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     remove_abandoned(folder);
     let (partial, mut file) = create_partial(folder)?;
     let done = (|| {
-        // Set before the first byte is written, so that no other user can read protected content.
+        // The permissions are set before the first byte is written, so that no other user can read protected content.
         #[cfg(unix)]
         if let Some(old) = &old {
             file.set_permissions(old.permissions())?;
@@ -58,15 +59,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::rename(&partial, &path)
     })();
     if done.is_err() {
-        // The error of the write is reported, not that of the removal: the next save removes the file.
+        // The error of the write is returned, not that of this removal; if it fails, the next save removes the file.
         let _ = fs::remove_file(&partial);
         return done;
     }
     sync_folder(folder)
 }
 
-/// Flushes a folder to the disk, so that a rename in it survives a crash. A system that cannot flush folders gives no
-/// error.
+/// Flushes a folder to the disk, so that a rename in it survives a crash. On a system that cannot flush folders it
+/// does nothing and returns no error.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     match folder.sync_all() {
@@ -83,8 +84,8 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-/// Returns the target of the symbolic link at `path`, through further links, or `path` itself if it is no link. The
-/// target need not exist.
+/// Returns the target of the symbolic link at `path`, with all further links followed, or `path` itself if it is not
+/// a link. The target need not exist.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..40 {
@@ -99,10 +100,10 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
 }
 
-/// Creates a partial file in `folder` and locks it for as long as it is open. Returns its path and the file.
+/// Creates a partial file in `folder`, and locks it until it is closed. Returns its path and the file.
 ///
-/// If another process has locked or removed the file before it is locked here, a new one is created. On a system
-/// without locks, the partial files of dead processes are never removed.
+/// If another process locks or removes the file before this one has locked it, a new file is created. On a system
+/// without file locks, the partial files of dead processes are never removed.
 fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let number = RandomState::new().hash_one(folder);
@@ -123,9 +124,9 @@ fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-/// Removes the partial files in `folder` that no process has locked: their writers are dead.
+/// Removes the partial files in `folder` that no process has locked: the processes that wrote them are dead.
 ///
-/// Errors are ignored: such a file may belong to another user, and the save can still succeed.
+/// Errors are ignored: such a file may belong to another user, and saving can still succeed.
 fn remove_abandoned(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

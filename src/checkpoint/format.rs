@@ -12,7 +12,7 @@ use alloc::{
 use core::{fmt, ops::Range};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
-/// Key of the metadata in the header. No tensor may have this name.
+/// The key of the metadata in the header. No tensor may have this name.
 pub(crate) const METADATA: &str = "__metadata__";
 
 /// The number of bytes at the start of a file that hold the length of the header.
@@ -31,7 +31,8 @@ pub(crate) struct Header {
 pub(crate) struct Tensor {
     pub dtype: String,
     pub shape: Vec<usize>,
-    /// The first byte of the tensor's values and the byte after the last, counted from the end of the header.
+    /// The index of the first byte of the tensor's values, and of the byte after the last, counted from the end of
+    /// the header.
     pub data_offsets: [usize; 2],
 }
 
@@ -83,7 +84,7 @@ impl<'de> Deserialize<'de> for Header {
 }
 
 /// Returns the bytes of a file with this header, and with `values`, the bytes of all tensors in the order of the
-/// header. The error is the text of the JSON writer.
+/// header. If the header cannot be written as JSON, the error is the reason as text.
 pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     let mut json = serde_json::to_vec(header).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(PREFIX), b' ');
@@ -94,10 +95,10 @@ pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     Ok(file)
 }
 
-/// Splits the bytes of a file into the header and the bytes of all tensors; the error names the broken rule of the
+/// Splits the bytes of a file into the header and the bytes of all tensors. The error names the violated rule of the
 /// format.
 ///
-/// Nothing larger than the file is allocated: lengths in the header are compared with the length of the file.
+/// No allocation exceeds the size of the file: lengths in the header are compared with the length of the file.
 pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
     let (length, rest) = file.split_at_checked(PREFIX).ok_or("it has fewer than 8 bytes")?;
     let length = length.iter().rev().fold(0, |length: u64, &byte| length << 8 | u64::from(byte));
@@ -122,7 +123,7 @@ pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
 
 /// A checksum that detects every change of one byte, and all but 1 in 2⁶⁴ other changes.
 ///
-/// For each byte the sum is replaced by a bijective function of itself, which depends on the byte. Source: Fowler, Noll
+/// For each byte the sum is replaced by a bijective function of itself that depends on the byte. Source: Fowler, Noll
 /// & Vo (FNV-1a, 64 bits).
 pub(crate) struct Checksum(u64);
 
@@ -131,15 +132,15 @@ impl Checksum {
         Checksum(0xCBF2_9CE4_8422_2325)
     }
 
-    /// Mixes in the number of bytes, as 8 bytes, and then the bytes.
+    /// Adds the number of bytes, as 8 bytes, to the checksum, and then the bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
 
-    /// Returns the checksum of a file, as 16 hexadecimal digits. It covers all but the metadata entry `own_entry`,
-    /// which holds the checksum itself.
+    /// Returns the checksum of a file, as 16 hexadecimal digits. It covers everything except the metadata entry
+    /// `own_entry`, which holds the checksum itself.
     pub fn of(header: &Header, values: &[u8], own_entry: &str) -> String {
         let mut sum = Self::new();
         for (key, value) in header.metadata.iter().filter(|(key, _)| *key != own_entry) {

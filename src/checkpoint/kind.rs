@@ -23,7 +23,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the only version of this kind's format that this crate writes and reads.
+    /// Returns the version of this kind's format. The crate writes and reads only this version.
     const fn current(self) -> u32 {
         match self {
             FileKind::Model => 1,
@@ -31,7 +31,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the metadata entry, key and value, that states kind and version.
+    /// Returns the metadata entry, a key and a value, that states the kind of the file and the version of its format.
     pub(crate) fn entry(self) -> (String, String) {
         (self.key().into(), self.current().to_string())
     }
@@ -53,8 +53,8 @@ impl FileKind {
 }
 
 /// Splits a safetensors file of any program into its header and the bytes of its values. Returns [`Error::FileKind`]
-/// for a zip archive, as `torch.save` writes, and [`Error::CheckpointFormat`] for other bytes that are no safetensors
-/// file.
+/// for a zip archive, which `torch.save` writes, and [`Error::CheckpointFormat`] for other bytes that are not a
+/// safetensors file.
 pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     // A file of `torch.save` is a zip archive.
     if bytes.starts_with(b"PK\x03\x04") {
@@ -68,8 +68,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     format::read(bytes).map_err(damaged)
 }
 
-/// Splits a file of the given kind into its header and the bytes of its values. Returns an error for damaged bytes, a
-/// file of another kind, a wrong checksum, and another version than the current one.
+/// Splits a file of kind `kind` into its header and the bytes of its values. Returns an error for damaged bytes, a
+/// file of another kind, a wrong checksum, and a version of the format that is not the current one.
 pub(crate) fn read(bytes: &[u8], kind: FileKind) -> Result<(Header, &[u8]), Error> {
     let (header, data) = open(bytes)?;
     let Some(version) = header.metadata.get(kind.key()) else {
@@ -89,7 +89,7 @@ pub(crate) fn read(bytes: &[u8], kind: FileKind) -> Result<(Header, &[u8]), Erro
         return Err(Error::CheckpointVersion { origin, found: version.clone(), expected: kind.current() });
     }
     let checksum = header.metadata.get(CHECKSUM).map_or("none", String::as_str);
-    // The checksum is not compared in fuzzing: a fuzzer cannot guess it.
+    // The checksum is not compared in fuzzing, because a fuzzer cannot produce a valid one.
     if cfg!(not(fuzzing)) && checksum != Checksum::of(&header, data, CHECKSUM) {
         return Err(damaged("its checksum is that of other data"));
     }

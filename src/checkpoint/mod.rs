@@ -59,11 +59,11 @@ use std::path::Path;
 /// Whether a checkpoint may hold NaN and ±∞.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Values {
-    /// Parameters and states without NaN and ±∞. The state of an optimizer may hold ±∞ where its transform
-    /// [allows them](crate::transform::TransformSpec::infinite_state()).
+    /// No NaN, and no ±∞ except in the state of an optimizer, for transforms that [allow
+    /// ±∞](crate::transform::TransformSpec::infinite_state()).
     #[default]
     Finite,
-    /// All values, NaN and ±∞ included, for a run that has diverged.
+    /// All values, including NaN and ±∞, for a run that has diverged.
     Any,
 }
 
@@ -83,17 +83,17 @@ pub enum Values {
 pub struct Checkpoint<T> {
     /// All parameters, in the order of the network's blocks.
     pub parameters: Vec<T>,
-    /// Further slices by name, such as the optimizer's state, or the recurrent state from which the next pass starts.
+    /// Named vectors, such as the optimizer's state, or the recurrent state from which the next pass starts.
     pub slices: BTreeMap<String, Vec<T>>,
-    /// Numbers by name, such as the updates made, the epochs done and the seed. A float is stored as the bits of an
-    /// `f64`.
+    /// Named whole numbers, such as the number of updates, the number of finished epochs, and the seed. A float is
+    /// stored as the bits of an `f64`.
     pub numbers: BTreeMap<String, u64>,
     /// Whether the checkpoint may hold NaN and ±∞.
     pub values: Values,
     about: About,
 }
 
-/// Writes the lengths of `parameters` and of each slice, and the numbers by name, without the values.
+/// Writes the lengths of `parameters` and of each slice, and the numbers by name; the values are left out.
 impl<T> fmt::Debug for Checkpoint<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slices: BTreeMap<&String, usize> = self.slices.iter().map(|(name, values)| (name, values.len())).collect();
@@ -118,11 +118,11 @@ const ABOUT: &str = "about";
 /// The metadata key of the checksum.
 pub(crate) const CHECKSUM: &str = "checksum";
 
-/// The prefix of the names of tensors that are not parameter blocks, such as the optimizer's state.
+/// The prefix of the names of tensors that are not parameter blocks, for example that of the optimizer's state.
 const RESERVED: &str = "chainrule/";
 
-/// Returns the name of a block's tensor: the block's name, after the prefix `chainrule/block/` if it begins with
-/// `chainrule/` or is `__metadata__`.
+/// Returns the name of a block's tensor: the block's name, or `chainrule/block/` followed by it if the name begins
+/// with `chainrule/` or is `__metadata__`.
 pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
     let reserved = name.starts_with(RESERVED) || name == METADATA;
     if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
@@ -146,8 +146,8 @@ pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: BYTES.into(), reason: reason.to_string() }
 }
 
-/// Removes the tensor of `block` from `tensors`, which are keyed by name, and returns it. Returns an error for a
-/// missing tensor, and for one of another shape.
+/// Removes the tensor of `block` from `tensors`, which are keyed by name, and returns it. Returns an error if it is
+/// missing or its shape is not that of the block.
 pub(crate) fn take_tensor<'a>(
     tensors: &mut BTreeMap<&str, &'a Tensor>,
     block: &Block<'_>,
@@ -161,7 +161,7 @@ pub(crate) fn take_tensor<'a>(
     Ok(tensor)
 }
 
-/// Returns [`Error::CheckpointValue`] for NaN in `values`, and for ±∞ unless `infinite` is true. The error calls the
+/// Returns [`Error::CheckpointValue`] if `values` has a NaN, or ±∞ while `infinite` is false. The error calls the
 /// values `name`.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
@@ -175,8 +175,8 @@ fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<
     }
 }
 
-/// Returns an error for blocks with equal names, and for blocks that do not cover `parameters` values in order, without
-/// gap or overlap.
+/// Returns an error if two blocks have the same name, or if the blocks do not cover `parameters` values in order,
+/// without gap or overlap.
 fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     let (mut names, mut end) = (BTreeSet::new(), 0);
     for block in blocks {
@@ -197,8 +197,8 @@ fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     if end == parameters { Ok(()) } else { Err(mismatch("parameters", end, parameters)) }
 }
 
-/// Returns an error if the specification of the saved network differs from that of the current one in what must agree:
-/// kinds, order and sizes of layers, and settings such as an activation.
+/// Returns an error if the saved network differs from the current one in a property that must agree: kinds, order and
+/// sizes of layers, and settings such as an activation.
 pub(crate) fn compare_networks(current: &LayerSpec, saved: &LayerSpec) -> Result<(), Error> {
     part::compare(&part::layers(current), &part::layers(saved)).map(drop)
 }
@@ -208,7 +208,7 @@ fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
 }
 
 impl<T: Scalar> Checkpoint<T> {
-    /// Creates a checkpoint of `parameters` alone, without optimizer state, buffers or counters, and with
+    /// Creates a checkpoint of `parameters`, without optimizer state, buffers or counters, and with
     /// [`Values::Finite`].
     pub fn new(parameters: Vec<T>) -> Self {
         let (slices, numbers) = (BTreeMap::new(), BTreeMap::new());
@@ -216,12 +216,12 @@ impl<T: Scalar> Checkpoint<T> {
     }
 
     /// Returns the checkpoint as the bytes of a safetensors file. Its parameters must be those of `network`. Equal
-    /// checkpoints give equal bytes.
+    /// checkpoints have equal bytes.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for the checkpoint of another network, and unless there are as many parameters as
-    /// `network` has. [`Error::CheckpointValue`] for a scalar without a [`Precision`], for two blocks of the same
-    /// name, and under [`Values::Finite`] for a value that is not finite. [`Error::CheckpointFormat`] for a header
+    /// [`Error::Checkpoint`] for the checkpoint of another network, and if the number of parameters is not that of
+    /// `network`. [`Error::CheckpointValue`] for a scalar type without a [`Precision`], for two blocks of the same
+    /// name, and with [`Values::Finite`] for a value that is not finite. [`Error::CheckpointFormat`] for a header
     /// that cannot be written. [`Error::InvalidLayer`] for layers nested more than
     /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn to_bytes(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<u8>, Error> {
@@ -235,7 +235,7 @@ impl<T: Scalar> Checkpoint<T> {
         let mut add = |name: String, shape: Vec<usize>, values: &[T]| {
             let first = bytes.len();
             for &value in values {
-                // In the format of `T` nothing is rounded. NaN and ±∞ are judged by `check_values`.
+                // The format is that of `T`, so nothing is rounded. `check_values` has already checked NaN and ±∞.
                 let _ = precision.write(&mut bytes, to_f64(value));
             }
             let dtype = precision.dtype().0.into();
@@ -251,7 +251,7 @@ impl<T: Scalar> Checkpoint<T> {
             About { network: part::layers(&network.spec()), numbers: self.numbers.clone(), ..self.about.clone() };
         let about = serde_json::to_string(&about).map_err(damaged)?;
         let metadata = BTreeMap::from([FileKind::Run.entry(), (ABOUT.into(), about)]);
-        // The order in which files are read: by offset, then by name for empty tensors.
+        // The order in which files are read: by offset, and by name among empty tensors at the same offset.
         tensors.sort_by(|a, b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
         let mut header = Header { metadata, tensors };
         let checksum = Checksum::of(&header, &bytes, CHECKSUM);
@@ -263,9 +263,9 @@ impl<T: Scalar> Checkpoint<T> {
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
-    /// with the call to use, for a model or a file of another program. [`Error::CheckpointVersion`] for another
-    /// version. [`Error::Checkpoint`], naming the layer or block, for another network or scalar type.
-    /// [`Error::CheckpointValue`] under [`Values::Finite`] for a value that is not finite. [`Error::InvalidLayer`] for
+    /// naming the call to use, for a model or a file of another program. [`Error::CheckpointVersion`] for another
+    /// version of the format. [`Error::Checkpoint`], naming the layer or block, for another network or scalar type.
+    /// With [`Values::Finite`], [`Error::CheckpointValue`] for a value that is not finite. [`Error::InvalidLayer`] for
     /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
         check_depth(&network)?;
@@ -304,16 +304,16 @@ impl<T: Scalar> Checkpoint<T> {
         Ok(found)
     }
 
-    /// Saves the checkpoint in the file at `path`, which is replaced or created. After a crash at any time, either the
-    /// old or the new file is there.
+    /// Saves the checkpoint in the file at `path`, which is replaced or created. After a crash at any time, the path
+    /// has either the complete old file or the complete new one.
     ///
-    /// If `path` is a symbolic link, its target is replaced. Permissions are kept. Partial files that dead processes
-    /// left in the folder are removed.
+    /// If `path` is a symbolic link, its target is replaced. Permissions are kept. Partial files that processes left
+    /// in the folder when they died are removed.
     ///
     /// # Errors
-    /// [`Error::File`] where the system cannot write the file, or `path` is not a regular file; those of
-    /// [`to_bytes`](Self::to_bytes). On an error an existing file is unchanged, unless the new one took its place and
-    /// only its folder could not be synchronized.
+    /// [`Error::File`] if the system cannot write the file, or `path` is not a regular file; the errors of
+    /// [`to_bytes`](Self::to_bytes). On an error an existing file is unchanged, unless the new file had already
+    /// replaced it and only its folder could not be flushed.
     #[cfg(feature = "std")]
     pub fn save(&self, network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>) -> Result<(), Error> {
         file::replace(path.as_ref(), &self.to_bytes(network)?).map_err(|error| failed(path.as_ref(), error))
@@ -322,7 +322,7 @@ impl<T: Scalar> Checkpoint<T> {
     /// Reads a checkpoint of `network` from a file. `values` states whether NaN and ±∞ are accepted.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read, or is not a regular file; those of
+    /// [`Error::File`] for a file that cannot be read, or is not a regular file; the errors of
     /// [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(network: &(impl Layer<T> + ?Sized), path: impl AsRef<Path>, values: Values) -> Result<Self, Error> {
@@ -330,9 +330,9 @@ impl<T: Scalar> Checkpoint<T> {
         Self::from_bytes(network, &bytes, values).map_err(|error| error.of_file(path.as_ref()))
     }
 
-    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading, and an
-    /// error for any other. A checkpoint [made](Self::new) of parameters has no description of its network, and no
-    /// differences.
+    /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading, such
+    /// as another dropout rate, and an error for any other difference. A checkpoint [made](Self::new) only of
+    /// parameters does not describe its network, and has no differences.
     fn compare_network(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<Difference>, Error> {
         match &self.about.network[..] {
             [] => Ok(Vec::new()),
@@ -340,8 +340,8 @@ impl<T: Scalar> Checkpoint<T> {
         }
     }
 
-    /// Returns an error for parameters that are not finite and for slices with NaN, unless the checkpoint allows them
-    /// ([`Values::Any`]).
+    /// Returns an error for parameters that are not finite and for slices that have a NaN, unless the checkpoint
+    /// allows them ([`Values::Any`]).
     fn check_values(&self, blocks: &Blocks) -> Result<(), Error> {
         if self.values == Values::Any {
             return Ok(());

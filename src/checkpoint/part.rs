@@ -17,16 +17,16 @@ use alloc::{
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// A difference between a checkpoint and the run that loads it, which does not prevent loading, such as another dropout
-/// rate.
+/// A difference between a checkpoint and the run that loads it, for example in a dropout rate, that does not prevent
+/// loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The name of the setting that differs: `transform 2 (Adam), rate`.
+    /// The name of the setting that differs, for example `transform 2 (Adam), rate`.
     pub name: String,
-    /// The value of the setting in the checkpoint; empty if the checkpoint does not have it.
+    /// The value of the setting in the checkpoint; empty if the checkpoint has no such setting.
     pub saved: String,
-    /// The value of the setting in the current run; empty if the run does not have it.
+    /// The value of the setting in the current run; empty if the run has no such setting.
     pub current: String,
 }
 
@@ -54,8 +54,8 @@ pub(super) fn differences(
     pairs.filter(|pair| pair.saved != pair.current).collect()
 }
 
-/// A layer or a transform as a checkpoint describes it: its path, its kind, the settings that must agree with the run
-/// that loads it, and those that may differ.
+/// The description of a layer or a transform in a checkpoint: its path, its kind, the settings that must agree with
+/// the run that loads it, and the settings that may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Part {
@@ -75,7 +75,7 @@ impl Part {
         self
     }
 
-    /// Adds the `settings` of a custom layer or cell to those that must agree, unless they are empty.
+    /// Adds the `settings` of a custom layer or cell, unless they are empty, to the settings that must agree.
     fn with_settings(mut self, settings: &str) -> Self {
         if !settings.is_empty() {
             self.must_match.insert("settings".into(), settings.into());
@@ -83,14 +83,15 @@ impl Part {
         self
     }
 
-    /// Returns the kind and the settings that must agree, as text: `Linear, bias true, inputs 3, outputs 2`.
+    /// Returns the kind and the settings that must agree, as text, for example
+    /// `Linear, bias true, inputs 3, outputs 2`.
     fn in_full(&self) -> String {
         let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
         core::iter::once(self.kind.clone()).chain(facts).collect()
     }
 
-    /// Compares this layer or transform, of the current run, with `saved`, of a checkpoint. Returns the settings that
-    /// may differ and do; an error if path, kind or a setting that must agree differs.
+    /// Compares this layer or transform of the current run with `saved` from a checkpoint. Returns the differences in
+    /// the settings that may differ; an error if the path, the kind or a setting that must agree differs.
     fn differences(&self, saved: &Part) -> Result<Vec<Difference>, Error> {
         if self.at != saved.at {
             return Err(mismatch(&self.at, &self.kind, format!("{} at {}", saved.kind, saved.at)));
@@ -106,8 +107,8 @@ impl Part {
     }
 }
 
-/// Compares all layers, or all transforms, of a run (`current`) with those of a checkpoint (`saved`), in order. Returns
-/// the differences that do not prevent loading.
+/// Compares all layers, or all transforms, of the current run (`current`) with those of a checkpoint (`saved`), in
+/// order. Returns the differences that do not prevent loading.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] for the first layer or transform that does not agree.
@@ -124,8 +125,8 @@ pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference
     Ok(found)
 }
 
-/// Returns the kinds and settings of the transforms of a chain, in order. A checkpoint can be loaded only if each
-/// transform has a state of the saved length; its settings may differ.
+/// Returns the kinds and settings of the transforms of a chain, in order. Loading requires that the kinds agree and
+/// that each transform has a state of the saved length; settings may differ.
 pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     let part = |(i, spec): (usize, &TransformSpec)| Part {
         at: format!("transform {}", i + 1),
@@ -136,9 +137,9 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     specs.iter().enumerate().map(part).collect()
 }
 
-/// Returns the paths, kinds and settings of the layers of a network, each before the layers inside it.
+/// Returns the paths, kinds and settings of the layers of a network; each layer precedes the layers inside it.
 ///
-/// Initializers are not compared: they do not matter after initialization.
+/// Initializers are left out: they have no effect after initialization.
 pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {
     network.parts().into_iter().map(|(path, spec)| layer(path, spec)).collect()
 }
@@ -153,7 +154,7 @@ fn layer(path: String, spec: &LayerSpec) -> Part {
         LayerSpec::Parallel { branches, merge } => {
             part("Parallel").with("branches", branches.len()).with("merge", merge)
         }
-        // The interval does not affect results.
+        // The interval of checkpoints does not affect results.
         LayerSpec::Checkpointed { layers, .. } => part("Checkpointed").with("layers", layers.len()),
         LayerSpec::Recurrent { cell, inputs, hidden, bias, noise, .. } => {
             let may_differ = noise.facts().map(|(name, rate)| (name.into(), format!("{rate:?}"))).collect();

@@ -21,10 +21,10 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Returns the number format with the size and the precision of the scalar type `T`.
+    /// Returns the number format that has the size and the precision of the scalar type `T`.
     ///
     /// # Errors
-    /// [`Error::CheckpointValue`] for a scalar type of any other format.
+    /// [`Error::CheckpointValue`] for a scalar type whose size or precision is that of no format here.
     pub fn of<T: Scalar>() -> Result<Self, Error> {
         match (size_of::<T>(), to_f64(T::epsilon())) {
             (8, e) if e == f64::EPSILON => Ok(Precision::F64),
@@ -45,13 +45,13 @@ impl Precision {
         }
     }
 
-    /// Returns the number format that safetensors calls `name`; `None` for a name of any other format.
+    /// Returns the number format with the safetensors name `name`; `None` if it is not one of these formats.
     pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
-    /// Appends `x` to `bytes`, rounded to the nearest number of the format, little-endian. Returns `None` if a format
-    /// narrower than `f64` cannot hold it: if it is NaN, infinite or rounded to ∞, which is then what it appended.
+    /// Appends `x` to `bytes`, rounded to the nearest number of the format, little-endian. For a format narrower than
+    /// `f64` it returns `None` if the number that it has appended is NaN or infinite, for example after an overflow.
     pub(crate) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         let first = bytes.len();
         match self {
@@ -63,8 +63,8 @@ impl Precision {
         (self == Precision::F64 || self.read(&bytes[first..]).is_finite()).then_some(())
     }
 
-    /// Decodes the number of this format in `bytes`, little-endian and of the length that [`dtype`](Self::dtype)
-    /// states.
+    /// Decodes the number of this format in `bytes`, little-endian. [`dtype`](Self::dtype) states the number of
+    /// bytes.
     pub(crate) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
@@ -76,7 +76,7 @@ impl Precision {
     }
 }
 
-/// A binary format of 16 bits: sign, exponent and fraction.
+/// A 16-bit binary floating-point format: sign, exponent and fraction.
 #[derive(Clone, Copy)]
 struct Small {
     /// The number of bits of the fraction.
@@ -89,7 +89,7 @@ impl Small {
     const F16: Small = Small { digits: 10, least: -14 };
     const BF16: Small = Small { digits: 7, least: -126 };
 
-    /// Returns the distance from 1 to the next number of the format.
+    /// Returns the distance from 1 to the next larger number of the format.
     fn epsilon(self) -> f64 {
         power(-self.digits)
     }
@@ -99,15 +99,14 @@ impl Small {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// Returns the bits of the number of the format nearest to `x`, ties to even. NaN is one with all fraction bits
-    /// set.
+    /// Returns the bits of the number of the format nearest to `x`, ties to even. For NaN all fraction bits are set.
     fn bits(self, x: f64) -> u16 {
         if x.is_nan() {
             return 0x7FFF;
         }
         let exponent = ((x.abs().to_bits() >> 52) as i32 - 1023).max(self.least);
-        // The magnitude in multiples of the spacing of adjacent numbers. A carry out of the fraction increments the
-        // exponent, as it should.
+        // The magnitude in multiples of the spacing of adjacent numbers. If rounding carries out of the fraction, the
+        // exponent increases by 1, as it should.
         let whole = libm::rint(x.abs() / power(exponent.min(1023) - self.digits));
         let bits = whole + f64::from(exponent - self.least) * power(self.digits);
         let sign = if x.is_sign_negative() { 0x8000 } else { 0 };

@@ -16,11 +16,10 @@ use std::path::Path;
 
 /// The name of the optimizer's state among the slices of a checkpoint.
 const STATE: &str = "optimizer.state";
-/// The name of the recurrent state from which the next pass starts, among the slices of a checkpoint.
+/// The name of the recurrent state from which the next pass starts, in the slices of a checkpoint.
 const CARRIED: &str = "carried";
-/// The name of the values at the lowest validation loss, kept for early stopping, among the slices of a checkpoint.
-/// They are parameters, buffers and, if it holds the weights that are evaluated (such as an average), the optimizer
-/// state.
+/// The name of the values at the lowest validation loss, kept for early stopping, in the slices of a checkpoint. They
+/// are parameters, buffers and, if it holds the weights that are evaluated (such as an average), the optimizer state.
 const BEST: &str = "best";
 /// The name of the buffers of the network, such as running statistics, among the slices of a checkpoint.
 const BUFFERS: &str = "buffers";
@@ -31,20 +30,20 @@ const STEPS: &str = "steps";
 const EPOCHS: &str = "epochs";
 /// The name of the seed among the numbers of a checkpoint.
 const SEED: &str = "seed";
-/// The name of the learning rate that was set, stored as the bits of an `f64`, among the numbers of a checkpoint. A
-/// checkpoint of a run with the transform's own rate does not have it.
+/// The name of a learning rate that was set by a call, stored as the bits of an `f64`, among the numbers of a
+/// checkpoint. It is absent if the transform's own rate is in use.
 const RATE: &str = "learning rate";
-/// The name of the number of epochs since the validation loss last improved (early stopping compares it with the
-/// patience), among the numbers of a checkpoint.
+/// The name of the number of epochs since the lowest validation loss, among the numbers of a checkpoint. Early
+/// stopping compares it with the patience.
 const WAITED: &str = "waited";
 /// The name of the lowest validation loss, stored as the bits of an `f64`, among the numbers of a checkpoint.
 const BEST_LOSS: &str = "best loss";
 /// The name of the number of epochs that were finished before this run, among the numbers of a checkpoint.
 const BEGAN: &str = "epochs before the run";
-/// The name, among the numbers of a checkpoint, of a flag (0 or 1): whether early stopping or a monitor ended the run.
+/// The name, among the numbers of a checkpoint, of a flag (0 or 1): early stopping or a monitor has ended the run.
 const STOPPED: &str = "stopped early";
-/// The name, among the numbers of a checkpoint, of a flag (0 or 1): whether the parameters are those of the lowest
-/// validation loss.
+/// The name, among the numbers of a checkpoint, of a flag (0 or 1): the parameters are those of the lowest validation
+/// loss.
 const RESTORED: &str = "best restored";
 
 /// The state of a training run, borrowed from a checkpoint. Its numbers are within their ranges.
@@ -59,14 +58,15 @@ struct Run<'a, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the current state of the run: parameters, optimizer state, a learning rate that was set, recurrent
-    /// state, and the position in the run (updates, epochs, early stopping).
+    /// Returns the current state of the run: parameters, optimizer state, buffers, a learning rate that was set,
+    /// recurrent state, and the position in the run (updates, epochs, early stopping).
     ///
-    /// The order of samples and the dropout masks are functions of seed, epoch and step, so there is no other random
-    /// state.
+    /// The order of samples and the dropout masks are functions of the seed, the epoch and the number of updates, so
+    /// there is no other random state.
     pub fn checkpoint(&self) -> Checkpoint<T> {
         let Progress { epochs, began, waited, best, stopped, restored } = self.progress;
-        // A workspace or an optimizer that took the place of the run's has no best values.
+        // If the caller has replaced the workspace or the optimizer, the kept best values do not fit and are left
+        // out.
         let (kept, waited, best) = match self.best.is_empty() || self.best.fits(self.kept()) {
             true => (self.best.to_vec(), waited, best),
             false => (Vec::new(), 0, f64::INFINITY),
@@ -97,12 +97,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Restores the state of a checkpoint. Returns the differences between this run and the saved one that do not
     /// prevent restoring, such as another batch size.
     ///
-    /// On an error nothing is changed.
+    /// On an error the trainer is unchanged.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer or transform, for another network or chain of transforms, and for a
-    /// checkpoint of parameters alone. [`Error::CheckpointValue`] for numbers outside their range, and for values that
-    /// are not finite unless the checkpoint was read with [`Values::Any`].
+    /// checkpoint of parameters alone. [`Error::CheckpointValue`] for numbers outside their range, and for values
+    /// that are not finite unless the checkpoint was read with [`Values::Any`].
     pub fn restore(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
         let mut differences = self.compare_network(checkpoint)?;
         let run = self.saved_run(checkpoint)?;
@@ -113,7 +113,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         let settings = self.described_settings();
         transforms(self)?;
         self.check_state(checkpoint.values, run.state)?;
-        // Until the last check, the trainer keeps its place in an interrupted run.
+        // `parts_mut` keeps the position in an interrupted run, so that a failed check below changes nothing.
         let (workspace, optimizer) = self.parts_mut();
         if let Some(rate) = run.rate.filter(|_| !optimizer.has_rate()) {
             return Err(mismatch(RATE, "none, for a chain without a rate that can be set", rate));
@@ -127,7 +127,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore_network(checkpoint);
         self.optimizer_mut().restore(run.state, run.steps)?;
         self.optimizer_mut().restore_rate(run.rate)?;
-        // The saved rate, once restored, is no difference.
+        // The saved learning rate has been restored, so it is not a difference.
         differences.extend(transforms(self)?);
         differences.extend(part::differences("", &settings, &checkpoint.about.settings));
         self.best = Kept::of(run.best, self.kept());
@@ -136,10 +136,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Restores only the parameters and buffers of a checkpoint; the rest of this run is kept. Averages of parameters,
-    /// such as those of a [`WeightAverage`](crate::transform::WeightAverage), start again at the restored parameters.
-    /// The best epoch so far of an interrupted run is forgotten. Returns the differences between the networks that do
-    /// not prevent restoring, such as another dropout rate.
+    /// Restores only the parameters and buffers of a checkpoint, and keeps the rest of this run. Averages of
+    /// parameters, as a [`WeightAverage`](crate::transform::WeightAverage) computes them, start again at the restored
+    /// parameters. The best epoch so far of an interrupted run is forgotten. Returns the differences between the
+    /// networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer, for the parameters of another network. [`Error::CheckpointValue`] for
@@ -152,7 +152,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Copies the parameters and the buffers of `checkpoint`. The caller has checked their lengths.
+    /// Copies the parameters and the buffers of `checkpoint` to the trainer. The caller has checked their lengths.
     fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
         if let Some(buffers) = checkpoint.slices.get(BUFFERS) {
@@ -163,9 +163,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Saves the state of the run, its [`checkpoint`](Self::checkpoint), in a file.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run that [`load`](Self::load) would
-    /// refuse, such as NaN. On an error an existing file is unchanged, unless the new one took its place and only
-    /// its folder could not be synchronized.
+    /// The errors of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for which
+    /// [`load`](Self::load) would return an error. On an error an existing file is unchanged, unless the new file had
+    /// already replaced it and only its folder could not be flushed.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let checkpoint = self.checkpoint();
@@ -176,8 +176,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Returns the state of the run, its [`checkpoint`](Self::checkpoint), as the bytes of a file.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run that
-    /// [`load_bytes`](Self::load_bytes) would refuse, such as NaN.
+    /// The errors of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for
+    /// which [`load_bytes`](Self::load_bytes) would return an error.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let checkpoint = self.checkpoint();
         self.check(&checkpoint)?;
@@ -187,22 +187,22 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Restores the state of the run that [`save`](Self::save) wrote to the file at `path`. Returns the differences
     /// between this run and the saved one that do not prevent restoring, such as another batch size.
     ///
-    /// The settings of this trainer are kept, except for the seed, which is the saved one. On an error nothing is
-    /// changed.
+    /// The settings of this trainer are kept, except for the seed, which becomes the saved one. On an error the
+    /// trainer is unchanged.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::load`] and [`restore`](Self::restore).
+    /// The errors of [`Checkpoint::load`] and [`restore`](Self::restore).
     #[cfg(feature = "std")]
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Restores the state of the run in `bytes`, which [`to_bytes`](Self::to_bytes) returned or a file of
-    /// [`save`](Self::save) holds. Otherwise it does what [`load`](Self::load) does: this trainer's settings except the
-    /// seed are kept, and the differences between the runs that do not prevent restoring are returned.
+    /// Restores the state of the run in `bytes`, which [`to_bytes`](Self::to_bytes) returned or which are the content
+    /// of a file of [`save`](Self::save). As with [`load`](Self::load), the settings of this trainer except the seed
+    /// are kept, and the differences between the runs that do not prevent restoring are returned.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
+    /// The errors of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
     pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Difference>, Error> {
         self.restore(&Checkpoint::from_bytes(self.network(), bytes, Values::Finite)?)
     }
@@ -211,14 +211,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// the differences between the networks that do not prevent restoring.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
+    /// The errors of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
     #[cfg(feature = "std")]
     pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
     /// Returns the error that [`restore`](Self::restore) would return for the numbers, the slices or the optimizer
-    /// state of `checkpoint`, which is that of this trainer. The network is not compared.
+    /// state of `checkpoint`, which was made from this trainer. The networks are not compared.
     fn check(&self, checkpoint: &Checkpoint<T>) -> Result<(), Error> {
         let run = self.saved_run(checkpoint)?;
         self.check_buffers(checkpoint, BUFFERS, self.workspace().buffers())?;
@@ -244,8 +244,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Returns an error for `values` of the slice `name` that are no buffers of the network: one that is not finite, or
-    /// a variance below 0. Under [`Values::Any`] none is refused.
+    /// Returns an error if `values`, from the slice `name`, are not valid buffers of the network: a value is not
+    /// finite, or a variance is below 0. With [`Values::Any`] all values are accepted.
     fn check_buffers(&self, checkpoint: &Checkpoint<T>, name: &str, values: &[T]) -> Result<(), Error> {
         if checkpoint.values == Values::Any {
             return Ok(());
@@ -254,8 +254,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         check_buffers(self.workspace().network().as_layer(), values).map_err(|error| refused(name, rule, error))
     }
 
-    /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for numbers
-    /// outside their range, and under [`Values::Finite`] for values that are not finite.
+    /// Returns the state of the run in `checkpoint`. Returns an error for a checkpoint of parameters alone, for
+    /// numbers outside their range, and with [`Values::Finite`] for values that are not finite.
     fn saved_run<'a>(&self, checkpoint: &'a Checkpoint<T>) -> Result<Run<'a, T>, Error> {
         let alone = || mismatch("the run", "a whole run", "parameters alone, which `Trainer::load_parameters` takes");
         let slice = |name: &str| checkpoint.slices.get(name).map(Vec::as_slice).ok_or_else(alone);
@@ -311,8 +311,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Run { state, carried, best, steps, seed: number(SEED)?, rate, progress })
     }
 
-    /// Returns an error for an optimizer state `state` of another length than this trainer's. Under [`Values::Finite`],
-    /// NaN is an error too, ±∞ unless the transform allows them, and a value below 0 that a transform excludes.
+    /// Returns an error if the optimizer state `state` does not have the length of this trainer's. With
+    /// [`Values::Finite`] also for NaN, for ±∞ unless the transform allows it, and for values below 0 that a
+    /// transform excludes.
     fn check_state(&self, values: Values, state: &[T]) -> Result<(), Error> {
         let expected = self.optimizer().state().len();
         if state.len() != expected {
@@ -320,14 +321,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let mut rest = state;
         for (i, spec) in self.optimizer().spec(self.workspace().blocks()).iter().enumerate() {
-            // The specification of a custom transform may state any length.
+            // The specification of a custom transform may state any length, even a wrong one.
             let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
             rest = after;
             if values == Values::Finite {
                 let name = format!("state of transform {} ({})", i + 1, spec.kind);
                 require_sound(&name, own, spec.infinite_state)?;
                 for range in &spec.non_negative {
-                    // The specification of a custom transform may state any range.
+                    // The specification of a custom transform may state any range, even one beyond its state.
                     let values = own.get(range.clone()).unwrap_or_default();
                     if let Some(i) = values.iter().position(|value| *value < T::zero()) {
                         let found = format!("{} at place {}", Figure(to_f64(values[i])), range.start + i);
@@ -362,5 +363,5 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The largest number of epochs in a checkpoint, which fits a `usize` on every target. More are an error.
+/// The largest accepted number of epochs in a checkpoint. It fits a `usize` on every target.
 const MOST_EPOCHS: u64 = 1 << 31;

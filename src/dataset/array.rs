@@ -20,7 +20,7 @@ enum Kind<'a, T> {
 }
 
 impl<'a, T> ArrayTarget<'a, T> {
-    /// Class indices: \[samples\], or \[samples, steps\] for one at each step.
+    /// Class indices: \[samples\], or \[samples, steps\] for one class at each time step.
     pub fn classes<D: Dimension>(classes: ArrayView<'a, usize, D>) -> Self {
         ArrayTarget(Kind::Classes(classes.into_dyn()))
     }
@@ -33,8 +33,8 @@ impl<'a, T> ArrayTarget<'a, T> {
 
 impl<'a, T: Scalar> Dataset<'a, T> {
     /// Creates a data set from an array of the crate `ndarray`: \[samples, width\] for samples of one row, \[samples,
-    /// steps, width\] for sequences of equal length. Values in standard layout (row-major, without gaps) are borrowed;
-    /// those of any other view, such as a transposed or sliced one, are copied in the order of its axes.
+    /// steps, width\] for sequences of equal length. Values in standard layout (row-major, without gaps) are
+    /// borrowed. The values of other views, such as transposed or sliced ones, are copied in the order of the axes.
     ///
     /// ```
     /// use chainrule::dataset::{ArrayTarget, Dataset};
@@ -54,9 +54,9 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// ```
     ///
     /// # Errors
-    /// [`DataRule::ArrayAxes`] for inputs or targets with another number of axes; [`DataRule::ArrayLength`] for targets
-    /// of another number of samples or steps. [`Error::EmptyBatch`] without samples; [`Error::TooLarge`] for a copy
-    /// that memory cannot hold. The errors of [`sequences`](Self::sequences).
+    /// [`DataRule::ArrayAxes`] for inputs or targets with an unsupported number of axes; [`DataRule::ArrayLength`] if
+    /// targets have another number of samples or time steps than the inputs. [`Error::EmptyBatch`] without samples;
+    /// [`Error::TooLarge`] for a copy that memory cannot hold. The errors of [`sequences`](Self::sequences).
     pub fn from_array<'i: 'a, 't: 'a, D: Dimension>(
         inputs: ArrayView<'i, T, D>,
         targets: impl Into<Option<ArrayTarget<'t, T>>>,
@@ -95,7 +95,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Returns the values in the order of the axes, the last one fastest: borrowed if they are stored in this order.
+/// Returns the values in the order of the axes, the last axis fastest; they are borrowed if stored in this order.
 fn ordered<'a, T: Clone, D: Dimension>(array: ArrayView<'a, T, D>) -> Result<Cow<'a, [T]>, Error> {
     if let Some(values) = array.to_slice() {
         return Ok(Cow::Borrowed(values));
@@ -109,8 +109,8 @@ fn axes(what: &'static str, found: usize, needed: &'static str) -> Error {
     DataRule::ArrayAxes { what, found, needed }.into()
 }
 
-/// Refuses targets for another number of samples or steps than the inputs have. `found` and `expected` are the lengths
-/// of the first axes of targets and inputs: samples, then steps.
+/// Returns an error if the targets have another number of samples or time steps than the inputs. `found` are the
+/// lengths of the first axes of the targets, `expected` those of the inputs: samples, then time steps.
 fn fits(found: &[usize], expected: &[usize]) -> Result<(), Error> {
     for (axis, (&found, &expected)) in ["samples", "steps"].into_iter().zip(found.iter().zip(expected)) {
         if found != expected {

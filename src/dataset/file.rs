@@ -14,22 +14,22 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// The targets of a [`FileDataset`]: one per sample, or one per step.
+/// The targets of a [`FileDataset`]: one for each sample, or one for each time step of each sample.
 #[derive(Debug)]
 pub enum FileTargets<T> {
-    /// Class indices: \[samples\], or \[samples, steps\] for one per step.
+    /// Class indices: \[samples\], or \[samples, steps\] for one class for each time step.
     Classes(FileTensor<usize>),
     /// Values: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps, outputs\] for one row
-    /// per step.
+    /// for each time step.
     Values(FileTensor<T>),
 }
 
-/// Samples in files. A trainer reads them batch by batch, and memory does not grow with their number.
+/// Samples in files. A trainer reads them batch by batch, so memory does not grow with the number of samples.
 ///
 /// The batches have the same bits as those of a [`Dataset`](super::Dataset) with the same values in memory. A value
-/// that is not finite is refused when it is read. Shuffle file data in groups of consecutive samples, with
-/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): samples that lie near each other are
-/// then read together, and the order takes no memory for each sample. On several [ranks](crate::distributed) each rank
+/// that is not finite causes an error when it is read. Shuffle file data in groups of consecutive samples, with
+/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): then samples that lie near each other
+/// are read together, and the order needs no memory for each sample. On several [ranks](crate::distributed) each rank
 /// opens the same files, and reads only the samples of its own shards.
 ///
 /// # Shapes
@@ -49,7 +49,7 @@ pub struct FileDataset<T> {
     row_weights: Option<FileTensor<T>>,
     steps: usize,
     width: usize,
-    /// Buffers that hold the values of one sample on their way from the file to the batch.
+    /// Buffers for the values of one sample, which pass from the file through them to the batch.
     sample: Mutex<Buffers<T>>,
 }
 
@@ -75,7 +75,8 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     ///
     /// # Errors
     /// [`DataRule::FileFormat`] for inputs or target values of more than three dimensions; [`Error::Length`] unless
-    /// there is one target per sample or one per step. [`Error::TooLarge`] if a `usize` cannot count the values.
+    /// there is one target per sample or one per time step. [`Error::TooLarge`] if `usize` cannot count the time
+    /// steps.
     pub fn new(inputs: FileTensor<T>, targets: FileTargets<T>) -> Result<Self, Error> {
         let (samples, steps, width) = match *inputs.shape() {
             [samples] => (samples, 1, 1),
@@ -110,11 +111,11 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         Ok(FileDataset { inputs, targets, row_weights: None, steps, width, sample })
     }
 
-    /// Sets the weight of each target row in the loss, \[samples\] or \[samples, steps\]; the loss ignores a row of
+    /// Sets the weight of each target row in the loss, \[samples\] or \[samples, steps\]. The loss ignores rows of
     /// weight 0.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one weight per sample or one per step.
+    /// [`Error::Length`] unless there is one weight per sample or one per time step.
     pub fn row_weights(self, weights: FileTensor<T>) -> Result<Self, Error> {
         require_length("row weights", self.samples(), weights.shape()[0])?;
         let each = weights.each();
@@ -134,7 +135,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         self.width
     }
 
-    /// The number of steps of each sample.
+    /// The number of time steps of each sample.
     pub fn steps(&self) -> usize {
         self.steps
     }
@@ -162,7 +163,7 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
             weights: self.row_weights.as_ref().map(|weights| samples * weights.each()),
             per_sample: match &self.targets {
                 FileTargets::Classes(_) => None,
-                // With one step there is no difference.
+                // If samples have one time step, targets per sample and per time step are the same.
                 FileTargets::Values(values) => Some(values.shape().len() < 3 || values.shape()[1] < self.steps),
             },
         }
@@ -220,8 +221,8 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// Calls `read` for each of `samples`, with its index and a buffer that it fills with `steps` rows of `width`
-    /// values. Then copies these rows to their positions in the time-major rows `to`.
+    /// Calls `read` for each of `samples`, with its index and a buffer to be filled with `steps` rows of `width`
+    /// values. Then copies these rows to their positions in `to`, whose rows are time-major.
     fn each_sample(
         &self,
         samples: &[usize],
@@ -235,8 +236,9 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     }
 }
 
-/// Calls `read` for each of `samples`, with its index and the first `steps · width` values of `buffer`, which grows as
-/// needed. Then copies these `steps` rows of `width` values to their positions in the time-major rows `to`.
+/// Calls `read` for each of `samples`, with its index and the first `steps · width` values of `buffer`, which is
+/// enlarged if needed. Then copies these `steps` rows of `width` values to their positions in `to`, whose rows are
+/// time-major.
 fn scatter<V: FileNumber>(
     buffer: &mut Vec<V>,
     samples: &[usize],
@@ -261,8 +263,8 @@ fn scatter<V: FileNumber>(
     Ok(())
 }
 
-/// Refuses a value that is NaN or infinite, which the error calls `what`. `values` are rows of `width` values of
-/// `sample`, from step `first` on; a sample has `steps` steps.
+/// Returns an error for a value that is NaN or infinite; the error calls it `what`. `values` are rows of `width`
+/// values of sample `sample`, from time step `first` on. `steps` is the number of time steps of a sample.
 fn check_sample<T: Scalar>(
     what: &'static str,
     values: &[T],

@@ -1,4 +1,4 @@
-//! Tensors in files of numpy and safetensors, read in parts.
+//! Tensors in files in the formats of numpy and safetensors, read in parts.
 
 use crate::error::{DataRule, Error};
 #[cfg(feature = "safetensors")]
@@ -16,10 +16,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The largest number of bytes that are read at once.
+/// The largest number of bytes that one call reads.
 const PIECE: usize = 1 << 16;
 
-/// The largest accepted number of bytes of a file's header: the text before the values that states type and shape.
+/// The largest accepted number of bytes of a file's header, the text before the values that states their type and
+/// shape.
 const MOST_HEADER: u64 = 100_000_000;
 
 /// A number type that can be read from a file: `f32`, `f64`, or `usize` for classes. Sealed.
@@ -42,8 +43,8 @@ impl<V: number::Number> FileNumber for V {}
 mod number {
     use core::fmt::Debug;
 
-    /// How a file encodes a number: the kind (`f` float, `i` signed, `u` unsigned) and the number of bytes,
-    /// little-endian.
+    /// How a file encodes a number: its kind (`f` float, `i` signed integer, `u` unsigned integer) and its number of
+    /// bytes, in little-endian order.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Encoding(pub u8, pub usize);
 
@@ -51,10 +52,10 @@ mod number {
         /// The number types of a file that can be read as `Self`, as a phrase of an error message.
         const EXPECTED: &'static str;
         const ZERO: Self;
-        /// Whether numbers of this encoding can be read as `Self`.
+        /// Whether numbers in this encoding can be read as `Self`.
         fn reads(encoding: Encoding) -> bool;
-        /// Decodes the number in `bytes`, which has the length that `encoding` states. If `Self` cannot hold the
-        /// number, the error is its value as an `f64`.
+        /// Decodes the number in `bytes`, whose length is that of `encoding`. If `Self` cannot hold the number, the
+        /// error is the number as an `f64`.
         fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Self, f64>;
     }
 
@@ -119,13 +120,13 @@ impl<V> fmt::Debug for FileTensor<V> {
 }
 
 impl<V: FileNumber> FileTensor<V> {
-    /// Opens the array in a file of `numpy.save`. The values are not read yet.
+    /// Opens the array in a file written by `numpy.save`. The values are not read yet.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read, or is not a regular file. [`DataRule::FileFormat`] for a file
-    /// that is not in numpy's format, or whose array is in Fortran order; [`DataRule::FileType`] for numbers of another
-    /// type. [`DataRule::FileEnds`], with the first missing sample, for a truncated file. [`Error::EmptyBatch`] for an
-    /// array without samples, [`Error::Empty`] for samples without values.
+    /// that is not in numpy's format, or whose array is in Fortran order; [`DataRule::FileType`] if the numbers are
+    /// not of type `V`. [`DataRule::FileEnds`], with the first missing sample, for a truncated file.
+    /// [`Error::EmptyBatch`] for an array without samples, [`Error::Empty`] for samples without values.
     pub fn npy(path: impl AsRef<Path>) -> Result<Self, Error> {
         let (name, mut file) = open(path.as_ref())?;
         let ([descr, shape], start) = npy_header(&mut file).map_err(|fault| fault.of(&name))?;
@@ -142,8 +143,8 @@ impl<V: FileNumber> FileTensor<V> {
     /// Opens the tensor `tensor` in a safetensors file. The values are not read yet.
     ///
     /// # Errors
-    /// Those of [`npy`](Self::npy), for the format of safetensors; [`DataRule::FileFormat`] if there is no tensor of
-    /// this name.
+    /// The errors of [`npy`](Self::npy), but for the safetensors format; [`DataRule::FileFormat`] if there is no
+    /// tensor of this name.
     #[cfg(feature = "safetensors")]
     pub fn safetensors(path: impl AsRef<Path>, tensor: &str) -> Result<Self, Error> {
         #[derive(serde::Deserialize)]
@@ -209,7 +210,7 @@ impl<V: FileNumber> FileTensor<V> {
         Ok(FileTensor { name, shape, start, encoding, reader, number: PhantomData })
     }
 
-    /// Returns the shape: the number of samples, then the shape of each sample.
+    /// Returns the shape: the number of samples, followed by the shape of each sample.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -224,8 +225,9 @@ impl<V: FileNumber> FileTensor<V> {
         self.shape[1..].iter().product()
     }
 
-    /// Fills `to` with values of sample `sample`, from its value `first` on. Fails if the file ends too early or `V`
-    /// cannot hold a number. The error names the sample, and calls such a number `what`.
+    /// Fills `to` with values of sample `sample`, from its value with index `first` on. Returns an error if the file
+    /// ends too early, or for a number that `V` cannot hold. The error names the sample, and calls such a number
+    /// `what`.
     pub(super) fn read(&self, what: &'static str, sample: usize, first: usize, to: &mut [V]) -> Result<(), Error> {
         let Encoding(_, size) = self.encoding;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,21 +256,22 @@ impl<V: FileNumber> FileTensor<V> {
     }
 }
 
-/// Returns the encoding of numbers of a kind (`f`, `i` or `u`) and a size. `digits` is the size as decimal text: in
-/// bytes for a `unit` of 1, in bits for 8. `None` if it is not such text, is 0, or is not a whole number of bytes.
+/// Returns the encoding of numbers of the kind `kind` (`f`, `i` or `u`). `digits` is their size as decimal text, in
+/// bytes if `unit` is 1 and in bits if it is 8. `None` if the text is not a number, or the size is 0 or not a whole
+/// number of bytes.
 fn encoding(kind: u8, digits: &[u8], unit: usize) -> Option<Encoding> {
     let size: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
     (size > 0 && size.is_multiple_of(unit)).then_some(Encoding(kind, size / unit))
 }
 
-/// Returns the number of bytes of all values of a tensor of `shape`, at `bytes` bytes per value; `None` if it
-/// overflows.
+/// Returns the number of bytes of all values of a tensor of shape `shape`, with `bytes` bytes for each value; `None`
+/// if it overflows.
 fn values(shape: &[usize], bytes: usize) -> Option<u64> {
     shape.iter().try_fold(bytes as u64, |product, &size| product.checked_mul(size as u64))
 }
 
-/// Opens the file at `path`. Returns its path as text, and the file. Refuses what is not a regular file, such as a
-/// pipe.
+/// Opens the file at `path`. Returns its path as text, and the file. Returns an error if it is not a regular file,
+/// for example a pipe.
 fn open(path: &Path) -> Result<(String, File), Error> {
     let name = path.display().to_string();
     // The type is checked before opening: opening a pipe would wait for its writer.
@@ -279,7 +282,7 @@ fn open(path: &Path) -> Result<(String, File), Error> {
     file.map_err(|error| file_error(&name, &error)).map(|file| (name, file))
 }
 
-/// The reason why the header of a file cannot be read: an error of the system, or a broken rule of the format.
+/// The reason why a file's header cannot be read: an error of the operating system, or a violated rule of the format.
 enum Fault {
     System(io::Error),
     Format(&'static str),
@@ -311,8 +314,8 @@ fn format_error(name: &str, reason: impl ToString) -> Error {
     DataRule::FileFormat { file: name.into(), reason: reason.to_string() }.into()
 }
 
-/// Reads a header of `length` bytes, from the current position of `file`. Refuses a `length` above 100 MB or above the
-/// length of the file, so that no larger buffer is allocated.
+/// Reads a header of `length` bytes, from the current position of `file`. Returns an error for a `length` above 100
+/// MB or above the length of the file, so that no larger buffer is allocated.
 fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     if length > MOST_HEADER || length > file.metadata()?.len() {
         return Err(Fault::Format("its header is longer than the file, or than 100 MB"));
@@ -323,7 +326,7 @@ fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
 }
 
 /// Reads the header of a `.npy` file from its start. Returns the number type (`descr`) and the shape as text, and the
-/// offset of the first value in bytes. Source: NEP 1, numpy.lib.format.
+/// offset in bytes of the first value. Source: NEP 1, numpy.lib.format.
 fn npy_header(file: &mut File) -> Result<([String; 2], u64), Fault> {
     let mut start = [0; 8];
     file.read_exact(&mut start)?;

@@ -2,37 +2,37 @@
 
 use super::targets::Kind;
 
-/// The sizes of a data set: samples, steps, and the numbers of targets and row weights.
+/// The sizes of a data set: samples, time steps, and the numbers of targets and row weights.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'d> {
     pub(crate) width: usize,
-    /// The number of steps of the longest sample.
+    /// The number of time steps of the longest sample.
     pub(crate) steps: usize,
     pub(crate) lengths: Option<&'d [usize]>,
-    /// The index of the first row of each sample among the rows of all samples; empty unless the data set is ragged.
+    /// The index of each sample's first row among the rows of all samples; empty unless the data set is ragged.
     pub(super) starts: &'d [usize],
-    /// The number of rows of the longest sample, of the two longest, and so on; empty unless the data set is ragged.
+    /// At index i, the total number of rows of the i + 1 longest samples; empty unless the data set is ragged.
     pub(super) longest_rows: &'d [usize],
     pub(crate) samples: usize,
-    /// The number of input rows: the steps of all samples together.
+    /// The number of input rows: the time steps of all samples together.
     pub(crate) rows: usize,
     pub(super) kind: Kind,
     /// The number of class labels or target values of all samples.
     pub(super) targets: usize,
-    /// The number of row weights; `None` for data without.
+    /// The number of row weights; `None` if the data has none.
     pub(super) weights: Option<usize>,
-    /// Whether targets have one row per sample, not per step; `None` if their number decides.
+    /// Whether targets have one row per sample, not per time step; `None` if this is inferred from their number.
     pub(super) per_sample: Option<bool>,
 }
 
-/// The sizes by which a batch recognizes the data sets that it can hold.
+/// The sizes by which a batch recognizes data sets that its buffers fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct DataShape {
     samples: usize,
     pub(super) steps: usize,
     pub(super) width: usize,
     kind: Kind,
-    /// Whether the samples have lengths of their own.
+    /// Whether the samples have lengths of their own, which may differ.
     pub(super) ragged: bool,
 }
 
@@ -55,9 +55,9 @@ impl Layout<'_> {
         self.kind != Kind::None
     }
 
-    /// Returns the number of target rows of `samples` (one per step if `per_step`), each of weight 1 unless a loss
-    /// weighs by target values. `None` for data with row weights or classes, and for a sample that the data does not
-    /// have.
+    /// Returns the number of target rows of `samples` (one per time step if `per_step`). Each has weight 1, unless a
+    /// loss weights rows by their target values. `None` for data with row weights or class labels, and for a sample
+    /// that the data does not have.
     pub(crate) fn rows_of_weight_1(&self, samples: &[usize], per_step: bool) -> Option<usize> {
         if self.weights.is_some() || self.kind != Kind::Values {
             return None;
@@ -66,8 +66,8 @@ impl Layout<'_> {
         samples.iter().map(row).sum()
     }
 
-    /// Whether there is one target row per step: the number of targets fits the steps, and they were not declared as
-    /// one row per sample. False without targets.
+    /// Whether there is one target row per time step: the number of targets fits the time steps, and the targets were
+    /// not declared as one row per sample. False without targets.
     pub(super) fn targets_per_step(&self) -> bool {
         match (self.per_sample, self.kind) {
             (_, Kind::None) => false,
@@ -82,9 +82,9 @@ impl Layout<'_> {
         DataShape { samples: self.samples, steps: self.steps, width: self.width, kind: self.kind, ragged }
     }
 
-    /// Returns the sample, the step and the column of the value with index `bad` in an array of `count` values for all
-    /// samples, such as the inputs or the targets. The array has one row per step if `per_step`; otherwise it has one
-    /// per sample, and the step is `None`.
+    /// Returns sample, time step and column of the value with index `bad` in an array of `count` values that holds
+    /// all samples, such as the inputs or the targets. The array has one row per time step if `per_step`; otherwise it
+    /// has one row per sample, and the time step is `None`.
     pub(super) fn place(&self, count: usize, bad: usize, per_step: bool) -> (usize, Option<usize>, usize) {
         let width = count / if per_step { self.rows } else { self.samples };
         let (row, column) = (bad / width, bad % width);

@@ -54,23 +54,24 @@ use targets::{Kind, Targets};
 /// ```
 ///
 /// # Shapes
-/// All values are sample-major. Inputs: sample after sample, each \[its steps, width\]. Targets: one row per sample, or
-/// one row per step of every sample, to match the rows of the network's output.
+/// All values are sample-major. Inputs: sample after sample, each \[its time steps, width\]. Targets: one row per
+/// sample, or one row per time step of every sample, to match the rows of the network's output.
 #[derive(Clone, PartialEq)]
 pub struct Dataset<'a, T: Clone> {
     inputs: Cow<'a, [T]>,
     width: usize,
     steps: usize,
     lengths: Option<Cow<'a, [usize]>>,
-    /// The index of the first row of each sample among the rows of all samples; empty unless lengths differ.
+    /// The index of each sample's first row among the rows of all samples; empty unless lengths differ.
     starts: Vec<usize>,
-    /// The number of rows of the longest sample, of the two longest, and so on; empty unless the data set is ragged.
+    /// At index i, the total number of rows of the i + 1 longest samples; empty unless the data set is ragged.
     longest_rows: Vec<usize>,
     samples: usize,
     rows: usize,
     targets: Targets<'a, T>,
     row_weights: Option<Cow<'a, [T]>>,
-    /// Whether targets have one row per sample, not per step, if their number allows both; `None` if not declared.
+    /// Whether targets have one row per sample, if their number also allows one per time step; `None` if not
+    /// declared.
     per_sample: Option<bool>,
 }
 
@@ -122,19 +123,20 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     /// Creates a data set of samples with one row of `width` values each.
     ///
     /// # Errors
-    /// Those of [`sequences`](Self::sequences).
+    /// The errors of [`sequences`](Self::sequences).
     pub fn rows(width: usize, inputs: &'a [T], targets: impl Into<Option<Target<'a, T>>>) -> Result<Self, Error> {
         Self::sequences(width, 1, inputs, targets)
     }
 
-    /// Creates a data set of sequences of equal length, with `steps` rows of `width` values each.
+    /// Creates a data set of sequences of equal length. Each has `steps` time steps, which are rows of `width`
+    /// values.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a `width` or `steps` of 0, and without inputs; [`DataRule::NotMultiple`] where `inputs` do
-    /// not fill whole samples. [`Error::Length`] unless there is one target per sample or one per
-    /// step. [`Error::DataValue`], with sample, step and column, for an input or a target that is not finite. Give a
-    /// missing target any finite value and a [row weight](Self::row_weights) of 0. [`Error::TooLarge`] where a sample
-    /// has more values than memory can hold.
+    /// [`Error::Empty`] for a `width` or `steps` of 0, and without inputs; [`DataRule::NotMultiple`] if the number of
+    /// `inputs` is not a multiple of `width · steps`. [`Error::Length`] unless there is one target per sample or one
+    /// per time step. [`Error::DataValue`], with sample, time step and column, for an input or a target that is not
+    /// finite; give a missing target any finite value and a [row weight](Self::row_weights) of 0. [`Error::TooLarge`]
+    /// if a sample has more values than memory can hold.
     pub fn sequences(
         width: usize,
         steps: usize,
@@ -172,13 +174,13 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         .checked()
     }
 
-    /// Creates a data set of sequences of unequal length, in any order.
+    /// Creates a data set of sequences of unequal length, which may be in any order.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] without `lengths`; [`Error::NoSteps`] for a length of 0; [`Error::Empty`] for a zero
-    /// `width`. [`Error::Length`] where `inputs` do not have the rows of all `lengths`, or there is neither one target
-    /// per sample nor one per step. [`Error::DataValue`] for an input or a target that is not finite;
-    /// [`Error::TooLarge`] for more rows or values than memory can hold.
+    /// [`Error::EmptyBatch`] without `lengths`; [`Error::NoSteps`] for a length of 0; [`Error::Empty`] for a `width`
+    /// of 0. [`Error::Length`] if `inputs` do not have the rows that all `lengths` together require, or there is
+    /// neither one target per sample nor one per time step. [`Error::DataValue`] for an input or a target that is not
+    /// finite; [`Error::TooLarge`] for more rows or values than memory can hold.
     pub fn ragged(
         width: usize,
         lengths: &'a [usize],
@@ -252,11 +254,11 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(self)
     }
 
-    /// Sets the weight of each target row in the loss; the loss ignores a row of weight 0.
+    /// Sets the weight of each target row in the loss. The loss ignores rows of weight 0.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one weight per sample or one per step; [`Error::DataValue`], with the sample,
-    /// for a weight that is negative or not finite.
+    /// [`Error::Length`] unless there is one weight per sample or one per time step; [`Error::DataValue`], with the
+    /// sample, for a weight that is negative or not finite.
     pub fn row_weights(self, weights: &'a [T]) -> Result<Self, Error> {
         let expected = if weights.len() == self.rows { self.rows } else { self.samples };
         require_length("row weights (one a sample, or one a step)", expected, weights.len())?;
@@ -294,7 +296,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 
     /// Declares that targets have one row per sample. The call is needed only if lengths differ and the number of
-    /// values also allows one row per step, which is then the default.
+    /// target values also allows one row per time step, which is then assumed.
     ///
     /// # Errors
     /// [`Error::Length`] unless each sample has the same number of target values.
@@ -319,12 +321,12 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.width
     }
 
-    /// Returns the number of steps of the longest sample.
+    /// Returns the number of time steps of the longest sample.
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// The number of steps of sample `sample`.
+    /// The number of time steps of sample `sample`.
     ///
     /// # Panics
     /// If `sample` is not below [`samples`](Self::samples).
@@ -337,7 +339,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.lengths.as_ref().map_or(self.steps, |lengths| lengths[sample])
     }
 
-    /// All inputs, sample after sample, each \[its steps, width\].
+    /// All inputs, sample after sample, each \[its time steps, width\].
     pub fn inputs(&self) -> &[T] {
         &self.inputs
     }
@@ -347,7 +349,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.targets.target()
     }
 
-    /// Returns all values of the data as words of 64 bits, for a hash: inputs, target values, row weights, lengths,
+    /// Returns all values of the data as 64-bit words, for a hash: inputs, target values, row weights, lengths,
     /// classes.
     pub(crate) fn words(&self) -> impl Iterator<Item = u64> {
         let bits = |&value: &T| to_f64(value).to_bits();
@@ -362,7 +364,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Returns [`DataRule::RowValue`] if `rows`, of `width` values each, have a value that is NaN or infinite.
+/// Returns [`DataRule::RowValue`] if a value of `rows`, where each row has `width` values, is NaN or infinite.
 pub(crate) fn refuse_non_finite<T: Scalar>(width: usize, rows: &[T]) -> Result<(), Error> {
     let Some(index) = first_non_finite(rows) else { return Ok(()) };
     let (row, column) = (index / width.max(1), index % width.max(1));
@@ -371,7 +373,7 @@ pub(crate) fn refuse_non_finite<T: Scalar>(width: usize, rows: &[T]) -> Result<(
 
 /// Returns the index of the first value that is NaN or infinite; `None` if all are finite.
 pub(crate) fn first_non_finite<T: Scalar>(values: &[T]) -> Option<usize> {
-    // A loop without an early exit is vectorized, and most chunks are finite.
+    // A loop without an early exit is vectorized, and almost all chunks contain only finite values.
     let finite = |values: &[T]| values.iter().fold(true, |finite, value| finite & value.is_finite());
     let block = values.chunks(1024).position(|block| !finite(block))?;
     let offset = values[block * 1024..].iter().position(|value| !value.is_finite())?;

@@ -10,8 +10,8 @@ use crate::{
 use alloc::{borrow::Cow, collections::BTreeSet, format, string::String, vec::Vec};
 
 impl<'a, T: Scalar> Dataset<'a, T> {
-    /// Creates a data set of samples with one row each, from a `Vec<Vec<T>>`, a slice of arrays or the like. The inputs
-    /// are copied.
+    /// Creates a data set of samples with one row each, for example from a `Vec<Vec<T>>` or a slice of arrays. The
+    /// inputs are copied.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, loss::Target};
@@ -23,7 +23,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without rows; [`Error::Empty`] for rows without values. [`DataRule::RowWidth`] for a row
-    /// whose width differs from that of the first. The errors of [`rows`](Self::rows).
+    /// whose width differs from that of the first row. The errors of [`rows`](Self::rows).
     pub fn from_rows<R: AsRef<[T]>>(rows: &[R], targets: impl Into<Option<Target<'a, T>>>) -> Result<Self, Error> {
         let expected = rows.first().ok_or(Error::EmptyBatch)?.as_ref().len();
         let other = rows.iter().position(|row| row.as_ref().len() != expected);
@@ -33,12 +33,12 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Self::equal(expected, 1, concat(rows)?, Targets::from(targets.into()), None)
     }
 
-    /// Creates a data set from separate sequences, each \[its steps, `width`\], in any order of length. The inputs are
-    /// copied.
+    /// Creates a data set from separate sequences, each \[its time steps, `width`\], whose lengths may be in any
+    /// order. The inputs are copied.
     ///
     /// # Errors
-    /// [`DataRule::NotMultiple`], with the sample, for a sequence that does not fill whole rows. The errors of
-    /// [`ragged`](Self::ragged).
+    /// [`DataRule::NotMultiple`], with the sample, for a sequence whose number of values is not a multiple of
+    /// `width`. The errors of [`ragged`](Self::ragged).
     pub fn from_sequences<S: AsRef<[T]>>(
         width: usize,
         samples: &[S],
@@ -60,7 +60,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Concatenates the slices in one owned vector. [`Error::TooLarge`] if memory cannot hold it.
+/// Concatenates the slices to one owned vector; [`Error::TooLarge`] if memory cannot hold it.
 fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Error> {
     let len = sum("the values of all samples", slices.iter().map(|slice| slice.as_ref().len()))?;
     let mut all = reserve("the values of all samples", len)?;
@@ -68,13 +68,13 @@ fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Er
     Ok(Cow::Owned(all))
 }
 
-/// Returns the number of steps of each padded sequence, from the mask of all: \[samples, `steps`\], true for steps that
-/// are not padding.
+/// Returns the number of time steps of each padded sequence. The mask is \[samples, `steps`\], true for time steps
+/// that are not padding.
 ///
 /// # Errors
-/// [`Error::Empty`] for 0 `steps` or an empty mask; [`DataRule::NotMultiple`] where the mask does not fill whole
-/// samples. [`DataRule::MaskHole`] for a step that follows padding; [`Error::NoSteps`] for a sample with nothing but
-/// padding.
+/// [`Error::Empty`] for 0 `steps` or an empty mask; [`DataRule::NotMultiple`] if the length of the mask is not a
+/// multiple of `steps`. [`DataRule::MaskHole`] for a time step that follows padding; [`Error::NoSteps`] for a sample
+/// that is all padding.
 pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     if steps == 0 || mask.is_empty() {
         return Err(Error::Empty { what: "a mask" });
@@ -99,7 +99,8 @@ pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
 }
 
 /// Removes the padding of sequences: copies the first `lengths[s]` rows of each sample s of \[samples, `steps`, any
-/// width\], one sample after the other. [`Dataset::ragged`] takes this layout, for inputs and for targets of each step.
+/// width\], one sample after the other. [`Dataset::ragged`] expects this layout, for inputs and for targets per time
+/// step.
 ///
 /// ```
 /// use chainrule::dataset::{Dataset, mask_lengths, unpad};
@@ -113,8 +114,8 @@ pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
 ///
 /// # Errors
 /// [`Error::EmptyBatch`] without `lengths`; [`DataRule::PaddedLength`] for a length above `steps`; [`Error::Length`]
-/// unless `values` have the same number of values for each padded step. [`Error::TooLarge`] where memory cannot hold
-/// them.
+/// unless `values` has the same number of values for each padded time step. [`Error::TooLarge`] if memory cannot hold
+/// the result.
 pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<Vec<X>, Error> {
     if lengths.is_empty() {
         return Err(Error::EmptyBatch);
@@ -132,7 +133,7 @@ pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<V
     Ok(all)
 }
 
-/// Returns one-hot rows of class indices (`labels`): 1 in the column of the label, 0 elsewhere.
+/// Returns one-hot rows of class indices (`labels`): 1 in the column of the label, 0 in all other columns.
 /// [`metrics::predicted_classes`] is the inverse.
 ///
 /// ```
@@ -145,7 +146,7 @@ pub fn unpad<X: Copy>(steps: usize, lengths: &[usize], values: &[X]) -> Result<V
 /// The result is \[labels, `classes`\].
 ///
 /// # Errors
-/// [`Error::ClassOutOfRange`] for a label that is not below `classes`; [`Error::TooLarge`] where memory cannot hold the
+/// [`Error::ClassOutOfRange`] for a label that is not below `classes`; [`Error::TooLarge`] if memory cannot hold the
 /// rows.
 ///
 /// [`metrics::predicted_classes`]: crate::metrics::predicted_classes
@@ -161,7 +162,7 @@ pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Er
     Ok(rows)
 }
 
-/// Converts text labels to classes. Returns the class index of each label, and the names of the classes, sorted.
+/// Converts text labels to class indices. Returns the class index of each label, and the sorted names of the classes.
 ///
 /// [`Model::name_classes`](crate::model::Model::name_classes) gives a model these names.
 ///

@@ -17,7 +17,7 @@ impl<T: Scalar> Dataset<'_, T> {
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] if `chosen` is empty; [`Error::Sample`] for a sample that the data does not have;
-    /// [`Error::TooLarge`] where memory cannot hold them.
+    /// [`Error::TooLarge`] if memory cannot hold the copies.
     pub fn select(&self, chosen: &[usize]) -> Result<Dataset<'static, T>, Error> {
         if chosen.is_empty() {
             return Err(Error::EmptyBatch);
@@ -42,14 +42,15 @@ impl<T: Scalar> Dataset<'_, T> {
             Some(_) => Dataset::unequal(self.width, Cow::Owned(lengths), inputs, targets)?,
         };
         part.row_weights = weights.transpose()?;
-        // The number of targets of a part may fit its steps by chance.
+        // For these samples the number of targets may by chance look like one row per time step; this declares one
+        // per sample.
         let by_chance = !per_step && part.layout().targets_per_step();
         part.per_sample = self.per_sample.or(by_chance.then_some(true));
         Ok(part)
     }
 
-    /// Copies the rows of the samples `chosen` from `values`, which has one row per step if `per_step`, otherwise one
-    /// per sample.
+    /// Copies the rows of the samples `chosen` from `values`, which has one row for each time step if `per_step`,
+    /// otherwise one for each sample.
     fn chosen<X: Copy>(&self, chosen: &[usize], values: &[X], per_step: bool) -> Result<Vec<X>, Error> {
         let width = values.len() / if per_step { self.rows } else { self.samples };
         let rows = |sample: usize| -> Range<usize> {
@@ -65,7 +66,7 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(all)
     }
 
-    /// Returns the indices of all samples in a random order, which depends only on `seed` and their number.
+    /// Returns the indices of all samples in a random order, which depends only on `seed` and the number of samples.
     fn shuffled(&self, seed: u64) -> Result<Vec<usize>, Error> {
         let mut order = self.in_order()?;
         shuffle(&mut order, seed, 0);
@@ -78,8 +79,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(order)
     }
 
-    /// Splits the data at random: the fraction `share` of the samples, rounded to the nearest number, and the rest. The
-    /// choice depends only on `seed` and the number of samples.
+    /// Splits the data at random. The first part has the fraction `share` of the samples, rounded to the nearest
+    /// number, and the second part the rest. The choice depends only on `seed` and the number of samples.
     ///
     /// ```
     /// use chainrule::dataset::Dataset;
@@ -91,27 +92,27 @@ impl<T: Scalar> Dataset<'_, T> {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 < `share` < 1; [`Error::Empty`] if a part would have no samples.
-    /// [`Error::TooLarge`] where memory cannot hold the parts.
+    /// [`Error::TooLarge`] if memory cannot hold the parts.
     pub fn split(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         self.cut(share, &self.shuffled(seed)?)
     }
 
-    /// Splits the data in order: the first fraction `share` of the samples, and the rest. Use it for samples in the
-    /// order of time, when the last samples are to be predicted.
+    /// Splits the data in order: the first part has the first fraction `share` of the samples, and the second part
+    /// the rest. Use it for samples in the order of time, if the last samples are to be predicted.
     ///
     /// # Errors
-    /// Those of [`split`](Self::split).
+    /// The errors of [`split`](Self::split).
     pub fn split_in_order(&self, share: f64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         self.cut(share, &self.in_order()?)
     }
 
-    /// Splits the data at random, with the fraction `share` of each class in the first part (a stratified split).
+    /// Splits the data at random, so that the first part has the fraction `share` of each class (a stratified split).
     ///
-    /// From a class of n samples the first part has `share · n`, rounded down or up by the method of largest
-    /// remainders, so that its size is that of [`split`](Self::split).
+    /// Of a class of n samples, `share · n` are in the first part, rounded down or up by the method of largest
+    /// remainders. In total the first part has as many samples as with [`split`](Self::split).
     ///
     /// # Errors
-    /// Those of [`split`](Self::split); [`Error::TargetKind`] unless there is one class per sample.
+    /// The errors of [`split`](Self::split); [`Error::TargetKind`] unless there is one class per sample.
     pub fn split_by_class(&self, share: f64, seed: u64) -> Result<(Dataset<'static, T>, Dataset<'static, T>), Error> {
         let classes = match self.targets() {
             Some(Target::Classes(classes)) if classes.len() == self.samples => classes,
@@ -143,19 +144,19 @@ impl<T: Scalar> Dataset<'_, T> {
             let taken = whole + usize::from(i < missing && remainder > 0.0);
             group.iter().take(taken).for_each(|&sample| in_first[sample] = true);
         }
-        // A stable sort keeps the order of the shuffle in both parts.
+        // A stable sort keeps the shuffled order within both parts.
         order.sort_by_key(|&sample| !in_first[sample]);
         let first = in_first.iter().filter(|&&first| first).count();
         Ok((self.part(&order[..first])?, self.part(&order[first..])?))
     }
 
-    /// Splits the data for cross-validation: the samples of all other folds for training, and those of fold `fold` of
-    /// `folds` for testing. Folds are random, but the same in every call with the same `seed`. Each sample is in one
-    /// fold, and the sizes of folds differ by 1 at most.
+    /// Splits the data for cross-validation: fold `fold` of `folds` is the part for testing, and all other folds are
+    /// the part for training, returned first. Folds are random, but the same in every call with the same `seed`. Each
+    /// sample is in one fold, and the sizes of two folds differ by at most 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] for fewer than 2 `folds`, more folds than samples, or a `fold` that is not below `folds`;
-    /// [`Error::TooLarge`] where memory cannot hold the parts.
+    /// [`Error::TooLarge`] if memory cannot hold the parts.
     pub fn fold(
         &self,
         folds: usize,
@@ -170,7 +171,7 @@ impl<T: Scalar> Dataset<'_, T> {
         )?;
         require(fold < folds, "the fold", "below the number of folds", fold as f64)?;
         let order = self.shuffled(seed)?;
-        // The first folds have one sample more.
+        // The first folds have one sample more if the number of samples is not a multiple of `folds`.
         let (each, more) = (self.samples / folds, self.samples % folds);
         let begin = |fold: usize| fold * each + fold.min(more);
         let (start, end) = (begin(fold), begin(fold + 1));
@@ -178,8 +179,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok((self.select(&others)?, self.select(&order[start..end])?))
     }
 
-    /// Returns the number of samples in the first of two parts: the fraction `share` of all, rounded to the nearest
-    /// number. Refuses a `share` unless it is above 0 and below 1.
+    /// Returns the number of samples in the first of two parts: the fraction `share` of all samples, rounded to the
+    /// nearest number. Returns an error unless 0 < `share` < 1.
     fn first_part(&self, share: f64) -> Result<usize, Error> {
         require(share > 0.0 && share < 1.0, "the share of a split", "between 0 and 1", share)?;
         Ok(libm::round(share * self.samples as f64) as usize)

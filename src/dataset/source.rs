@@ -42,12 +42,12 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     #[doc(hidden)]
     fn layout(&self) -> Layout<'_>;
 
-    /// Returns words of 64 bits, by a hash of which ranks (trainers that train one network together) compare their
-    /// data: all values, or only the sizes for data in files.
+    /// Returns 64-bit words by whose hash ranks (trainers that train one network together) compare their data. They
+    /// are all values of the data, or for data in files only its sizes.
     #[doc(hidden)]
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
 
-    /// Returns the address and the sizes of the data, by which a rank knows data that it has compared.
+    /// Returns the address and the sizes of the data, by which a rank recognizes data that it has already compared.
     #[doc(hidden)]
     fn identity(&self) -> [usize; 6] {
         let Layout { samples, steps, width, rows, targets, .. } = self.layout();
@@ -60,16 +60,16 @@ pub trait Source<T: Scalar>: Sealed + Debug {
         None
     }
 
-    /// Whether the data is read from files, so that each rank reads the samples of its own shards alone.
+    /// Whether the data is read from files, so that each rank reads only the samples of its own shards.
     #[doc(hidden)]
     fn is_in_files(&self) -> bool {
         false
     }
 
-    /// Refuses data with an input that is not a valid index for the embeddings that read a network's input. `wrong`
-    /// returns the position of the first such value in a slice of inputs. `vocabulary` is the number of valid indices;
-    /// with `None`, for a network without such an embedding, all data is accepted. Inputs in a file are checked later,
-    /// by the pass that reads them.
+    /// Returns an error if an input is not a valid index for the embedding that reads a network's input. `wrong`
+    /// returns the position of the first such value in a slice of inputs. `vocabulary` is the number of valid
+    /// indices; with `None`, for a network without such an embedding, all data is accepted. Inputs in a file are
+    /// checked later, by the pass that reads them.
     #[doc(hidden)]
     fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error>;
 
@@ -77,31 +77,32 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     #[doc(hidden)]
     fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
 
-    /// Writes the targets and row weights that `rows` selects to `to`: one row per step if `per_step`, otherwise one
-    /// per sample.
+    /// Writes the targets and row weights that `rows` selects to `to`: one row for each time step if `per_step`,
+    /// otherwise one for each sample.
     #[doc(hidden)]
     fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
 }
 
-/// The rows of a batch, time-major: a range of steps of the chosen samples, the longest sample first.
+/// The rows of a batch, time-major: a range of time steps of the chosen samples, the longest sample first.
 #[derive(Clone, Debug)]
 pub struct ChosenRows<'b> {
     /// The indices of the chosen samples, the longest first.
     pub(super) samples: &'b [usize],
-    /// The number of steps of each chosen sample; empty unless the data set is ragged.
+    /// The number of time steps of each chosen sample; empty unless the data set is ragged (samples of unequal
+    /// length).
     pub(super) lengths: &'b [usize],
     /// The index of the first row of each chosen sample, among the rows of all samples of the data set; empty unless
     /// the data set is ragged.
     pub(super) starts: &'b [usize],
-    /// The number of steps of the longest sample of the data.
+    /// The number of time steps of the longest sample of the data set.
     pub(super) longest: usize,
-    /// The range of steps whose rows are chosen.
+    /// The range of time steps whose rows are chosen.
     pub(super) steps: Range<usize>,
 }
 
 impl ChosenRows<'_> {
-    /// Calls `visit` with the index of each chosen row among all rows of the data: first the rows of all samples at the
-    /// first step, then those at the next.
+    /// Calls `visit` with the index of each chosen row among all rows of the data set. The rows of all samples at the
+    /// first time step precede those at the next time step, and so on.
     pub(super) fn each(&self, mut visit: impl FnMut(usize)) {
         for step in self.steps.clone() {
             if self.lengths.is_empty() {
@@ -113,15 +114,15 @@ impl ChosenRows<'_> {
         }
     }
 
-    /// Calls `visit` with the index of each target row: those of [`each`](Self::each) if `per_step`, otherwise the
-    /// indices of the chosen samples.
+    /// Calls `visit` with the index of each target row: the rows that [`each`](Self::each) visits if `per_step`,
+    /// otherwise one row for each chosen sample, with the sample's index.
     pub(super) fn each_target(&self, per_step: bool, visit: impl FnMut(usize)) {
         if per_step { self.each(visit) } else { self.samples.iter().copied().for_each(visit) }
     }
 }
 
-/// The buffers of a batch to which classes, target values and row weights are written. A buffer is empty if the data
-/// has no such values.
+/// The buffers of a batch into which class labels, target values and row weights are written. A buffer is empty if
+/// the data set has no values of its kind.
 #[derive(Debug)]
 pub struct ChosenTargets<'b, T> {
     pub(super) classes: &'b mut [usize],
@@ -165,7 +166,7 @@ impl<T: Scalar> Dataset<'_, T> {
     /// Implements [`Source::write_inputs`]: copies the input rows that `rows` selects to `x`, time-major.
     pub(crate) fn copy_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
-        // A value takes about a nanosecond, since it is read from memory.
+        // Copying a value takes about a nanosecond, since it is read from main memory.
         let nanoseconds = x.len();
         let count = x.len() / width.max(1);
         let parts = if is_short(nanoseconds) { 1 } else { part_count(count, nanoseconds, 2) };
@@ -187,7 +188,7 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 
     /// Implements [`Source::write_targets`]: copies the targets and row weights that `rows` selects to `to`, one row
-    /// per step if `per_step`, otherwise one per sample.
+    /// for each time step if `per_step`, otherwise one for each sample.
     pub(crate) fn copy_targets(
         &self,
         rows: &ChosenRows<'_>,
@@ -206,8 +207,8 @@ impl<T: Scalar> Dataset<'_, T> {
     }
 }
 
-/// Copies the rows that `rows` selects, each of `width` values, from `all` to `to`: one per step if `per_step`,
-/// otherwise one per sample.
+/// Copies the rows that `rows` selects, each of `width` values, from `all` to `to`: one row for each time step if
+/// `per_step`, otherwise one for each sample.
 fn copy_rows<V: Copy>(rows: &ChosenRows<'_>, per_step: bool, width: usize, all: &[V], to: &mut [V]) {
     let mut to = to.chunks_mut(width.max(1));
     rows.each_target(per_step, |row| {

@@ -1,4 +1,4 @@
-//! Standardization: scales columns to mean 0 and variance 1, and back.
+//! Standardization: shifts and scales columns to mean 0 and variance 1, and inverts this.
 
 use super::{Dataset, refuse_non_finite};
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
 
-/// Whether a column with this mean and standard deviation is not constant: whether its deviation is more than rounding
-/// errors, above 1e-12 |mean|.
+/// Whether a column with this mean and standard deviation is not constant: a deviation of at most 1e-12 |mean| counts
+/// as rounding error.
 pub(crate) fn varies(mean: f64, deviation: f64) -> bool {
     deviation > 1e-12 * mean.abs()
 }
@@ -55,8 +55,8 @@ impl TryFrom<Saved> for Standardize {
 }
 
 impl Standardize {
-    /// Computes the means and standard deviations of the input columns of `data`, over all samples and steps; the
-    /// variance divides by their number n, not n − 1.
+    /// Computes the means and standard deviations of the input columns of `data`, over all samples and time steps.
+    /// The variance divides by the number n of rows, not by n − 1.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for a mean or deviation that `f64` cannot hold.
@@ -65,35 +65,35 @@ impl Standardize {
     }
 
     /// Computes the means and standard deviations of the target columns of `data`, over all target rows, each of
-    /// `width` values, with the row weights as weights. A row of weight 0 is not read.
+    /// `width` values. Each row is weighted by its row weight, and rows of weight 0 are not read.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
-    /// values of a sample or, for targets per step, of a step. [`Error::Length`] also for row weights per step of
-    /// targets per sample; [`Error::Parameter`] if all row weights are 0; those of [`of`](Self::of).
+    /// values of a sample, or of a time step if each has a target. [`Error::Length`] also for row weights per time step
+    /// with targets per sample. [`Error::Parameter`] if all row weights are 0; the errors of [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
         let values = values_of(data)?;
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         check_target_width(width, data, values.len())?;
         let weights = data.row_weights.as_deref();
         let (layout, rows) = (data.layout(), values.len() / width);
-        // Training refuses them, too: steps of a sample have no target rows of their own.
+        // Training refuses such weights, too: a time step has no target row of its own.
         if let Some(weights) = weights.filter(|_| rows == layout.samples) {
             require_length("row weights", rows, weights.len())?;
         }
-        // A weight per sample counts for each step of the sample.
+        // A weight given for a sample applies to each of its time steps.
         let by_row = weights.is_some_and(|all| all.len() == rows);
         let index = |row| if by_row { row } else { layout.place(rows, row, true).0 };
         Self::weighted(width, values, |row| weights.map_or(1.0, |weights| to_f64(weights[index(row)])))
     }
 
-    /// Computes the mean and the standard deviation of each column of `rows`, which have `width` values each. The
-    /// variance divides by the number n of rows, not n − 1.
+    /// Computes the mean and the standard deviation of each column of `rows`, where each row has `width` values. The
+    /// variance divides by the number n of rows, not by n − 1.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] where
-    /// `rows` do not fill whole rows. [`DataRule::RowValue`] for a value that is NaN or infinite; [`Error::NonFinite`]
-    /// for a mean or deviation that `f64` cannot hold.
+    /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] if the
+    /// number of values is not a multiple of `width`. [`DataRule::RowValue`] for a value that is NaN or infinite;
+    /// [`Error::NonFinite`] for a mean or deviation that `f64` cannot hold.
     pub fn of<T: Scalar>(width: usize, rows: &[T]) -> Result<Self, Error> {
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         require_multiple("the rows", rows.len(), "width", width)?;
@@ -101,9 +101,9 @@ impl Standardize {
         Self::weighted(width, rows, |_| 1.0)
     }
 
-    /// Returns the weighted means and standard deviations of the columns of `rows`, which have `width` values each. The
-    /// row with index i has the weight `weight(i)`; one of weight 0 is not read. The variance divides by the sum of the
-    /// weights, which must be above 0.
+    /// Returns the weighted means and standard deviations of the columns of `rows`, where each row has `width`
+    /// values. The row with index i has the weight `weight(i)`; rows of weight 0 are not read. The variance divides
+    /// by the sum of the weights, which must be above 0.
     fn weighted<T: Scalar>(width: usize, rows: &[T], weight: impl Fn(usize) -> f64) -> Result<Self, Error> {
         let counted = || {
             let rows = rows.chunks(width).enumerate();
@@ -113,14 +113,15 @@ impl Standardize {
         counted().for_each(|(weight, _)| total.add(weight));
         let total = total.total();
         require(total > 0.0, "the sum of the row weights", "above 0", total)?;
-        // A quarter of a number near the largest: no distance between two of them overflows.
+        // Columns with values above a quarter of the largest `f64` are divided by 4, so that no difference overflows.
         let mut units = vec![1.0f64; width];
         for (_, row) in counted() {
             let columns = units.iter_mut().zip(row).filter(|(_, x)| to_f64(**x).abs() > f64::MAX / 4.0);
             columns.for_each(|(unit, _)| *unit = 0.25);
         }
         let value = |(&x, unit): (&T, &f64)| to_f64(x) * unit;
-        // Distances to the first value, as shares of the largest, neither cancel nor underflow.
+        // Values are computed as distances to the first value, divided by the largest distance: neither cancels nor
+        // underflows.
         let first: Vec<f64> =
             counted().next().map_or_else(Vec::new, |(_, row)| row.iter().zip(&units).map(value).collect());
         let mut scales = vec![0.0f64; width];
@@ -180,18 +181,18 @@ impl Standardize {
         self.columns.len()
     }
 
-    /// Whether standardization would change little: each column has a mean from −1 to 1 and a standard deviation from
-    /// 0.5 to below 2, or is constant.
+    /// Whether standardization would change the columns little: each column is constant, or has a mean from −1 to 1
+    /// and a standard deviation of at least 0.5 and below 2.
     pub(crate) fn is_unit(&self) -> bool {
         let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
         self.columns.iter().filter(|&&[mean, deviation]| varies(mean, deviation)).all(near)
     }
 
-    /// Standardizes rows in place: `(x − mean) / deviation`, with the numbers of each column. A constant column
-    /// (deviation at most 1e-12 of its |mean|) becomes 0.
+    /// Standardizes rows in place: `(x − mean) / deviation`, with the mean and the deviation of each column. A
+    /// constant column (deviation at most 1e-12 |mean|) becomes 0.
     ///
     /// # Errors
-    /// [`DataRule::NotMultiple`] where `rows` do not fill whole rows of [`width`](Self::width) values;
+    /// [`DataRule::NotMultiple`] if the number of values is not a multiple of [`width`](Self::width);
     /// [`DataRule::ScaledValue`] for a result that overflows the number format.
     pub fn apply<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
@@ -203,7 +204,7 @@ impl Standardize {
     /// Inverts [`apply`](Self::apply), in place: `x · deviation + mean`. A constant column becomes its mean.
     ///
     /// # Errors
-    /// Those of [`apply`](Self::apply).
+    /// The errors of [`apply`](Self::apply).
     pub fn invert<T: Scalar>(&self, rows: &mut [T]) -> Result<(), Error> {
         self.each(rows, |x, mean, deviation| {
             let whole = |unit: f64| (unit * mean + x * (unit * deviation)) / unit;
@@ -211,8 +212,8 @@ impl Standardize {
         })
     }
 
-    /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the numbers of its column. An overflow is
-    /// an error, returned once all are replaced.
+    /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the mean and the deviation of its
+    /// column. If a result overflows, an error is returned after all values are replaced.
     fn each<T: Scalar>(&self, rows: &mut [T], change: impl Fn(f64, f64, f64) -> f64) -> Result<(), Error> {
         let (width, mut overflow) = (self.columns.len(), None);
         if !rows.len().is_multiple_of(width) {
@@ -234,8 +235,8 @@ impl Standardize {
     /// Returns `data` with standardized inputs, which are copied.
     ///
     /// # Errors
-    /// [`Error::Length`] for data of another width; [`DataRule::ScaledValue`] for a value that overflows the number
-    /// format.
+    /// [`Error::Length`] if the width of the data is not that of this scale; [`DataRule::ScaledValue`] for a value
+    /// that overflows the number format.
     pub fn inputs<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         require_length("columns of the data for this scale", self.width(), data.width())?;
         let mut scaled = data.clone();
@@ -246,8 +247,8 @@ impl Standardize {
     /// Returns `data` with standardized targets, which are copied.
     ///
     /// # Errors
-    /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] for rows of another width;
-    /// [`DataRule::ScaledValue`] for a value that overflows the number format.
+    /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] if the width of the target rows is not
+    /// that of this scale; [`DataRule::ScaledValue`] for a value that overflows the number format.
     pub fn targets<'a, T: Scalar>(&self, data: &Dataset<'a, T>) -> Result<Dataset<'a, T>, Error> {
         let mut values = values_of(data)?.to_vec();
         check_target_width(self.width(), data, values.len())?;
@@ -258,15 +259,15 @@ impl Standardize {
     }
 }
 
-/// Returns `of(1)`, or `of(¼)` if `of(1)` overflows. `of` multiplies numbers by its argument before it subtracts them;
-/// its result does not depend on the argument. Only differences of numbers near the largest of `f64` overflow.
+/// Returns `of(1)`, or `of(¼)` if `of(1)` overflows. `of` multiplies numbers by its argument before it subtracts or
+/// adds them, and divides the result by it, so the result is the same. Only numbers near the largest `f64` overflow.
 fn finite_or_by_quarters(of: impl Fn(f64) -> f64) -> f64 {
     let plain = of(1.0);
     if plain.is_finite() { plain } else { of(0.25) }
 }
 
-/// Refuses a `width` that is not that of a row of targets, one row per sample or one per step. `count` is the number of
-/// target values of `data`.
+/// Returns an error unless `width` is the number of values of a target row, with one row per sample or per time step.
+/// `count` is the number of target values of `data`.
 fn check_target_width<T: Scalar>(width: usize, data: &Dataset<'_, T>, count: usize) -> Result<(), Error> {
     let (layout, samples) = (data.layout(), data.samples());
     let (of_step, of_sample) = (count / layout.rows, count / samples);
@@ -274,7 +275,7 @@ fn check_target_width<T: Scalar>(width: usize, data: &Dataset<'_, T>, count: usi
     if layout.targets_per_step() && (width == of_step || declared) {
         return require_length("columns of the targets of a step", of_step, width);
     }
-    // Targets of samples of equal length may also be one row per step.
+    // With samples of equal length, targets of one row per time step can also be read as one row per sample.
     require_length("columns of the targets of a sample", of_sample, width)
 }
 

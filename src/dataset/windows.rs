@@ -1,4 +1,4 @@
-//! Windows of a series, each of which is a sample.
+//! Windows of a series: ranges of consecutive rows, each of which becomes a sample.
 
 use super::{Dataset, first_non_finite, targets::Targets};
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
 use alloc::{borrow::Cow, vec::Vec};
 use core::ops::Range;
 
-/// Returns the error about the value `found`, NaN or infinite, in row `row` of a series.
+/// Returns the error about the value `found`, which is NaN or infinite, in row `row` and column `column` of a series.
 fn not_finite<T: Scalar>(row: usize, column: usize, found: T) -> Error {
     DataRule::RowValue { row, column, found: to_f64(found) }.into()
 }
 
-/// Windows of a series: sample i has the rows `i · stride .. i · stride + steps`. Its target is the row `ahead` steps
-/// after its last row.
+/// Windows of a series: sample i has the rows `i · stride .. i · stride + steps`. Its target is the row that is
+/// `ahead` rows after the last row of the sample.
 ///
 /// ```
 /// use chainrule::{dataset::Windows, loss::Target};
@@ -35,26 +35,26 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Creates windows of `steps` rows, one starting at each row. The target is the row after the window, with all its
-    /// columns.
+    /// Creates windows of `steps` rows, one window starting at each row of the series. The target of a window is the
+    /// row after it, with all its columns.
     pub fn new(steps: usize) -> Self {
         Windows { steps, stride: 1, ahead: 1, every_step: false, columns: None }
     }
 
-    /// Sets the number of rows from the start of a window to that of the next. The default is 1.
+    /// Sets the number of rows from the start of one window to the start of the next. The default is 1.
     #[must_use]
     pub fn stride(self, stride: usize) -> Self {
         Windows { stride, ..self }
     }
 
-    /// Sets the number of rows from a step to its target; with 0 the target is the same row. The default is 1.
+    /// Sets the number of rows from a row to its target; with 0 the target is the row itself. The default is 1.
     #[must_use]
     pub fn ahead(self, ahead: usize) -> Self {
         Windows { ahead, ..self }
     }
 
-    /// Uses a target for each step of a window, the row [`ahead`](Self::ahead) of that step, instead of one for its
-    /// last step.
+    /// Gives each row of a window its own target, the row that is [`ahead`](Self::ahead) rows after it, instead of
+    /// one target for the last row.
     #[must_use]
     pub fn every_step(self) -> Self {
         Windows { every_step: true, ..self }
@@ -66,14 +66,14 @@ impl Windows {
         Windows { columns: Some(columns), ..self }
     }
 
-    /// Creates the data set of the windows of a series with rows of `width` values.
+    /// Creates the data set of the windows of `series`, whose rows have `width` values each.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `width`, `steps` or stride of 0, or target columns that are empty or beyond the row.
-    /// [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] where it does not fill whole rows;
-    /// [`DataRule::SeriesTooShort`] where it is shorter than one window with its target. [`DataRule::RowValue`], with
-    /// the row of the series, for a value in a window or target that is NaN or infinite. The errors of
-    /// [`Dataset::sequences`].
+    /// [`Error::Parameter`] for a `width`, `steps` or stride of 0, or target columns that are empty or beyond the
+    /// row. [`Error::Empty`] for an empty series; [`DataRule::NotMultiple`] if its number of values is not a multiple
+    /// of `width`; [`DataRule::SeriesTooShort`] if it is shorter than one window with its target.
+    /// [`DataRule::RowValue`], with the row of the series, for a value in a window or target that is NaN or infinite.
+    /// The errors of [`Dataset::sequences`].
     pub fn of<T: Scalar>(&self, width: usize, series: &[T]) -> Result<Dataset<'static, T>, Error> {
         require(width > 0, "the width of a series", "at least 1", 0.0)?;
         require(self.steps > 0, "the steps of a window", "at least 1", 0.0)?;

@@ -5,7 +5,8 @@ use super::{Diagnosis, Finding, Report, Severity, difference, intervention::Expe
 use crate::batch_shape::BatchShape;
 use alloc::vec::Vec;
 
-/// The batch on which interventions measure the gradient. Its rows are time-major: the samples of step 0 come first.
+/// The batch on which interventions, each with one thing changed, measure the gradient. Its rows are time-major: all
+/// samples of time step 0, then of step 1.
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
     x: Vec<f64>,
@@ -31,17 +32,19 @@ impl Batch {
     }
 }
 
-/// Returns the report on the first parameters of a run whose loss has not clearly fallen, from the same interventions
-/// on the same batch as the report on the last parameters. It has only faults that lie in parameters. These faults are
-/// older than the first update, so they are causes of the later ones, not effects.
+/// Returns the report on the first parameters, those before the first update, of a run whose loss has not clearly
+/// fallen. It is made by the same interventions (gradient measurements with one change) on the same batch as the
+/// report on the last parameters. It has only faults that lie in parameters: these faults are older than the first
+/// update, so the updates did not cause them.
 ///
-/// If the run has learned something, a fault is kept only if `findings`, those of the last parameters, have the same
-/// cause or any fault that lies in parameters. Otherwise training has overcome it. `None` for a loss that has fallen,
-/// for a gradient of the wrong sign, and without interventions or passes left. `None` also if the first parameters are
-/// unknown or not finite, or if each of their blocks has the root mean square that it has now.
+/// If the run has learned something, a fault is kept only if `findings`, the findings on the last parameters, have
+/// the same cause or any fault that lies in parameters. Otherwise training has overcome it. `None` for a loss that
+/// has fallen, for a gradient of the wrong sign, without interventions, and if the limit on passes is reached. `None`
+/// also if the first parameters are unknown or not finite, or if each of their blocks has the root mean square that
+/// it has now.
 pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Option<Report> {
     let (statistics, batch) = (diagnosis.statistics?, diagnosis.batch.as_ref()?);
-    // A gradient of the wrong sign is proven: what it does says nothing of the first parameters.
+    // A gradient of the wrong sign is proven: its effects say nothing about the first parameters.
     if diagnosis.task.as_ref().is_some_and(|task| task.is_reversed) {
         return None;
     }
@@ -59,7 +62,7 @@ pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Optio
     let experiments = Experiments::new(spec, first, batch.x(), batch.shape(), diagnosis.passes_left(), lines).ok()?;
     let mut seen = experiments.seen.clone();
     seen.freeze_as_in(statistics);
-    // What was measured of the last parameters says nothing of the first.
+    // The measurements on the last parameters say nothing about the first parameters.
     let task = diagnosis.task.clone().map(|task| Task {
         loss: statistics.run().first_loss().unwrap_or(task.loss),
         masked: None,

@@ -15,7 +15,7 @@ pub enum Cause {
     /// The weights are too large: each product increases the norm of the gradient, or drives the units to where the
     /// derivative φ′ of the activation is 0.
     LargeWeights,
-    /// All units of a layer start equal and remain equal.
+    /// All units of a layer have equal weights from the start, and keep them.
     ConstantWeights,
     /// Some units of a layer are copies of each other and remain so.
     DuplicatedUnits,
@@ -26,18 +26,18 @@ pub enum Cause {
     Bottleneck,
     /// The inputs are not near mean 0 and variance 1.
     UnscaledInput,
-    /// Each step back in time reduces the gradient, so much that it vanishes within the number of steps that the task
-    /// must remember.
+    /// Each time step of the backward pass reduces the gradient, so much that it vanishes within the number of steps
+    /// that the task must remember.
     VanishingRecurrence,
-    /// Each step back in time increases the gradient.
+    /// Each time step of the backward pass increases the gradient.
     ExplodingRecurrence,
-    /// A gate that should carry the state from step to step is closed.
+    /// A gate that should carry the state from one time step to the next is closed.
     ClosedForgetGate,
     /// The updates of the optimizer are too large for the weights.
     LearningRateTooHigh,
-    /// The loss surface has a cliff: the norm of the gradient jumps, and no transform clips it.
+    /// The loss surface has a cliff: the norm of the gradient jumps, and no gradient clipping limits it.
     Cliff,
-    /// Clipping reduces half of the gradients or more, a typical one to a small fraction of its norm.
+    /// Clipping reduces at least half of the gradients, typically to a small fraction of their norm.
     ClipThresholdTooLow,
     /// A product or a sum left the range of the number format, `f32` or `f64`.
     Overflow,
@@ -65,8 +65,8 @@ pub enum Cause {
     ClosedOutputGate,
     /// The updates are so small beside the weights that the loss does not fall.
     LearningRateTooLow,
-    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the ratio of its
-    /// state to the inputs, all as root mean squares: the curse of memory.
+    /// The derivative of a unit's state with respect to its recurrent parameter is far larger than the gain of the
+    /// state, its size over that of the inputs. All sizes are root mean squares. This is the curse of memory.
     SensitiveMemory,
     /// Weight decay outweighs the gradient: the weights shrink, and the loss does not fall.
     DecayTooStrong,
@@ -82,7 +82,8 @@ pub enum Cause {
     UnmixedBatches,
     /// A permutation test finds no dependence of the targets on the inputs.
     NoInformation,
-    /// The gradient vanishes or explodes over depth, and no change that was tried repairs it.
+    /// No cause was found: the gradient vanishes or explodes over depth and no change that was tried repairs it, the
+    /// loss climbs, or nothing was learned.
     NoCauseFound,
 }
 
@@ -124,7 +125,8 @@ impl Cause {
         Cause::NoCauseFound,
     ];
 
-    /// Whether findings of this cause are never more than notes, but have a fix to try, which a report prints.
+    /// Whether findings of this cause are never more severe than notes. They have a fix to try nevertheless, and a
+    /// report prints it.
     pub(super) const fn is_always_a_note(self) -> bool {
         matches!(self, Cause::SensitiveMemory | Cause::NoInformation)
     }
@@ -170,8 +172,8 @@ impl Cause {
 }
 
 impl Cause {
-    /// Returns the usual fix as a phrase, by the name of its [strategy](super::fix::FixStrategy) where there is one.
-    /// [`suggest_fixes`](super::suggest_fixes) proposes the fixes that apply to a network.
+    /// Returns the usual fix as a phrase, which begins with the name of its [strategy](super::fix::FixStrategy) if
+    /// there is one. [`suggest_fixes`](super::suggest_fixes) proposes the fixes that apply to a network.
     pub const fn fix(self) -> &'static str {
         match self {
             Cause::SaturatingActivation => "another activation: tanh, with weights at its critical gain",

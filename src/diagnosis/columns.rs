@@ -18,8 +18,8 @@ const NAMED: usize = 3;
 /// The ratio of the root mean square of a column to that of the median column above which a report names the column.
 const LARGE: f64 = 5.0;
 
-/// The least ratio of two successive effects of columns, sorted in decreasing order, that separates the few dominant
-/// columns from the others. The value, tenfold, is a convention.
+/// Few columns are dominant only if, in the list of all effects in decreasing order, the last effect of a dominant
+/// column exceeds the next effect by at least this factor. The value is a convention.
 const GAP: f64 = 10.0;
 
 /// A monitor that keeps the input of the first layer with weights.
@@ -60,8 +60,9 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Measures the columns of the inputs `x`. `w` are the parameters of the network, whose ranges are in `blocks`.
-    /// `entering` has the values that reached the first layer with weights in a pass over `x`. `None` for indices,
-    /// values that are not finite, and layers that change the columns.
+    /// `entering` has the values that reached the first layer with weights in a pass over `x`. `None` if a value is
+    /// not finite, if the first layer with weights reads indices or is custom, or if it does not have one input per
+    /// column.
     pub fn of<T: Scalar>(blocks: &Blocks, w: &[T], width: usize, x: &[T], entering: &Entering) -> Option<Self> {
         let (layer, raw) = (entering.layer.as_ref()?, Standardize::of(width, x).ok()?);
         let of_layer = |block: &&Block<'_>| {
@@ -108,9 +109,9 @@ impl Columns {
         })
     }
 
-    /// Returns the dominant columns: at most half of all, with effects separated from those of the others by a
-    /// [gap](GAP). The second value is the norm of the effects of the other columns over the norm of all effects.
-    /// `None` without dominant columns.
+    /// Returns the dominant columns: at most half of the columns with an effect above 0, separated from the others by
+    /// a [gap](GAP) of effects. The second value is the 2-norm of the effects of the other columns over the 2-norm of
+    /// all effects. `None` without dominant columns.
     pub fn dominant(&self) -> Option<(Vec<usize>, f64)> {
         let mut order: Vec<usize> = (0..self.effects.len()).filter(|&column| self.effects[column] > 0.0).collect();
         order.sort_by(|&a, &b| self.effects[b].total_cmp(&self.effects[a]));
@@ -130,8 +131,8 @@ impl Columns {
     }
 }
 
-/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`. Of more than three it names `largest` and counts
-/// the others: `column 12 and 20 more`.
+/// Returns columns with their noun: `column 3`, `columns 3, 5 and 9`. Of more than three columns it names only the
+/// column `largest` and counts the others: `column 12 and 20 more`.
 pub(super) fn named(columns: &[usize], largest: usize) -> String {
     let text: Vec<String> = columns.iter().map(|column| format!("{column}")).collect();
     match &text[..] {

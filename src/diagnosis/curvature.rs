@@ -18,7 +18,8 @@ const SAMPLES: usize = 64;
 /// The largest number of products of the Hessian and a vector: about 30 give three digits of the largest eigenvalue.
 const PRODUCTS: usize = 30;
 
-/// The largest curvature of the loss, and the learning rate and momentum of the run, which it limits.
+/// The largest curvature of the loss, with the learning rate and the momentum of the run. The curvature limits the
+/// rate.
 #[derive(Clone, Debug)]
 pub(super) struct Curvature {
     /// λ, the largest eigenvalue of the Hessian.
@@ -37,8 +38,8 @@ impl Curvature {
         known.then(|| self.rate * self.largest / (2.0 * (1.0 + self.momentum)))
     }
 
-    /// Returns the fraction of the way to the minimum, along the direction of largest curvature, that `steps` steps go:
-    /// `1 − exp(−ηλ steps/(1 − β))`, with the rate η and the momentum β. `None` unless λ is above 0 and
+    /// Returns the fraction of the way to the minimum, along the direction of largest curvature, that `steps` updates
+    /// cover: `1 − exp(−ηλ steps/(1 − β))`, with the rate η and the momentum β. `None` unless λ is above 0 and
     /// finite.
     pub fn covered(&self, steps: u64) -> Option<f64> {
         let each = self.rate * self.largest / (1.0 - self.momentum);
@@ -66,22 +67,24 @@ impl Diagnosis<'_> {
     /// [`transform`](Self::transform) adds an optimizer that scales each gradient, the rate is judged by the size of
     /// updates as before.
     ///
-    /// `rate` is the learning rate η of gradient descent, and `momentum` its momentum β, or 0. Descent with momentum
-    /// is stable up to a rate of 2 (1 + β)/λ. The steps of an optimizer that scales each gradient, such as Adam, have
-    /// no such limit.
+    /// `rate` is the learning rate η of gradient descent, and `momentum` its momentum β, or 0. Descent with
+    /// momentum is stable up to a rate of 2 (1 + β)/λ. The updates of an optimizer that scales each gradient, such
+    /// as Adam, have no such limit.
     ///
     /// Full-batch training drives ηλ/2 up to 1 and keeps it there (Cohen et al. 2021), so a rate at the edge is no
-    /// fault. A rate is a fault if it is [clearly above](super::Thresholds::edge) the edge and the loss climbs or does
-    /// not fall. A rate is too low if the loss stands still, and all steps together go [only a small
-    /// part](super::Thresholds::covered) of the way to the minimum along the direction of largest curvature.
+    /// fault. A rate is a fault if it is [clearly above](super::Thresholds::edge) the edge and the loss climbs or
+    /// does not fall. A rate is too low if the loss stands still, and all updates together cover
+    /// [only a small part](super::Thresholds::covered) of the way to the minimum along the direction of largest
+    /// curvature.
     ///
-    /// The products take passes on dual numbers, or, for a custom part, differences of gradients. This call makes
-    /// these passes; they do not count among those of [`interventions`](Self::interventions). Buffers of the run are
-    /// not changed, and all products have the same dropout masks.
+    /// The products are computed by passes on dual numbers or, for a network with a custom part, by differences of
+    /// gradients. This call makes these passes; they do not count among those of
+    /// [`interventions`](Self::interventions). Buffers of the run, such as running means, are not changed, and all
+    /// products have the same dropout masks.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a Hessian of more than 64 samples, a rate below 0 or not finite, a momentum outside
-    /// [0, 1), and a network without parameters. Those of [`Hessian::times`].
+    /// [0, 1), and a network without parameters. The errors of [`Hessian::times`].
     ///
     /// # Panics
     /// As [`Workspace::forward`](crate::workspace::Workspace::forward).

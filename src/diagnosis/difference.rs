@@ -1,5 +1,5 @@
-//! Why the measured decades of a budget differ from those that theory predicts for the network as its layer
-//! specification describes it.
+//! Why the measured change of the gradient's norm from loss to first weights, in decades (log10), differs from the
+//! change that theory predicts from the layer specification.
 
 use super::{
     Diagnosis, LayerRange, ReportRow,
@@ -15,15 +15,16 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The difference in decades up to which a measurement agrees with theory, however small the predicted spread: a
-/// factor of two.
+/// A measured change of the gradient's norm agrees with theory if they differ by at most this number of decades
+/// (log10), a factor of two, however small the predicted spread.
 const AGREES: f64 = 0.3;
 
-/// The number of standard errors by which the root mean square of a block may differ from that of its initializer by
-/// chance.
+/// The number of standard errors by which the root mean square of a block's parameters may differ, by chance, from
+/// the one that its initializer draws.
 const APART: f64 = 4.0;
 
-/// Returns the root mean square of the values, in `w`, of each block, by its name, in the order of the forward pass.
+/// Returns the name and the root mean square of each parameter block, such as a layer's weights, in the order of the
+/// forward pass. `w` are the parameters of the network.
 pub(super) fn sizes<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T]) -> Vec<(String, f64)> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let size = |range: core::ops::Range<usize>| w.get(range).map(root_mean_square);
@@ -35,8 +36,8 @@ fn root_mean_square<T: Scalar>(values: &[T]) -> f64 {
     libm::sqrt(squares / values.len().max(1) as f64)
 }
 
-/// The root mean square of the parameters of one block: as its initializer draws them, and as the diagnosis first and
-/// last saw them.
+/// The root mean square of the parameters of one block: as its initializer draws them, as the diagnosis first saw
+/// them, and as it last saw them.
 struct Size {
     block: String,
     is_bias: bool,
@@ -56,20 +57,19 @@ impl Size {
         layer_of_block(&self.block)
     }
 
-    /// Whether the initializer of the block sets it to 0, its last size is not 0, and it is no bias.
+    /// Whether the initializer of the block sets it to 0, its root mean square is now above 0, and it is no bias.
     fn left_zero(&self) -> bool {
         !self.is_bias && self.drawn == 0.0 && self.last > 0.0
     }
 
-    /// Whether the first size differs from the drawn one by more than chance: the parameters were changed or loaded.
-    /// False for a block that has [left 0](Self::left_zero).
+    /// Whether the first root mean square differs from the drawn one by more than chance: the parameters were changed
+    /// or loaded. False for a block that has [left 0](Self::left_zero).
     fn is_foreign(&self) -> bool {
         (self.first - self.drawn).abs() > self.spread * self.drawn && !self.left_zero()
     }
 }
 
-/// Returns the [`Size`] of each block that was monitored, or whose parameters were given; `None` for a network with a
-/// custom part.
+/// Returns the [`Size`] of each parameter block that was monitored or given; `None` for a network with a custom part.
 fn of_blocks(diagnosis: &Diagnosis<'_>) -> Option<Vec<Size>> {
     let network = diagnosis.spec.build_to_look_at().ok()?;
     let w: Vec<f64> = initialize(&*network, 0).ok()?;
@@ -102,31 +102,32 @@ pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
 }
 
 /// Returns the block of weights whose first root mean square is the largest multiple of the one that its initializer
-/// draws. The result is the name of the block and the two root mean squares. `None` if no block is above its
-/// initializer's, or nothing is known.
+/// draws. The result is the name of the block and the two root mean squares. `None` if no block is larger than its
+/// initializer draws it, or if no root mean square is known.
 pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2])> {
     let sizes = of_blocks(diagnosis)?.into_iter().filter(|size| size.drawn > 0.0 && size.block.ends_with("weight"));
     let most = sizes.max_by(|a, b| (a.first / a.drawn).total_cmp(&(b.first / b.drawn)))?;
     (most.first > most.drawn).then_some((most.block, [most.first, most.drawn]))
 }
 
-/// Returns the first root mean square of the block named `block` if its initializer does not draw values of this size;
-/// otherwise `None`.
+/// Returns the root mean square that the block named `block` had when first seen, if its initializer does not draw
+/// values of this size; otherwise `None`.
 pub(super) fn loaded_size(diagnosis: &Diagnosis<'_>, block: &str) -> Option<f64> {
     let sizes = of_blocks(diagnosis)?;
     sizes.iter().find(|size| size.block == block && size.is_foreign()).map(|size| size.first)
 }
 
 /// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor
-/// [`changed`](super::Thresholds::changed): an ordinary update is long beside such a block, which is no fault.
+/// [`changed`](super::Thresholds::changed). An ordinary update is large relative to such a block, which is no fault.
 pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {
     let small = |size: &Size| size.first * diagnosis.thresholds.changed < size.drawn;
     of_blocks(diagnosis).unwrap_or_default().into_iter().filter(small).map(|size| size.block).collect()
 }
 
-/// Returns why `measured` and `predicted`, the decades of a budget with the links `rows`, differ, as phrases. Empty if
-/// one of them is unknown, or if they agree. They agree if they differ by at most two standard deviations of the
-/// prediction between random networks, or by at most a factor of two.
+/// Returns, as phrases, why `measured` and `predicted` differ: both are the change of the gradient's norm from loss
+/// to first weights, in decades (log10). `rows` are its factors. Empty if one of them is unknown, or if they agree.
+/// They agree if they differ by at most two standard deviations of the prediction between random networks, or by at
+/// most a factor of two.
 pub(super) fn reasons(
     diagnosis: &Diagnosis<'_>,
     rows: &[ReportRow],
@@ -158,7 +159,7 @@ pub(super) fn reasons(
     let (begun, mut is_trained) = (diagnosis.statistics.map(|statistics| statistics.history()), false);
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     let begun = begun.and_then(|history| history.totals().first().copied().flatten());
-    // Links of −∞ and +∞ have no sum.
+    // Decades of −∞ and +∞ have no sum.
     if let Some(begun) = begun.filter(|begun| updates > 0 && !begun.is_nan()) {
         is_trained = agrees(begun);
         let (begun, updates) = (signed(begun), count(usize::try_from(updates).unwrap_or(usize::MAX), "update"));
@@ -190,9 +191,9 @@ pub(super) fn reasons(
     reasons
 }
 
-/// Returns, as a phrase, the link on the main path whose measured minus predicted decades are more than half of
-/// `whole`, that difference for all links together. The phrase has both decades of the link. `None` without such a
-/// link.
+/// Returns, as a phrase, the link (factor of the chain rule) on the main path that causes more than half of `whole`.
+/// This is the difference of measured and predicted decades for all links together. The phrase has both decades of
+/// the link. `None` without such a link.
 fn most_of_it(rows: &[ReportRow], whole: f64) -> Option<String> {
     let both = |row: &ReportRow| Some((row.name.clone(), row.measured?, row.predicted?));
     let differences = rows.iter().filter(|row| row.on_main_path).filter_map(both);

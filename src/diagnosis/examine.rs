@@ -32,8 +32,8 @@ pub(super) struct RecurrentMatrix {
     pub(super) spectral_norm: f64,
 }
 
-/// Measurements of one recurrent layer along a sequence: its Lyapunov exponents in 1/step, the largest first, and the
-/// sensitivities of its units.
+/// Measurements of one recurrent layer along a sequence: its Lyapunov exponents per time step, the largest first, and
+/// the sensitivities of its units.
 #[derive(Clone, Debug)]
 pub(super) struct Trajectory {
     pub(super) layer: String,
@@ -42,14 +42,15 @@ pub(super) struct Trajectory {
     pub(super) units: Vec<UnitSensitivity>,
 }
 
-/// Returns the paths of the layers with a gate that multiplies the state of the previous step.
+/// Returns the paths of the layers with a gate that multiplies the state of the previous time step.
 fn carries_state<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Vec<String> {
     let blocks = Blocks::collect(|visit| network.blocks(visit));
     let gated = blocks.iter().filter(|block| block.gates.iter().any(|gate| gate.carries_state));
     gated.map(|block| block.name.rsplit_once('.').map_or("", |(layer, _)| layer).into()).collect()
 }
 
-/// The largest number of passes, forward and backward, that interventions take.
+/// The largest number of passes, forward and backward, that interventions (gradient measurements with one change)
+/// take.
 const PASSES: usize = 100;
 
 /// A monitor that records, by the path of the layer, the whole input of each layer that reports itself as one factor of
@@ -71,7 +72,7 @@ impl<T: Scalar> GradientMonitor<T> for Entering<T> {
 /// A diagnosis of a network's gradients: from its layer specification and, after training with a monitor, from
 /// measurements.
 ///
-/// Without [`statistics`](Self::statistics) the report is a forecast, made before the first step.
+/// Without [`statistics`](Self::statistics) the report is a forecast by theory, made before the first update.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, diagnosis::{Cause, Diagnosis}, layer::Sequential, theory::InputStatistics};
@@ -90,7 +91,7 @@ pub struct Diagnosis<'a> {
     pub(super) spec: LayerSpec,
     pub(super) inputs: InputStatistics,
     pub(super) prediction: Prediction,
-    /// The paths of the layers with a gate that multiplies the state of the previous step.
+    /// The paths of the layers with a gate that multiplies the state of the previous time step.
     pub(super) carries_state: Vec<String>,
     /// The parameter blocks of the network.
     pub(super) blocks: Blocks,
@@ -101,21 +102,23 @@ pub struct Diagnosis<'a> {
     pub(super) gates: Vec<(String, Vec<(Gate, f64)>)>,
     pub(super) trajectories: Vec<Trajectory>,
     pub(super) experiments: Option<Experiments>,
-    /// The batch of the interventions.
+    /// The batch on which the interventions (gradient measurements with one change) were made.
     pub(super) batch: Option<Batch>,
-    /// The root mean square of each block of the given parameters, by its name; empty without parameters.
+    /// The name and the root mean square of each block of the given parameters; empty if none were given.
     pub(super) sizes: Vec<(String, f64)>,
     pub(super) task: Option<Task>,
     pub(super) curvature: Option<Curvature>,
     pub(super) statistics: Option<&'a Statistics>,
-    /// Whether statistics of another network were given, and left out.
+    /// Whether the given monitor statistics were ignored, since they are of another network.
     pub(super) has_foreign_statistics: bool,
-    /// Whether `statistics` are those of the one pass in `f64` that the interventions make, not of a training run.
+    /// Whether `statistics` are those of the single pass in `f64` that interventions start from, not of a training
+    /// run.
     pub(super) is_examined_alone: bool,
     pub(super) span: Option<usize>,
-    /// The transforms of the run, as text.
+    /// The gradient transforms of the run (clipping, optimizer, schedule), as text.
     pub(super) transform: Option<String>,
-    /// The groups of blocks with a rate of their own, as far as the transforms of the run are known.
+    /// The groups of parameter blocks with a learning rate of their own. Empty if the gradient transforms of the run,
+    /// such as its optimizer, are not known.
     pub(super) groups: Vec<setup::GroupRate>,
     /// The constant ε that the run's optimizer adds to the size of a gradient before it divides by this size. `None`
     /// if the optimizer has none, or is not known.
@@ -123,8 +126,8 @@ pub struct Diagnosis<'a> {
     /// Whether the updates of the run are proportional to its gradients; `None` if that is not known.
     pub(super) is_proportional: Option<bool>,
     pub(super) thresholds: Thresholds,
-    /// The largest number of passes, forward and backward, that interventions and measurements of the data may take
-    /// together; `None` limits interventions alone, to [`PASSES`].
+    /// The largest number of passes, forward and backward, that interventions (gradient measurements with one change)
+    /// and measurements of the data may take together. `None` limits interventions alone, to [`PASSES`].
     pub(super) allowance: Option<usize>,
 }
 
@@ -171,7 +174,7 @@ impl<'a> Diagnosis<'a> {
     /// Those of [`Certificate::new`]; [`Error::Length`] where a recurrent block does not have the values of its shape.
     ///
     /// # Panics
-    /// If a block of the network lies outside its parameters, which breaks a law of [`Layer`].
+    /// If a block of the network lies outside its parameters, which no correct implementation of [`Layer`] does.
     pub fn parameters<T: Scalar>(
         self,
         network: &(impl Layer<T> + ?Sized),
@@ -182,7 +185,7 @@ impl<'a> Diagnosis<'a> {
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         for block in blocks.iter() {
             let [rows, columns] = block.shape;
-            // A gated cell has a matrix for each gate, and the powers of none of them describe its steps.
+            // A gated cell has a matrix for each gate, and no power of a single one describes several time steps.
             if block.role == Role::Recurrent && rows == columns {
                 let matrix = &w[block.range.clone()];
                 let layer = block.name.rsplit_once('.').map_or("", |(layer, _)| layer);
@@ -199,15 +202,16 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds measurements of each recurrent layer along a sequence of the data. These are its Lyapunov exponents, by
-    /// [`lyapunov_spectrum`] without the first quarter of the steps, and its [`unit_sensitivities`]. A forecast then
-    /// describes the state for these inputs; bounds hold for every input, and are less sharp. The time grows with the
-    /// cube of the state's size. Custom cells are skipped.
+    /// [`lyapunov_spectrum`] without the first quarter of the time steps, and its [`unit_sensitivities`]. A forecast
+    /// before training then describes the state for these inputs. The bounds of [`parameters`](Self::parameters) hold
+    /// for every input, and are less sharp. The time grows with the cube of the state's size. Custom cells are
+    /// skipped.
     ///
     /// # Shapes
-    /// x: \[steps, input\], one sequence.
+    /// x: \[time steps, input\], one sequence.
     ///
     /// # Errors
-    /// [`Error::Length`] where `x` is empty or does not fill whole rows. Those of [`Workspace::new`],
+    /// [`Error::Length`] where `x` is empty or does not fill whole rows. The errors of [`Workspace::new`],
     /// [`Workspace::forward`] and [`lyapunov_spectrum`].
     ///
     /// # Panics
@@ -242,18 +246,18 @@ impl<'a> Diagnosis<'a> {
     /// measured quantity is the budget: the decades (powers of ten) by which the norm of this gradient changes from
     /// the outputs to the first weights.
     ///
-    /// If the budget vanishes or explodes, it is measured again with other inputs, weights, gains, gates, branches or
-    /// activations. The changes are made on copies in `f64`; the run is not changed. The smallest change that repairs
-    /// the budget identifies the cause. Without [`statistics`](Self::statistics) the rules judge the pass without a
-    /// change: the parameters `w`, not those that the initializers draw.
+    /// If the gradient vanishes or explodes, the budget is measured again with other inputs, weights, gains, gates,
+    /// branches or activations. The changes are made on copies in `f64`; the run is not changed. The smallest change
+    /// that repairs the budget identifies the cause. Without [`statistics`](Self::statistics) the rules judge the
+    /// pass without a change: the parameters `w`, not those that the initializers draw.
     ///
     /// Call [`thresholds`](Self::thresholds) first: thresholds set later have no effect on these measurements.
     ///
-    /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up to
-    /// 100 where pairs of changes are tried. Inputs or outputs out of scale take one more each, samples far larger than
-    /// the others two more, and a state that vanishes or explodes over time up to three more. All together are never
-    /// more than 100. A network with a custom layer or cell has no interventions. If a parameter is NaN or infinite,
-    /// the changes are made to initial values.
+    /// If the budget lies within the thresholds, this takes one forward and backward pass; otherwise up to 30, or up
+    /// to 100 where pairs of changes are tried. Inputs or outputs out of scale take one more pass each, samples far
+    /// larger than the others two more, and a state gradient that vanishes or explodes over time up to three more.
+    /// There are never more than 100 passes in all. A network with a custom layer or cell has no interventions. If a
+    /// parameter is NaN or infinite, the changes are made to initial values.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as [`Dataset::inputs`](crate::dataset::Dataset::inputs) has them.
@@ -270,7 +274,7 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// Adds [`interventions`](Self::interventions) with the parameters `w` on `x`, whose rows are time-major: all
-    /// samples of step 0, then of step 1.
+    /// samples of time step 0, then of time step 1.
     pub(super) fn interventions_of_pass<T: Scalar>(
         self,
         w: &[T],
@@ -291,16 +295,16 @@ impl<'a> Diagnosis<'a> {
         Ok(Diagnosis { experiments, sizes, batch: Some(batch), ..self })
     }
 
-    /// Returns the number of passes, forward and backward, that one examination of parameters may still take.
+    /// Returns the number of passes, forward and backward, that interventions may still take.
     pub(super) fn passes_left(&self) -> usize {
         let taken = self.task.as_ref().map_or(0, |task| task.passes)
             + self.experiments.as_ref().map_or(0, |experiments| experiments.passes);
         self.allowance.map_or(PASSES, |all| all.saturating_sub(taken))
     }
 
-    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics without a
-    /// pass are ignored: the report is the one before training. Statistics of a network whose parameter blocks have
-    /// other names or shapes are ignored too, and the report says so.
+    /// Adds `statistics`, the measurements of a monitored training or of a single monitored pass. Statistics without
+    /// a pass are ignored: the report is then one before training. Statistics of a network whose parameter blocks
+    /// have other names or shapes are ignored too, and the report says so.
     ///
     /// If the run has learned nothing, or diverged, the parameters where it began are judged, too. The [first
     /// parameters](Statistics::first_parameters) are then examined with the same [interventions](Self::interventions)
@@ -315,15 +319,15 @@ impl<'a> Diagnosis<'a> {
         Diagnosis { statistics, has_foreign_statistics: !is_own, ..self }
     }
 
-    /// Sets the number of steps that the task must remember. The default is the whole sequence.
+    /// Sets the number of time steps that the task must remember. The default is the whole sequence.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
         Diagnosis { span: Some(steps), ..self }
     }
 
-    /// Adds `chain`, the transforms of the run. The report names them with their rates, and finds an ε of the
-    /// optimizer that is larger than the gradients. A group of blocks with a lower learning rate, or a rate of 0, is
-    /// then intended, and no fault.
+    /// Adds `chain`, the gradient transforms of the run, such as clipping and an optimizer. The report names them
+    /// with their rates, and finds an ε of the optimizer that is larger than the gradients. A group of blocks with a
+    /// lower learning rate, or a rate of 0, is then intended, and no fault.
     #[must_use]
     pub fn transform<T: Scalar>(self, chain: &(impl GradientTransform<T> + ?Sized)) -> Self {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));

@@ -6,12 +6,13 @@ use alloc::{
 };
 use num_traits::Float;
 
-/// Returns a number of decades with its sign, to a tenth: `−6.3`, `+∞`.
+/// Returns a number of decades (log10 of a factor) as text, with its sign, to a tenth: `−6.3`, `+∞`.
 pub(super) fn signed(decades: f64) -> String {
     figure(decades, 1)
 }
 
-/// Returns a number of decades with its sign and `digits` digits after the point; 0 has no sign, and NaN is `unknown`.
+/// Returns a number of decades (log10 of a factor) as text, with its sign and `digits` digits after the point. 0 has
+/// no sign, and NaN is `unknown`.
 pub(super) fn figure(decades: f64, digits: usize) -> String {
     if decades.is_nan() {
         return String::from("unknown");
@@ -26,8 +27,7 @@ pub(super) fn figure(decades: f64, digits: usize) -> String {
     format!("{}{text}", if decades < 0.0 { '−' } else { '+' })
 }
 
-/// Returns a number that is not in decades, to three significant digits: `0.0125`, `3.1e6`, `2e−5`, `∞`; NaN is
-/// `unknown`.
+/// Returns a number as text, to three significant digits: `0.0125`, `3.1e6`, `2e−5`, `∞`; NaN is `unknown`.
 pub(super) fn number(value: f64) -> String {
     let size = Float::abs(value);
     if value.is_nan() {
@@ -41,7 +41,7 @@ pub(super) fn number(value: f64) -> String {
     let text = match size {
         _ if size == 0.0 => String::from("0"),
         _ if size.is_infinite() => String::from("∞"),
-        // The number has three digits, the first of them at this place after the point.
+        // `place` is the power of ten of the first of the three digits.
         _ if (1e-3..1e4).contains(&size) => {
             let place = Float::floor(libm::log10(size)) as i32;
             trim(&format!("{size:.*}", usize::try_from(2 - place).unwrap_or(0)))

@@ -41,21 +41,22 @@ pub struct Finding {
     pub cause: Cause,
     /// The severity of the fault.
     pub severity: Severity,
-    /// The path of the layer, as in a [`summary`](crate::network::summary): `2`, `3.branch.0`; the first of
-    /// [`layers`](Self::layers). Empty for all of the network.
+    /// The path of the layer, as in a [`summary`](crate::network::summary), such as `2` or `3.branch.0`. It is the
+    /// first of [`layers`](Self::layers), and empty if the fault is in all of the network.
     pub layer: String,
-    /// All layers that have the fault, as ranges in the order of the forward pass; empty for all of the network.
+    /// All layers that have the fault, as ranges in the order of the forward pass; empty if the fault is in all of
+    /// the network.
     pub layers: Vec<LayerRange>,
     /// The index of the first sample of the data that should be left out, for [`Cause::BadData`] found by
     /// [`task`](super::Diagnosis::task); otherwise `None`.
     pub sample: Option<usize>,
-    /// All samples at fault: those that are far larger than the others, of which [`sample`](Self::sample) is the
-    /// first, or those whose inputs are identical. Empty for other findings.
+    /// All samples at fault: samples that are far larger than the others, of which [`sample`](Self::sample) is the
+    /// first, or samples whose inputs are identical. Empty for other findings.
     pub samples: Vec<usize>,
     /// The index, from 0, of the monitored pass in which the fault was seen: the last one before the report. For a
-    /// value that is NaN or infinite it is the first pass that had one, and 0 for a budget over depth that was at
-    /// fault in the first pass already. `None` before training. [`Report::following`](super::Report::following) takes
-    /// it from an earlier report that has the finding.
+    /// value that is NaN or infinite it is the first pass that had one. It is 0 for a gradient that vanished or
+    /// exploded over depth already in the first pass. `None` before training.
+    /// [`Report::following`](super::Report::following) takes it from an earlier report that has the finding.
     pub since: Option<u64>,
     /// The measured size of the fault in decades (log10); `None` if it was not measured. For most causes it is the
     /// change of the gradient's norm. For [`Cause::LearningRateTooHigh`] and [`Cause::LearningRateTooLow`] it is log10
@@ -64,40 +65,43 @@ pub struct Finding {
     /// log10 of the ratio of their root mean square to the standard deviation of their initializer.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub decades: Option<f64>,
-    /// The decades of the fault by theory, by a certified bound or along a given
-    /// [trajectory](super::Diagnosis::trajectory); `None` if they are unknown.
+    /// The size of the fault in decades (log10) by theory, by a certified bound or along a given
+    /// [trajectory](super::Diagnosis::trajectory); `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// The finding as a sentence: the fault, its layer and its size.
     pub text: String,
-    /// Why this is the cause, as a sentence: the intervention and its effect, or else the evidence.
+    /// Why this is the cause, as a sentence: the intervention (one change of the network or its inputs) and its
+    /// effect, or else the evidence.
     pub because: String,
-    /// The smallest change that removes the fault, with its effect; `None` if none is known.
+    /// The smallest of the tried changes that removes the fault, with its effect; `None` if none is known.
     pub intervention: Option<Intervention>,
     /// An observation that would refute the finding.
     pub refuted_by: &'static str,
     /// The usual fix. For the root cause, after [`Report::tried`](super::Report::tried), it names the best fix and its
     /// effect, or says that none helped.
     pub fix: String,
-    /// Whether the finding is a proof: a bound, a value that is not finite, zeros that stay zeros, or weights measured
-    /// to be far from their initializer's. Otherwise it rests on thresholds.
+    /// Whether the finding is a proof: a bound, a value that is not finite, zeros that stay zeros, or weights
+    /// measured to be far larger than their initializer draws them. Otherwise it rests on thresholds.
     pub is_proof: bool,
     /// Whether updates that were too large have erased from the parameters all that was learned: the loss is no better
     /// than at first. A fix then starts from initial values.
     pub needs_restart: bool,
-    /// Whether the fault was measured on the [first parameters](crate::monitor::Statistics::first_parameters) of a run
-    /// that was held up. Otherwise the fault was measured in the monitored passes, or on the parameters that were
-    /// given.
+    /// Whether the fault was measured on the [first parameters](crate::monitor::Statistics::first_parameters) of a
+    /// run whose loss did not clearly fall. Otherwise the fault was measured in the monitored passes, or on the
+    /// parameters that were given.
     pub of_first_parameters: bool,
-    /// The number of updates after which the schedule ended, for a schedule that is too short; otherwise `None`.
+    /// The number of updates after which the learning-rate schedule ended, for a schedule that is too short;
+    /// otherwise `None`.
     pub schedule: Option<u64>,
-    /// The name of the fix with which a [trial](super::Trial::behind) found the fault in the fixed network; `None` for
-    /// a fault of the network without a fix.
+    /// The name of the fix after which a [trial](super::Trial::behind), short trainings with and without fixes, found
+    /// the fault in the fixed network. `None` for a fault of the network as it is.
     pub behind: Option<&'static str>,
 }
 
 impl Finding {
-    /// Returns the layers that have the fault, as text: `layer 4`, `layers 2 to 78`; empty for all of the network.
+    /// Returns the layers that have the fault, as text, such as `layer 4` or `layers 2 to 78`; empty if the fault is
+    /// in all of the network.
     pub fn place(&self) -> String {
         place(&self.layers)
     }

@@ -15,17 +15,17 @@ use crate::{
 use alloc::{borrow::Cow, vec, vec::Vec};
 
 /// Returns the report on a network's initial weights and one batch: the prediction by theory, the measurements of one
-/// pass with a random gradient at the output, bounds from the weights, and [`interventions`](Diagnosis::interventions).
-/// `span` is the number of steps that the task must remember; `None` means the whole sequence. `seed` determines the
-/// initial weights and the random gradient.
+/// pass with a random gradient at the output, bounds from the weights, and
+/// [`interventions`](Diagnosis::interventions). `span` is the number of time steps that the task must remember;
+/// `None` means the whole sequence. `seed` determines the initial weights and the random gradient.
 ///
 /// # Shapes
 /// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).
 ///
 /// # Errors
 /// Those of [`initialize`], [`InputStatistics::of_samples`], [`Workspace::new`], [`Workspace::forward`] and
-/// [`Diagnosis::parameters`].
-/// [`Error::DataValue`], with sample, step and column, for an input that is NaN or infinite.
+/// [`Diagnosis::parameters`]. [`Error::DataValue`], with sample, time step and column, for an input that is NaN or
+/// infinite.
 ///
 /// # Panics
 /// As [`Workspace::forward`].
@@ -60,7 +60,8 @@ pub fn check_parameters<T: Scalar>(
     check(network, w, x, shape, span, 0)
 }
 
-/// Returns [`Error::DataValue`], with sample, step and column, for the first value of `x` that is NaN or infinite.
+/// Returns [`Error::DataValue`], with sample, time step and column, for the first value of `x` that is NaN or
+/// infinite.
 fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result<(), Error> {
     let Some(index) = first_non_finite(x) else { return Ok(()) };
     let (mut step, column) = (index / width.max(1), index % width.max(1));
@@ -75,8 +76,8 @@ fn check_rows<T: Scalar>(width: usize, x: &[T], shape: BatchShape<'_>) -> Result
 }
 
 /// Returns the rows of `x`, which are in the order of a data set (sample after sample), in the order of a pass
-/// (time-major), for rows of `width` values. If `x` does not have the rows of `shape`, it is returned unchanged; a pass
-/// over it returns an error.
+/// (time-major), for rows of `width` values. If `x` does not have the number of rows of `shape`, it is returned
+/// unchanged, and a later forward pass over it returns an error.
 pub(super) fn time_major<'x, T: Scalar>(width: usize, x: &'x [T], shape: BatchShape<'_>) -> Cow<'x, [T]> {
     if x.is_empty() || shape.steps <= 1 || shape.rows().checked_mul(width) != Some(x.len()) {
         return Cow::Borrowed(x);
@@ -124,8 +125,8 @@ pub(super) fn check<T: Scalar>(
     Ok(diagnosis.report())
 }
 
-/// Returns the report of [`first_check`] on sequences of `steps` steps, as many as `x` holds. It refuses rows that are
-/// not complete, and a number of rows that is not a multiple of the steps.
+/// Returns the report of [`first_check`] on sequences of `steps` time steps, as many as `x` holds. Incomplete rows,
+/// and a number of rows that is not a multiple of `steps`, are errors.
 #[doc(hidden)]
 pub fn first_check_of_steps<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
@@ -155,8 +156,9 @@ pub fn expect_healthy(report: Result<Report, Error>) {
 /// gradient vanishes or explodes over depth or time, if units are saturated, dead or copies of each other, or if the
 /// inputs are not scaled.
 ///
-/// The recurrent form takes the number of steps of a sequence, and optionally the smaller number of steps that the task
-/// must remember. The batch has the layout of a [`Dataset`](crate::dataset::Dataset): sample after sample.
+/// The recurrent form takes the number of time steps of a sequence, and optionally `span`, the smaller number of time
+/// steps that the task must remember. The batch has the layout of a [`Dataset`](crate::dataset::Dataset): sample
+/// after sample.
 ///
 /// ```
 /// use chainrule::{activation::Relu, assert_gradient_healthy, layer::Sequential, recurrent::Lstm};

@@ -72,8 +72,8 @@ fn is_inside(path: &str, of: &str) -> bool {
 
 /// Returns the index in `parts` of the norm layer that follows the layer at the index `at`, with nothing but dropout
 /// between, if that layer is [`Linear`](crate::layer::Linear) or an embedding table. The norm divides by the size of
-/// the inputs and of these weights, so neither size has an effect on the values after it. Its decades are then no
-/// fault.
+/// the inputs and of these weights, so neither size has an effect on the values after it. A change of the gradient's
+/// norm by this layer is then no fault.
 fn norm_after<P>(parts: &[(P, &LayerSpec)], at: usize) -> Option<usize> {
     use LayerSpec::{Checkpointed, Dropout, Embedding, Linear, Sequential};
     let passes_on = |part: &LayerSpec| matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_));
@@ -86,24 +86,24 @@ fn norm_of_first(spec: &LayerSpec) -> Option<String> {
     let parts = spec.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
     let (path, norm) = (&parts[first].0, &parts[norm_after(&parts, first)?].0);
-    // The branch of a layer inside `of` is the first part of its path below it.
+    // The branch of a layer inside `of` is the first component of its path below `of`.
     let branch = |path: &str, of: &str| path[of.len()..].trim_start_matches('.').split('.').next().map(String::from);
     let mut around = parts[..first].iter().filter(|(of, part)| splits(part) && is_inside(path, of));
     around.all(|(of, _)| is_inside(norm, of) && branch(norm, of) == branch(path, of)).then(|| norm.clone())
 }
 
-/// Returns the paths of the layers whose links do not count in a budget. They are the activation of the outputs, since
-/// saturated outputs are no fault, and the norm that [follows](norm_after) the first weights, since it only removes
-/// the scale of the inputs and of these weights.
+/// Returns the paths of the layers that do not count in the change of the gradient's norm from loss to first weights.
+/// They are the activation of the outputs, since saturated outputs are no fault, and the norm that
+/// [follows](norm_after) the first weights, since it only removes the scale of the inputs and of these weights.
 fn left_out(spec: &LayerSpec) -> Vec<String> {
     outputs(spec).into_iter().chain(norm_of_first(spec)).collect()
 }
 
-/// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. If the first layer
-/// with weights is a feedforward layer of this crate that multiplies its inputs, such as
-/// [`Linear`](crate::layer::Linear), it is the norm that [follows](norm_after) this layer, or without one this layer
-/// itself. Otherwise it is the last norm before the first layer with weights, or `None` without one: the output of a
-/// recurrent layer, for example, does not reveal the scale of its inputs.
+/// Returns the path of the layer whose output shows the scale of the inputs to the layers after it. Let the first
+/// layer with weights be a feedforward layer of this crate that multiplies its inputs, such as
+/// [`Linear`](crate::layer::Linear). Then it is the norm that [follows](norm_after) this layer, or this layer itself
+/// if no norm follows. Otherwise it is the last norm before the first layer with weights, or `None` without such a
+/// norm: the output of a recurrent layer, for example, does not reveal the scale of its inputs.
 fn first_sized(spec: &LayerSpec) -> Option<String> {
     let parts = spec.parts();
     let first = parts.iter().position(|(_, part)| has_weights(part))?;
@@ -114,8 +114,8 @@ fn first_sized(spec: &LayerSpec) -> Option<String> {
     parts[..first].iter().rfind(|(_, part)| part.is_norm()).map(|(path, _)| path.clone())
 }
 
-/// Returns the mean over passes, in `seen`, of the root mean square of the output of the layer that [shows the
-/// scale](first_sized) of the inputs. `None` if there is none, or it was not monitored.
+/// Returns the mean over passes, in `seen`, of the root mean square of the output of the layer that
+/// [shows the scale](first_sized) of the inputs. `None` if there is no such layer, or it was not monitored.
 fn first_output(spec: &LayerSpec, seen: &Statistics) -> Option<f64> {
     let layer = first_sized(spec)?;
     let first = |link: &&crate::monitor::LinkStatistics| link.factor() != Factor::Addition && link.name() == layer;

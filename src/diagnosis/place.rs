@@ -21,7 +21,7 @@ pub struct LayerRange {
 }
 
 impl LayerRange {
-    /// Returns the range of one layer; none for an empty path.
+    /// Returns the range of one layer, as a list of one; empty for an empty path.
     pub(super) fn single(layer: &str) -> Vec<LayerRange> {
         let range = || LayerRange { first: layer.into(), last: layer.into() };
         if layer.is_empty() { Vec::new() } else { Vec::from([range()]) }
@@ -42,7 +42,8 @@ impl LayerRange {
         found
     }
 
-    /// Returns the range from the first of `layers`, which are paths, to the last; none without layers.
+    /// Returns the range from the first of `layers`, which are paths, to the last, as a list of one; empty without
+    /// layers.
     pub(super) fn over(layers: &[String]) -> Vec<LayerRange> {
         let ends = layers.first().zip(layers.last());
         ends.map(|(first, last)| LayerRange { first: first.clone(), last: last.clone() }).into_iter().collect()
@@ -68,8 +69,8 @@ pub(super) fn place(layers: &[LayerRange]) -> String {
     format!("{} {}{and}{last}", if one { "layer" } else { "layers" }, others.join(", "))
 }
 
-/// One layer on the main path, or one residual block, with its part of the decades of a budget that vanishes or
-/// explodes.
+/// One layer on the main path, or one residual block, with its part of the decades (log10) by which the gradient's
+/// norm changes from loss to first weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Station {
     pub layer: String,
@@ -82,22 +83,24 @@ impl Station {
     }
 }
 
-/// The least fraction of the decades of all layers that the layers named as the place of a fault must have together.
+/// The layers that are reported for a fault must together cause at least this fraction of the change of the
+/// gradient's norm, in decades (log10), by all layers.
 pub(super) const MOST: f64 = 0.7;
 
-/// The smallest standard deviation that is assumed for the noise of a layer's decades: the last digit of a report's
-/// table.
+/// The smallest standard deviation that is assumed for the noise of a layer's decades (log10 change of the gradient's
+/// norm): the last digit of a report's table.
 const DIGIT: f64 = 0.01;
 
-/// Returns the ranges of stations (layers with their decades) that have the fault, in the order of the stations.
+/// Returns the ranges of `stations`, layers with their decades (log10 change of the gradient's norm), that have the
+/// fault, in the order of the forward pass.
 ///
 /// The sequence is divided into parts in which the decades differ by noise alone: the piecewise constant sequence of
 /// the highest likelihood. Each additional part must raise twice the log-likelihood by 3 ln n, with n the number of
-/// stations, for its start, its end and its mean (Schwarz 1978). The parts of the largest means that together have
+/// layers, for its start, its end and its mean (Schwarz 1978). The parts of the largest means that together have
 /// [`MOST`] of the decades have the fault. So does each further part whose mean is nearer to the mean of those parts
-/// than to 0. Neighbouring stations with the fault are one range.
+/// than to 0. Neighbouring layers with the fault are one range.
 pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
-    // A station that ends the gradient has all of the fault.
+    // A layer that makes the gradient 0 has all of the fault.
     let ends = |station: &Station| station.decades.is_infinite();
     let all: Vec<f64> = match stations.iter().any(ends) {
         true => stations.iter().map(|station| f64::from(u8::from(ends(station)))).collect(),
@@ -130,8 +133,9 @@ pub(super) fn stretches(stations: &[Station]) -> Vec<LayerRange> {
     found
 }
 
-/// Returns the standard deviation of the noise in the decades `all` of consecutive layers, at least [`DIGIT`], from the
-/// median difference of neighbours: most neighbours have the same mean.
+/// Returns the standard deviation of the noise in `all`, the decades (log10 change of the gradient's norm) of
+/// consecutive layers, at least [`DIGIT`]. It is computed from the median difference of neighbours, since most
+/// neighbours have the same mean.
 fn noise(all: &[f64]) -> f64 {
     let mut apart: Vec<f64> = all.windows(2).map(|pair| Float::abs(pair[1] - pair[0])).collect();
     apart.sort_unstable_by(f64::total_cmp);
@@ -140,8 +144,9 @@ fn noise(all: &[f64]) -> f64 {
     f64::max(median / 0.954, DIGIT)
 }
 
-/// Divides the decades `all` of consecutive layers into parts of constant mean, by the criterion of [`stretches`]. Each
-/// is given by its start and its end, the end excluded.
+/// Divides `all`, the decades (log10 change of the gradient's norm) of consecutive layers, into parts of constant
+/// mean, by the criterion of [`stretches`]. Each part is given by its start index and its end index, the end
+/// excluded.
 fn parts(all: &[f64]) -> Vec<[usize; 2]> {
     let (count, variance) = (all.len(), noise(all) * noise(all));
     let price = 3.0 * libm::log(count.max(2) as f64);
@@ -154,7 +159,7 @@ fn parts(all: &[f64]) -> Vec<[usize; 2]> {
         let [sum, squares] = [0, 1].map(|i| sums[to][i] - sums[from][i]);
         f64::max(squares - sum * sum / (to - from) as f64, 0.0) / variance + price
     };
-    // The lowest cost of the values up to each place, and the start of its last part.
+    // For each end index: the lowest cost of the values before it, and the start of the last part.
     let mut best = vec![(0.0, 0)];
     for to in 1..=count {
         let until = (0..to).map(|from| (best[from].0 + cost(from, to), from));
@@ -175,8 +180,8 @@ mod tests {
     use super::*;
     use crate::random::{Normals, generator};
 
-    /// Returns, as text, the ranges that are found in 40 layers with the decades of `fault` and normal noise of the
-    /// standard deviation `noise`.
+    /// Returns, as text, the ranges that are found in 40 layers with the decades (log10) of `fault` and normal noise
+    /// of the standard deviation `noise`.
     fn found(noise: f64, seed: u64, fault: impl Fn(usize) -> f64) -> String {
         let (mut rng, mut normals) = (generator(seed), Normals::new());
         let station = |i: usize| Station::new(&i.to_string(), fault(i) + noise * normals.next(&mut rng));

@@ -14,8 +14,9 @@ const BARS: i32 = 520;
 const HEAD: i32 = 3;
 
 impl Report {
-    /// Returns a picture, as SVG, of the root finding and of the gradient's decades: a bar for each link (factor of the
-    /// chain rule) on the main path from loss to input. Measured decades are filled, predicted ones outlined.
+    /// Returns a picture, as SVG, of the root finding and of the change of the gradient's norm in decades (log10).
+    /// Each link (factor of the chain rule) on the main path from loss to input has a bar. Measured decades are
+    /// filled, predicted ones outlined.
     ///
     /// # Errors
     /// The text of the plotting crate's error, if it cannot draw.

@@ -27,14 +27,15 @@ pub struct ReportRow {
     /// over passes. −∞ if it made the gradient of the last pass 0; `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub measured: Option<f64>,
-    /// The decades of the link that theory predicts before training; `None` if they are unknown.
+    /// The decades (log10 change of the gradient's norm) of the link by theory, before training; `None` if they are
+    /// unknown.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub predicted: Option<f64>,
     /// Whether the link is on the main path from loss to input.
     pub on_main_path: bool,
-    /// Whether the link counts in the budget. The activation of the outputs does not, nor a norm directly after the
-    /// first weights, which removes their scale. If the first layers are frozen, no link from the first trained
-    /// weights to the input counts.
+    /// Whether the link counts in the budget, the sum of decades from loss to first weights. The activation of the
+    /// outputs does not count, nor a norm directly after the first weights, which removes their scale. If the first
+    /// layers are frozen, the links between the first trained weights and the input do not count.
     pub counts: bool,
 }
 
@@ -45,11 +46,12 @@ pub struct ReportRow {
 pub struct ReportState {
     /// The path of the recurrent layer.
     pub name: String,
-    /// The measured mean change of the gradient's norm by one step back in time, in decades (log10): through the whole
-    /// state, by the weights alone, and by φ′ and gates alone; negative if it shrinks. `None` if not measured.
+    /// The measured mean change of the gradient's norm over one time step of the backward pass, in decades (log10),
+    /// negative if it shrinks. The three values are for the whole state, for the weights alone, and for φ′ and
+    /// gates alone. `None` if not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub per_step: Option<[f64; 3]>,
-    /// The measured number of steps over which the gradient of the state shrinks tenfold; negative if it grows,
+    /// The measured number of time steps over which the gradient of the state shrinks tenfold; negative if it grows,
     /// infinite if it does not change, `None` if it was not measured.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub horizon: Option<f64>,
@@ -57,19 +59,19 @@ pub struct ReportState {
     /// `None` for a cell with several matrices, one for each gate, and without [`Diagnosis::parameters`].
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_radius: Option<f64>,
-    /// An upper bound on ‖U‖₂, the largest factor by which the recurrent matrix U multiplies a norm in one step;
-    /// `None` as for `spectral_radius`.
+    /// An upper bound on ‖U‖₂, the largest factor by which the recurrent matrix U multiplies a norm in one time
+    /// step; `None` for a cell with several matrices, and without [`Diagnosis::parameters`].
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub spectral_norm: Option<f64>,
-    /// The number of steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value; `None`
-    /// if no bound proves this.
+    /// The number of time steps beyond which the norm of a gradient is certain to fall below 10⁻⁴ of its value;
+    /// `None` if no bound proves this.
     pub certified_horizon: Option<usize>,
-    /// The Lyapunov exponents along the [given](Diagnosis::trajectory) trajectory, in decades a step, the largest
-    /// first. Empty without a trajectory.
+    /// The Lyapunov exponents along the [given](Diagnosis::trajectory) trajectory, in decades (log10) per time step,
+    /// the largest first. Empty without a trajectory.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub lyapunov: Vec<f64>,
-    /// The norm of ∂L/∂s, s the state, at steps of the last monitored pass, from the last step to the first: at most
-    /// 128 pairs of step and norm, at equal distances in time.
+    /// The norm of ∂L/∂s, s the state, in the last monitored pass: at most 128 pairs of time step and norm, at
+    /// equal distances in time, from the last time step to the first.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gradient: Vec<[f64; 2]>,
 }
@@ -95,29 +97,32 @@ pub struct ReportState {
 pub struct Report {
     /// The findings, the root cause first.
     pub findings: Vec<Finding>,
-    /// The decades of the gradient's norm: a row for each link (factor of the chain rule), from loss to input.
+    /// The change of the gradient's norm in decades (log10): a row for each link (factor of the chain rule), from
+    /// loss to input.
     pub rows: Vec<ReportRow>,
-    /// The number of monitored passes; 0 for a forecast.
+    /// The number of monitored passes; 0 for a forecast by theory.
     pub passes: u64,
-    /// The decades from loss to first weights of the rows that [count](ReportRow::counts): measured, and predicted;
-    /// each `None` if it is unknown.
+    /// The change of the gradient's norm from loss to first weights, in decades (log10), over the rows that
+    /// [count](ReportRow::counts): first as measured, then as predicted; each `None` if it is unknown.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: [Option<f64>; 2],
-    /// The standard deviation of the predicted decades over random networks with the widths of this one, for one input.
+    /// The standard deviation of the predicted decades (log10) from loss to first weights, over random networks with
+    /// the widths of this one, for one input.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub predicted_spread: f64,
-    /// Why the measured and the predicted decades differ, as phrases, where they differ by more than two standard
-    /// deviations and by more than 0.3. Empty otherwise.
+    /// Why the measured and the predicted decades (log10) from loss to first weights differ, as phrases, if they
+    /// differ by more than two standard deviations and by more than 0.3. Empty otherwise.
     pub difference: Vec<String>,
-    /// An upper bound on the decades from loss to input, for any input; `None` without [`Diagnosis::parameters`], or if
-    /// a layer states no bound.
+    /// An upper bound on the change of the gradient's norm from loss to input, in decades (log10), for any input;
+    /// `None` without [`Diagnosis::parameters`], or if a layer states no bound.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub certified: Option<f64>,
     /// The recurrent layers with measurements or bounds over time.
     pub states: Vec<ReportState>,
-    /// The decades of each link (factor of the chain rule) over the monitored passes; empty for a forecast.
+    /// The change of the gradient's norm, in decades (log10), by each link (factor of the chain rule) over the
+    /// monitored passes; empty for a forecast by theory.
     pub history: BudgetHistory,
-    /// The results of fixes that were [tried](Self::tried).
+    /// The results of trials: short trainings with fixes that were [tried](Self::tried).
     pub trials: Vec<TrialReport>,
     /// The first loss, and the mean of about the last five losses; `None` without reported losses.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
@@ -129,12 +134,13 @@ pub struct Report {
     /// The name of the loss; `None` without [`Diagnosis::task`], for data without targets, and for a network that
     /// `task` cannot examine.
     pub loss_name: Option<String>,
-    /// The transforms of the run with their settings; `None` without [`Diagnosis::transform`] and without a trial.
+    /// The gradient transforms of the run, such as its optimizer, with their settings; `None` without
+    /// [`Diagnosis::transform`] and without a trial.
     pub transform: Option<String>,
     /// The sources of evidence that were examined, as phrases, such as `bounds for any input`.
     pub examined: Vec<String>,
     /// The number of passes, forward and backward, that interventions and measurements of the data took on copies of
-    /// the network, including those of a trial's [look](super::Trial::behind) at a fixed network.
+    /// the network, including those of a trial's [examination](super::Trial::behind) of a fixed network.
     pub passes_on_copies: usize,
 }
 
@@ -170,7 +176,7 @@ fn examined(diagnosis: &Diagnosis<'_>, passes: u64) -> Vec<String> {
     }
     let updates = diagnosis.statistics.map_or(0, |statistics| statistics.run().updates());
     if passes > 0 && updates == 0 {
-        // A pass in `f64` says nothing of another format.
+        // A pass in `f64` says nothing about the range of `f32`.
         let format = if diagnosis.is_examined_alone { "" } else { ", number format" };
         all.push(format!("the gradient and all values of a pass (scale, units, gates{format})"));
     } else if passes > 0 {
@@ -229,7 +235,7 @@ impl Report {
         let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
         let measured = |name: &str, factor| {
             let link = links.iter().find(|link| link.name() == name && link.factor() == factor)?;
-            // A link that makes the gradient 0 has −∞ decades, so that the rows agree with their sum.
+            // A link that makes the gradient 0 has −∞ decades (log10), so that the sum over all rows is −∞, too.
             let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0;
             (ends || link.decades().count() > 0).then(|| if ends { f64::NEG_INFINITY } else { link.decades().mean() })
         };
@@ -317,10 +323,10 @@ impl Report {
         self
     }
 
-    /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then names
-    /// the best fix, or says that none helped. The faults that the trial found
-    /// [behind](crate::diagnosis::Trial::behind) the root come next, then the other faults of the report. A fault that
-    /// is gone with the fix of the root becomes a note. Notes come last.
+    /// Returns the report with `trial`, the trial of fixes for its root cause, added. The `fix` of the root then
+    /// names the best fix, or says that none helped. Next come the faults that the trial found
+    /// [behind](crate::diagnosis::Trial::behind) the root, in the network with the root fixed, then the other faults
+    /// of the report. A fault that is gone with the fix of the root becomes a note. Notes come last.
     #[must_use]
     pub fn tried(mut self, mut trial: TrialReport) -> Self {
         let is_fault = |finding: &Finding| finding.severity > Severity::Note;
@@ -331,12 +337,12 @@ impl Report {
                 let causes = behind.findings.iter().map(|finding| finding.cause);
                 behind.named = causes.filter(|cause| known.contains(cause)).collect();
             }
-            // What no trial can apply, such as a longer schedule, stays as the rule states it.
+            // A fix that no trial can apply, such as a longer schedule, keeps the text of its rule.
             if !trial.outcomes.is_empty() || !trial.untried.is_empty() {
                 self.findings[at].fix = trial.verdict();
             }
             let hidden = trial.behind.iter().flat_map(|behind| &behind.findings);
-            // A fault that is gone with the fix of the first is an effect of it.
+            // A fault that is gone with the fix of the first fault is an effect of the first fault.
             if let Some(behind) = trial.behind.as_ref().filter(|behind| behind.removed) {
                 let is_gone = |it: &Finding| {
                     !it.is_proof && !behind.causes.contains(&it.cause) && is_seen_within(it, behind.watched)
@@ -366,8 +372,8 @@ impl Report {
         serde_json::to_string_pretty(self)
     }
 
-    /// Returns, for each kind of factor of the chain rule, the sum of the decades of its links on the main path:
-    /// measured, or predicted if no pass was measured. Unknown decades count as 0.
+    /// Returns, for each kind of factor of the chain rule, the change of the gradient's norm by its links on the main
+    /// path, in decades (log10). It is measured, or predicted if no pass was measured. Unknown decades count as 0.
     pub fn shares(&self) -> Shares {
         let mut shares = Shares::default();
         for row in self.rows.iter().filter(|row| row.on_main_path) {

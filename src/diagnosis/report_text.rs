@@ -1,4 +1,4 @@
-//! A report as text: findings first, then the budget, then time.
+//! A report as text: the findings, the change of the gradient's norm by layer, then the recurrent layers over time.
 
 use super::{
     Finding, Report, Severity,
@@ -43,7 +43,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Writes the layer's behaviour over time as one line, in decades.
+/// Writes, as one line, how the gradient of the layer's state changes over time, in decades (log10).
 impl fmt::Display for ReportState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
@@ -67,8 +67,8 @@ impl fmt::Display for ReportState {
     }
 }
 
-/// Returns, as text, in how many steps a gradient grows or shrinks tenfold if it changes by `decades` in one step.
-/// From 10⁶ steps on, the text says that it does not change.
+/// Returns, as text, in how many time steps a gradient grows or shrinks tenfold if it changes by `decades` (log10) in
+/// one time step. From 10⁶ time steps on, the text says that it does not change.
 fn tenfold(decades: f64) -> String {
     let steps = 1.0 / decades.abs();
     if steps < 1e6 { format!("tenfold in {steps:.1} steps") } else { String::from("no change over time") }
@@ -77,8 +77,8 @@ fn tenfold(decades: f64) -> String {
 /// The largest number of rows that the table prints in full. The middle of a longer table is omitted.
 const PRINTED: usize = 24;
 
-/// The smallest spread (two standard deviations) of the predicted decades between random networks of the same layers
-/// that a report prints. A smaller one would be printed as 0.0.
+/// A report prints the spread (two standard deviations) of the predicted decades (log10) between random networks of
+/// the same layers only from this value on. A smaller spread would be printed as 0.0.
 const CERTAIN: f64 = 0.05;
 
 impl Report {
@@ -94,7 +94,7 @@ impl Report {
         let faults = self.findings.iter().filter(|finding| finding.severity > Severity::Note).count();
         for (i, finding) in self.findings.iter().enumerate() {
             let finding = format!("{finding}\n");
-            // The first line tells that others follow.
+            // With several faults, the first line of each has its number and how many there are.
             text += &match faults > 1 && i < faults {
                 true => finding.replacen('\n', &format!(" (fault {} of {faults})\n", i + 1), 1),
                 false => finding,
@@ -111,8 +111,8 @@ impl Report {
         text + &format!("examined: {}\n", self.examined.join("; "))
     }
 
-    /// Returns a table of the decades of each link (factor of the chain rule) on the main path, then a line for each
-    /// recurrent layer.
+    /// Returns a table of the decades (log10 change of the gradient's norm) of each link (factor of the chain rule)
+    /// on the main path, then a line for each recurrent layer.
     fn table(&self) -> String {
         let path: Vec<&ReportRow> = self.rows.iter().filter(|row| row.on_main_path).collect();
         let width = path.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max("layer".len());
@@ -154,7 +154,7 @@ impl Report {
         }
         match self.certified {
             Some(f64::NEG_INFINITY) => text += "certified: no gradient reaches the input, whatever the input\n",
-            // A bound above −1 decade excludes almost nothing.
+            // An upper bound above −1, a tenth of the gradient's norm, excludes almost nothing.
             Some(bound) if bound < -1.0 => {
                 text += &format!("certified: at most {} decades to the input, whatever the input\n", figure(bound, 1));
             }
@@ -165,8 +165,9 @@ impl Report {
     }
 }
 
-/// Writes the findings, the root cause first and notes last, and the table of links with one mark per tenth of a
-/// decade, at most 30 a row. `{:#}` also writes, between findings and table, the meanings of technical words.
+/// Writes the findings, the root cause first and notes last. The table below has the change of the gradient's norm by
+/// each layer, with one mark per tenth of a decade (log10), at most 30 marks a row. `{:#}` also writes, between
+/// findings and table, the meanings of technical words.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, table) = (self.findings_as_text(), self.table());

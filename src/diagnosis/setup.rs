@@ -1,4 +1,5 @@
-//! The setup of a run as text: its loss, and its transforms with their rates.
+//! The setup of a run as text: its loss, and its gradient transforms (clipping, optimizer, schedule) with their
+//! rates.
 
 use crate::{
     block::Blocks,
@@ -24,8 +25,9 @@ pub(super) fn loss_name<T: Scalar>(loss: &dyn Loss<T>) -> String {
     name.unwrap_or_default().to_string()
 }
 
-/// Returns, as text, the transforms of a chain, each with those of its settings that are not 0 and that [`TOLD`]
-/// names: `Sgd (rate 0.1)`. Schedules and group rates are included. `blocks` are the parameter blocks of the network.
+/// Returns, as text, the gradient transforms of `chain`, each with those of its settings that are not 0 and that
+/// [`TOLD`] names: `Sgd (rate 0.1)`. Schedules and group rates are included. `blocks` are the parameter blocks of the
+/// network.
 pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> String {
     let acts = |spec: &TransformSpec| spec.kind != "SkipNonFinite";
     let words = |spec: TransformSpec| {
@@ -46,8 +48,8 @@ pub(super) fn transforms<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)
     chain.spec(blocks).into_iter().filter(acts).map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the largest ε that an optimizer of the chain adds to the size of a gradient: of Adam and its variants,
-/// RMSprop and Adagrad. `None` without one.
+/// Returns the largest ε that an optimizer in `chain`, the gradient transforms of a run, adds to the size of a
+/// gradient: of Adam and its variants, RMSprop and Adagrad. `None` without such an optimizer.
 pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> Option<f64> {
     let divides = |spec: &&TransformSpec| ["Adam", "RmsProp", "Adagrad"].iter().any(|kind| spec.kind.contains(kind));
     let specs = chain.spec(blocks);
@@ -55,8 +57,8 @@ pub(super) fn epsilon<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), b
     settings.filter(|(name, _)| name == "epsilon").filter_map(|(_, value)| value.parse().ok()).reduce(f64::max)
 }
 
-/// Returns the largest momentum of an optimizer of the chain whose velocity adds up gradients; 0 without one. A moving
-/// average of gradients, as that of Adam, lengthens no step.
+/// Returns the largest momentum of an optimizer in `chain`, the gradient transforms of a run, whose velocity adds up
+/// gradients; 0 without such an optimizer. A moving average of gradients, as in Adam, lengthens no update.
 pub(super) fn momentum<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> f64 {
     let adds = |spec: &&TransformSpec| ["Sgd", "RmsProp"].iter().any(|kind| spec.kind.contains(kind));
     let specs = chain.spec(blocks);
@@ -65,14 +67,15 @@ pub(super) fn momentum<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), 
     values.fold(0.0, f64::max)
 }
 
-/// Whether the updates of a chain are proportional to its gradients: its optimizers are those of gradient descent,
-/// with or without momentum. `None` for a chain with an optimizer of another crate, or with none.
+/// Whether the updates by `chain`, the gradient transforms of a run, are proportional to the gradients: its only
+/// optimizers are gradient descent, with or without momentum. `None` for a chain with an optimizer of another crate,
+/// or without an optimizer.
 pub(super) fn is_proportional<T: Scalar>(
     chain: &(impl GradientTransform<T> + ?Sized),
     blocks: &Blocks,
 ) -> Option<bool> {
     let specs = chain.spec(blocks);
-    // The kind of a `PerGroup (Adam of "0")` is that in the brackets.
+    // The kind of `PerGroup (Adam of "0")` is `Adam`.
     let kind = |spec: &TransformSpec| match spec.kind.strip_prefix("PerGroup (") {
         Some(of) => of.split_once(" of ").map_or_else(String::new, |(kind, _)| kind.into()),
         None => spec.kind.clone(),
@@ -89,7 +92,7 @@ pub(super) fn is_proportional<T: Scalar>(
     found
 }
 
-/// The optimizers whose updates do not change, or hardly, if all gradients are multiplied by one factor.
+/// The optimizers whose updates hardly change, or do not change, if all gradients are multiplied by one factor.
 const DIVIDING: [&str; 11] = [
     "Adam",
     "AdamW",
@@ -104,7 +107,7 @@ const DIVIDING: [&str; 11] = [
     "ScheduleFreeAdamW",
 ];
 
-/// The beginnings of the names of transforms that are no optimizers, such as `Clip` of `ClipNorm`.
+/// The beginnings of the names of transforms that are no optimizers, for example `Clip` for `ClipNorm`.
 const LINEAR: [&str; 7] =
     ["Clip", "Penalty", "SkipNonFinite", "Schedule (", "ParameterGroups", "ReduceOnPlateau", "WeightAverage"];
 
@@ -116,8 +119,9 @@ pub(super) struct GroupRate {
     /// The learning rate of the group over that of the other blocks. NaN if the group has another kind of optimizer:
     /// learning rates of different optimizers cannot be compared.
     pub(super) rate: f64,
-    /// Whether the group owns its blocks, as that of a [`PerGroup`](crate::transform::PerGroup): a block then has the
-    /// rate of the first group that holds it. Otherwise the rates of all groups that hold a block are multiplied.
+    /// Whether the group owns its blocks, as a group of [`PerGroup`](crate::transform::PerGroup) does: a block then
+    /// has the rate of the first group that holds it. Otherwise the rates of all groups that hold a block are
+    /// multiplied.
     pub(super) owns: bool,
 }
 
@@ -134,8 +138,9 @@ impl GroupRate {
     }
 }
 
-/// Returns the rates of the groups of a chain: the factors of [`ParameterGroups`](crate::transform::ParameterGroups),
-/// and the rates of a [`PerGroup`](crate::transform::PerGroup) over that of the blocks without a group.
+/// Returns the learning rates of the groups of parameter blocks in `chain`, the gradient transforms of a run. They
+/// are the factors of [`ParameterGroups`](crate::transform::ParameterGroups), and the rates of a
+/// [`PerGroup`](crate::transform::PerGroup) divided by the rate of the blocks without a group.
 pub(super) fn group_rates<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> Vec<GroupRate> {
     let specs = chain.spec(blocks);
     let setting = |spec: &TransformSpec, wanted: &str| {
@@ -148,7 +153,7 @@ pub(super) fn group_rates<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized
             Some(GroupRate { group, rate: rate.parse().ok()?, owns: false })
         }));
     }
-    // The rate of each chain of a `PerGroup (Sgd of "0")`.
+    // The optimizer, the group and the rate of `PerGroup (Sgd of "0")`.
     let of_group = |spec: &TransformSpec| {
         let (kind, group) = spec.kind.strip_prefix("PerGroup (")?.strip_suffix(')')?.split_once(" of ")?;
         Some((String::from(kind), String::from(group), setting(spec, "rate")?.parse::<f64>().ok()?))
@@ -170,12 +175,13 @@ fn minus(value: &str) -> String {
     value.replace('-', "−")
 }
 
-/// Returns the fields of a value's `Debug` text without the name of its type: `steps 9, least 0.1` of
-/// `Cosine { steps: 9, least: 0.1, restart: None }`, `0.1` of `Constant(0.1)`. Fields without a value are left out.
+/// Returns the fields of a value's `Debug` text without the name of its type: for example `steps 9, least 0.1` for
+/// `Cosine { steps: 9, least: 0.1, restart: None }`, and `0.1` for `Constant(0.1)`. Fields with the value `None` are
+/// left out.
 fn fields(value: &str) -> String {
     let inner = |[open, close]: [char; 2]| Some(&value[value.find(open)? + 1..value.rfind(close)?]);
     let text = inner(['{', '}']).or_else(|| inner(['(', ')'])).unwrap_or(value);
-    // A list is part of its field.
+    // A list in brackets is not split at its commas.
     let mut all: Vec<String> = Vec::new();
     for part in text.trim().split(", ") {
         match all.last_mut().filter(|last| last.contains('[') && !last.contains(']')) {
@@ -188,7 +194,8 @@ fn fields(value: &str) -> String {
     all.iter().filter(has_value).map(plain).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the pairs of a list of groups and values: `0 0.1, Bias 0.0` of `[(Under("0"), 0.1), (Role(Bias), 0.0)]`.
+/// Returns the pairs of a list of groups and values: for example `0 0.1, Bias 0.0` for
+/// `[(Under("0"), 0.1), (Role(Bias), 0.0)]`.
 fn pairs(value: &str) -> String {
     let words = |(group, value): (&str, &str)| {
         let group = group.trim_start_matches("Under(").trim_start_matches("Role(").trim_end_matches(')');
@@ -197,7 +204,7 @@ fn pairs(value: &str) -> String {
     each_pair(value).map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the pairs of a list as text: `Under("0")` and `0.1` of `[(Under("0"), 0.1)]`.
+/// Returns the pairs of a list as text: for example `Under("0")` and `0.1` for `[(Under("0"), 0.1)]`.
 fn each_pair(value: &str) -> impl Iterator<Item = (&str, &str)> {
     let pairs = value.trim_start_matches('[').trim_end_matches(']').split("), (");
     pairs.filter_map(|pair| pair.trim_matches(['(', ')']).rsplit_once(", "))

@@ -32,7 +32,7 @@ const WORDS: &[(&str, &str)] = &[
     ("frozen block", "the weights, or the biases, of one layer that do not change in training"),
 ];
 
-/// Returns the meanings of the words that occur in `text`, one per line below a heading; empty if none occurs.
+/// Returns the meanings of the [`WORDS`] that occur in `text`, one per line below a heading; empty if none occurs.
 pub(super) fn meanings(text: &str) -> String {
     let mut lines = String::new();
     let mut last = "";

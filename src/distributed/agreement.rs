@@ -1,4 +1,4 @@
-//! Texts between ranks: the comparison of their runs, and the reports of their faults.
+//! Texts exchanged between ranks: descriptions of their runs, which are compared, and reports of errors.
 
 #[cfg(doc)]
 use super::Communicator;
@@ -11,8 +11,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
-/// The description of a run, which ranks compare: a line for each setting or array, with its name and its value or the
-/// hash of its values.
+/// The description of a run by which ranks compare their runs: one line for each setting or array, with its name and
+/// its value or the hash of its values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fingerprint(String);
 
@@ -40,8 +40,8 @@ impl Fingerprint {
     /// Compares `own`, the description of this rank, with those of all other ranks. All ranks must call it.
     ///
     /// # Errors
-    /// [`RankRule::Differs`] for the first rank whose run is not that of rank 0, with the first line that differs;
-    /// those of [`gather_results`].
+    /// [`RankRule::Differs`] for the first rank whose description is not that of rank 0, with the first line that
+    /// differs; the errors of [`gather_results`].
     pub(super) fn compare<T: Scalar>(own: Result<Self, Error>, ranks: &mut Channel<T>) -> Result<(), Error> {
         let runs = gather_results(ranks, own.map(|run| run.0))?;
         for (rank, run) in runs.iter().enumerate().skip(1) {
@@ -63,7 +63,7 @@ impl Fingerprint {
     }
 }
 
-/// Returns a hash of `values`: FNV-1a (Fowler, Noll & Vo) by words of 64 bits, with a rotation after each.
+/// Returns a hash of `values`: FNV-1a (Fowler, Noll & Vo) on words of 64 bits, with a rotation after each word.
 pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
     let mix = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(29);
     values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix)
@@ -72,10 +72,10 @@ pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
 /// The first character of a text that reports an error.
 const FAILED: char = '!';
 
-/// Returns the texts `own` of all ranks, in the order of the ranks, if no rank failed. All ranks must call it.
+/// If no rank failed, returns the texts `own` of all ranks, in the order of the ranks. All ranks must call it.
 ///
 /// # Errors
-/// The error of this rank; [`RankRule::Failed`] with that of the first rank that failed; those of
+/// The error of this rank; [`RankRule::Failed`] with the error of the first rank that failed; the errors of
 /// [`Communicator::exchange`].
 pub(super) fn gather_results<T: Scalar>(
     ranks: &mut Channel<T>,
@@ -85,7 +85,7 @@ pub(super) fn gather_results<T: Scalar>(
         Ok(text) => gather(ranks, text),
         Err(error) => gather(ranks, &format!("{FAILED}{error}")),
     };
-    // The error of this rank is closer to the cause than a failed exchange.
+    // If both failed, the error of this rank is returned, since it is closer to the cause than that of the exchange.
     let texts = own.and(texts)?;
     let failed = texts.iter().enumerate().find_map(|(rank, text)| Some((rank, text.strip_prefix(FAILED)?)));
     match failed {
@@ -97,9 +97,9 @@ pub(super) fn gather_results<T: Scalar>(
 /// The largest length of a text that ranks exchange, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Sends the text `own` of this rank to all, and returns those of all ranks in the order of the ranks. All ranks must
-/// call it, and all get [`Error::TooLarge`] if any text is above 1 MiB. A byte is sent as one value of type `T`, since
-/// every scalar type holds it exactly.
+/// Sends the text `own` of this rank to all ranks, and returns the texts of all ranks in the order of the ranks. All
+/// ranks must call it, and all get [`Error::TooLarge`] if any text is longer than 1 MiB. Each byte is sent as one
+/// value of type `T`, since every scalar type holds it exactly.
 pub(super) fn gather<T: Scalar>(ranks: &mut Channel<T>, own: &str) -> Result<Vec<String>, Error> {
     let value = |byte: u8| scalar::<T>(f64::from(byte));
     let byte = |value: &T| to_f64(*value) as u8;

@@ -1,4 +1,4 @@
-//! The connection of a rank with the others, whose messages are counted.
+//! The connection of a rank with the other ranks; it counts the bytes and the time of messages.
 
 use super::Communicator;
 use crate::{clock::Clock, error::Error, monitor::progress::Communication};
@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 #[derive(Debug)]
 pub(super) struct Channel<T> {
     ranks: Box<dyn Communicator<T>>,
-    /// The number of this rank, from 0, and the number of ranks: both as the communicator gave them to `new`.
+    /// The number of this rank, counted from 0, and the number of ranks, as the communicator reported them to `new`.
     place: [usize; 2],
     counted: Communication,
 }
@@ -44,7 +44,7 @@ impl<T> Channel<T> {
         core::mem::take(&mut self.counted)
     }
 
-    /// Returns the result of `call`, and counts its time and the numbers of bytes `sent` and `received`.
+    /// Runs `call` and returns its result. Adds its time, and the bytes `sent` and `received`, to the counts.
     fn count<R>(&mut self, sent: usize, received: usize, call: impl FnOnce(&dyn Communicator<T>) -> R) -> R {
         let start = Clock::now();
         let result = call(&*self.ranks);

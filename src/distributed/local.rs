@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// One rank of a group of threads.
 ///
 /// Dropping a rank, also in a panic, ends its part in the group: calls of other ranks that need it then return an
-/// error. A call that waits for longer than the [deadline](Self::deadline) returns an error, too.
+/// error. A call that waits longer than the [deadline](Self::deadline) also returns an error.
 pub struct Local<T> {
     rank: usize,
     group: Arc<Group<T>>,
@@ -36,7 +36,8 @@ struct State<T> {
     /// The message. Its memory is reused from message to message.
     values: Vec<T>,
     is_full: bool,
-    /// The error for the other rank of the channel after the sender or the receiver has ended; `None` before.
+    /// The error that the other rank gets once the sender or the receiver of this channel has ended; `None` before
+    /// that.
     ended: Option<RankRule>,
 }
 
@@ -44,7 +45,7 @@ struct State<T> {
 const MOST: usize = 256;
 
 impl<T> Local<T> {
-    /// Creates the ranks of a group of `size`, in order: one for each thread. The deadline is 60 s.
+    /// Creates the ranks of a group of `size` ranks, in order, one for each thread. The deadline is 60 s.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `size` is from 1 to 256.
@@ -59,8 +60,8 @@ impl<T> Local<T> {
         Ok((0..size).map(rank).collect())
     }
 
-    /// Sets the time after which a waiting call returns an error. It must be longer than the largest difference between
-    /// ranks in the time of an update.
+    /// Sets the time after which a waiting call returns an error. It must exceed the largest difference between the
+    /// times that two ranks take for an update.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         // `Local` implements `Drop`, so its fields cannot be moved out.
@@ -73,7 +74,7 @@ impl<T> Local<T> {
         &self.group.links[from * self.group.size + to]
     }
 
-    /// Waits until the channel `link` holds a message, or holds none if `full` is false, and returns its locked state.
+    /// Waits until the channel `link` holds a message if `full`, or holds none if not, and returns its locked state.
     /// Returns an error if a rank of the channel has ended or the deadline has passed. `peer` is the other rank.
     fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
         let start = Clock::now();
@@ -98,7 +99,8 @@ impl<T> Local<T> {
 }
 
 impl<T> Local<T> {
-    /// Ends the part of this rank in the group, and notifies the other ranks. Messages sent before are still received.
+    /// Ends the part of this rank in the group, and notifies the other ranks. They still receive messages sent
+    /// before.
     fn end(&self) {
         let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
         for peer in (0..self.group.size).filter(|&peer| peer != self.rank) {
@@ -127,9 +129,9 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
         self.group.size
     }
 
-    /// After an error, except for an invalid `peer`, this rank has left the group, so that all further calls of this
-    /// rank, and those of ranks that wait for it, return errors. A message may remain, from which the next exchange
-    /// would read wrong values.
+    /// After an error, except for an invalid `peer`, this rank has left the group. All further calls of this rank,
+    /// and those of ranks that wait for it, then return errors. Otherwise the next exchange could read a message that
+    /// was left behind.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         if peer == self.rank || peer >= self.group.size {
             return Err(no_peer(peer));

@@ -1,24 +1,26 @@
-//! Data-parallel training: ranks with a copy of the network each compute the gradient of a part of every batch.
+//! Data-parallel training: several ranks, each with a copy of the network, compute the gradient of different samples
+//! of every batch.
 //!
-//! Floating-point addition is not associative, so a sum over ranks depends on how the ranks divide it. Here a batch is
-//! divided into a fixed number of shards for any number of ranks. The gradients within each shard are summed, and these
-//! sums are added along one binary tree:
+//! Floating-point addition is not associative, so the result of a sum over ranks depends on how the terms are
+//! divided. Here each batch is divided into a fixed number of shards, whatever the number of ranks. The gradients
+//! within each shard are summed, and these sums are added along one binary tree:
 //!
 //! ```text
 //! g = ((g₀ + g₁) + (g₂ + g₃)) + ((g₄ + g₅) + (g₆ + g₇))
 //! ```
 //!
-//! A rank has consecutive shards, and adds the subtrees within them. The rest of the tree is added between ranks. So
-//! any number of ranks and threads gives the same bits, after any number of updates.
+//! A rank has consecutive shards, and adds the subtrees that lie within them. The rest of the tree is added between
+//! ranks. So any number of ranks and threads gives the same bits, after any number of updates.
 //!
-//! A pass is over the largest subtree of the rank's shards that has no more samples than `batch_size`. Only sums over
-//! rows, such as the gradient of the parameters, are computed shard by shard. There is a pass for each shard instead:
+//! One pass processes the largest subtree of the rank's shards that has at most `batch_size` samples. Within it only
+//! sums over rows, such as the gradient of the parameters, are computed shard by shard. Each shard has a pass of its
+//! own instead:
 //! - in a network with a layer of your own, [`BatchNorm`](crate::layer::BatchNorm),
 //!   [`Embedding`](crate::layer::Embedding), [`GatedLinear`](crate::layer::GatedLinear),
 //!   [`Bidirectional`](crate::recurrent::Bidirectional) or [`Checkpointed`](crate::recurrent::Checkpointed);
-//! - for sequences: of unequal length, with a target for each step, or with a layer other than a recurrent one that has
-//!   parameters at each step;
-//! - where a shard has total weight 0, such as one without samples.
+//! - for sequences of unequal length, with a target for each time step, or with a layer, other than a recurrent one,
+//!   that has parameters and runs at each time step;
+//! - if a shard has total weight 0, for example because it has no samples.
 //!
 //! ```
 //! use chainrule::{Error, dataset::Dataset, distributed::{DataParallel, Local}, layer::Sequential};
@@ -47,18 +49,18 @@
 //! | --- | --- |
 //! | the update, if no layer couples samples | that of the whole batch, `Σ w ∇ℓ / Σ w` |
 //! | the update of PyTorch, if set | the [mean of means](DataParallel::mean_of_means) |
-//! | clipping, `SkipNonFinite`, schedule, average | after the sum, on each rank alike |
-//! | data | all ranks hold the same data set, and run their own shards |
-//! | data in files | a rank reads inputs, targets and weights of its own shards alone; the sizes are compared |
+//! | clipping, `SkipNonFinite`, schedule, average | after the sum over ranks, the same on each rank |
+//! | data | all ranks hold the same data set, and each runs its own shards |
+//! | data in files | a rank reads inputs, targets and weights only of its own shards; the sizes are compared |
 //! | validation, evaluation, prediction | each rank computes all of it; the loss of a validation must be equal |
-//! | monitors, `forward` and `backward` of links | the shards of this rank |
-//! | monitors, [events](crate::monitor::Event) | all ranks, but for `NextPart` and seconds |
-//! | a [spike](crate::trainer::Step::spike) of the gradient | named on all ranks by rank, and by sample if known |
-//! | a value that is not finite | named likewise, with its sample where one alone shows it |
-//! | messages beside the pass | with [`overlap`](DataParallel::overlap); otherwise after it |
+//! | monitors, `forward` and `backward` of each factor of the chain rule | for the shards of this rank |
+//! | monitors, [events](crate::monitor::Event) | the same on all ranks, except for `NextPart` and seconds |
+//! | a [spike](crate::trainer::Step::spike) of the gradient | all ranks name the rank, and if known the sample |
+//! | a value that is not finite | all ranks name the rank, and the sample if a single one has it |
+//! | messages during the backward pass | with [`overlap`](DataParallel::overlap); otherwise after the pass |
 //! | bytes and time between ranks | in the record of each update: [`Step::communication`](crate::trainer::Step) |
-//! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics of each shard by itself |
-//! | buffers, such as running statistics | moved by the mean change over shards, weighted by samples |
+//! | samples that a layer couples ([`BatchNorm`](crate::layer::BatchNorm)) | statistics within each shard |
+//! | buffers, such as running statistics | changed by the mean change over shards, weighted by samples |
 //! | checkpoints | all ranks have the same state: one saves, all load; the number of ranks may change |
 
 mod agreement;
@@ -84,7 +86,7 @@ use core::fmt::Debug;
 
 /// The connection of one rank with the other ranks of its group. It transfers values of type `T`.
 ///
-/// All ranks must make the same calls in the same order. A failed call leaves the group unusable.
+/// All ranks must make the same calls in the same order. After a failed call the group cannot be used any more.
 ///
 /// ```
 /// use chainrule::{Error, RankRule, distributed::Communicator};
@@ -143,7 +145,7 @@ use core::fmt::Debug;
 /// | `broadcast` | a binomial tree of exchanges | the communication library has a faster one |
 /// | `barrier` | a tree of exchanges without values, and back | the communication library has a faster one |
 ///
-/// `()` is the group of one rank. An `Arc` of a rank is that rank: clones of it serve one trainer after the other.
+/// `()` is the group of one rank. An `Arc` of a rank is that rank: its clones can serve one trainer after the other.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connection between ranks",
     label = "not a communicator",
@@ -156,24 +158,24 @@ pub trait Communicator<T>: Debug + Send + Sync {
     /// The number of ranks, at least 1.
     fn size(&self) -> usize;
 
-    /// Sends `send` to rank `peer`, and fills `receive` with the message from `peer`. Rank `peer` must call `exchange`
+    /// Sends `send` to rank `peer`, and fills `receive` with the message from that rank, which must call `exchange`
     /// with this rank. Either slice may be empty.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `peer` that is this rank or not in the group. [`RankRule::Ended`](crate::RankRule)
-    /// where `peer` has ended; [`RankRule::Deadline`](crate::RankRule) where it does not answer in time;
-    /// [`RankRule::Message`](crate::RankRule) where its message does not have the length of `receive`. An
-    /// implementation must not wait without a deadline.
+    /// if `peer` has ended; [`RankRule::Deadline`](crate::RankRule) if it does not answer in time;
+    /// [`RankRule::Message`](crate::RankRule) if its message does not have the length of `receive`. An implementation
+    /// must not wait without a deadline.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error>;
 
     /// Copies the `values` of rank `root` to the `values` of all other ranks, which have the same length.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `root` that is not in the group; those of [`exchange`](Self::exchange).
+    /// [`Error::Parameter`] for a `root` that is not in the group; the errors of [`exchange`](Self::exchange).
     fn broadcast(&self, root: usize, values: &mut [T]) -> Result<(), Error> {
         require(root < self.size(), "the root of a broadcast", "a rank of the group", root as f64)?;
-        // With ranks counted from the root, rank r receives from the rank r without its lowest set bit. Then it sends
-        // to r plus each lower bit.
+        // Ranks are counted from the root. Rank r receives from the rank whose number is r without its lowest set
+        // bit. Then it sends to r plus each power of two below that bit.
         let (size, own) = (self.size(), (self.rank() + self.size() - root) % self.size());
         let mut bit = 1;
         while bit < size && own & bit == 0 {
@@ -194,7 +196,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
     /// Returns once all ranks have called it.
     ///
     /// # Errors
-    /// Those of [`exchange`](Self::exchange).
+    /// The errors of [`exchange`](Self::exchange).
     fn barrier(&self) -> Result<(), Error> {
         let (rank, size) = (self.rank(), self.size());
         let mut bit = 1;
@@ -226,7 +228,8 @@ impl<T> Communicator<T> for () {
     }
 }
 
-/// A shared rank: one trainer after the other can use it, such as the rank of an MPI job, which a process has once.
+/// A shared rank, which one trainer after the other can use: for example the rank of an MPI job, unique in its
+/// process.
 impl<T, C: Communicator<T> + ?Sized> Communicator<T> for Arc<C> {
     fn rank(&self) -> usize {
         (**self).rank()
@@ -249,7 +252,7 @@ impl<T, C: Communicator<T> + ?Sized> Communicator<T> for Arc<C> {
     }
 }
 
-/// Returns the error of an exchange with a rank that is not in the group, or with itself.
+/// Returns the error of an exchange with `peer`, which is not in the group or is the calling rank itself.
 fn no_peer(peer: usize) -> Error {
     Error::Parameter { what: "the rank of an exchange", expected: "another rank of the group", found: peer as f64 }
 }

@@ -4,12 +4,12 @@ use super::{agreement::gather_results, channel::Channel};
 use crate::{error::Error, monitor::progress::Spike, scalar::Scalar};
 use alloc::{format, string::String, vec::Vec};
 
-/// The report of a rank to the others on an update whose loss is not finite: its first shard and sample at fault, its
-/// error, or nothing.
+/// The report of a rank to the other ranks about an update whose loss is not finite: the first shard and sample with
+/// such a loss, the rank's error, or nothing.
 pub(crate) enum Report {
     Nothing,
-    /// This rank's first shard whose loss is not finite, and the index in the data set of its first such sample. The
-    /// sample is `None` if no sample alone shows it.
+    /// This rank's first shard whose loss is not finite, and the index in the data set of the first sample with such
+    /// a loss. The sample is `None` if no single sample has such a loss.
     NonFinite {
         shard: usize,
         sample: Option<usize>,
@@ -19,10 +19,10 @@ pub(crate) enum Report {
 
 impl Report {
     /// Exchanges the reports of all ranks, which must all call it. Returns the first rank that reports a loss that is
-    /// not finite, with its shard and sample; `None` if there is none.
+    /// not finite, with its shard and sample; `None` if no rank does.
     ///
     /// # Errors
-    /// Those of [`gather_results`].
+    /// The errors of [`gather_results`].
     pub(super) fn exchange<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Option<Spike>, Error> {
         let own = match self {
             Report::Nothing => Ok(String::new()),
@@ -39,22 +39,23 @@ impl Report {
     }
 }
 
-/// The requests of a rank to all: to end the updates of a fit by a callback or by a monitor, or to compare the runs or
-/// the data.
+/// The requests of a rank to all ranks: to end the updates of a fit, as a callback or a monitor asks, or to compare
+/// the states of the ranks or their data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Requests {
     /// Whether a callback ends the fit.
     pub ends: bool,
     /// Whether a monitor stops the run.
     pub stops: bool,
-    /// Whether parameters, transforms or workspace may have been changed, so that the ranks must compare them.
+    /// Whether parameters, transforms or workspace of this rank may have been changed, so that the ranks must be
+    /// compared.
     pub compares: bool,
-    /// Whether the update is from data that was not compared.
+    /// Whether the update uses a data set that the ranks have not compared yet.
     pub other_data: bool,
 }
 
 impl Requests {
-    /// Whether the ranks are to make no further update.
+    /// Whether the ranks are to make no further update of this fit.
     pub fn halts(self) -> bool {
         self.ends || self.stops
     }
@@ -69,16 +70,17 @@ impl Requests {
     }
 }
 
-/// Returns the largest contribution of a shard to a gradient among those that the ranks found, `own` on this rank;
-/// `None` if none found any. Of equal ones it is the first, so that the number of ranks does not matter. All ranks must
-/// call it.
+/// Returns the largest contribution of a shard to a gradient that any rank found; `own` is that of this rank. `None`
+/// if no rank found one. Among equal contributions it is that of the lowest rank, so that the number of ranks does
+/// not matter. All ranks must call it.
 pub(super) fn largest_of_ranks<T: Scalar>(ranks: &mut Channel<T>, own: Option<Spike>) -> Result<Option<Spike>, Error> {
     let texts = gather_results(ranks, Ok(own.map_or_else(String::new, write)))?;
     let found = texts.iter().enumerate().filter_map(|(rank, text)| read(rank, text));
     Ok(found.reduce(|most, spike| if spike.shard_fraction > most.shard_fraction { spike } else { most }))
 }
 
-/// Writes the values of `spike` but its rank, separated by spaces, each `f64` with the digits that identify it.
+/// Writes all values of `spike` except its rank, separated by spaces. Each `f64` has enough digits to be read back
+/// exactly.
 fn write(spike: Spike) -> String {
     let Spike { shard, shard_fraction, sample, sample_fraction, .. } = spike;
     match sample.zip(sample_fraction) {
@@ -87,7 +89,7 @@ fn write(spike: Spike) -> String {
     }
 }
 
-/// Reads the text of [`write`] that came from rank `rank`; `None` for an empty text.
+/// Reads the text that [`write`] made on rank `rank`; `None` for an empty text.
 fn read(rank: usize, text: &str) -> Option<Spike> {
     let mut values = text.split(' ');
     let (shard, shard_fraction) = (values.next()?.parse().ok()?, values.next()?.parse().ok()?);

@@ -1,19 +1,19 @@
-//! The sums of one rank's shards, added along the tree as far as possible within the rank.
+//! The sums of one rank's shards, added along the binary tree of all shards as far as one rank can.
 
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar, size::filled};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Sums over aligned subtrees: ranges of shards whose length is a power of two that divides their start.
+/// Sums over aligned subtrees of the shards: ranges whose length is a power of two that divides their start.
 ///
-/// Shards are pushed in increasing order. Two subtrees with the same parent are added as soon as both are complete. At
-/// the end the largest subtrees within the rank are left: one if the number of ranks is a power of two, otherwise up to
-/// 2 log₂ of the number of shards.
+/// Shards are added in increasing order. Two subtrees with the same parent are merged as soon as both are complete.
+/// At the end the largest subtrees within the rank are left: one if the number of ranks is a power of two, otherwise
+/// at most twice the binary logarithm of the number of shards.
 #[derive(Clone, Debug)]
 pub(super) struct ShardSums<T> {
-    /// The subtrees, in the order of their shards.
+    /// The ranges of shards of the subtrees, in the order of the shards.
     subtrees: Vec<Range<usize>>,
-    /// The sums of the subtrees, followed by memory for further sums.
+    /// The sums of the subtrees, followed by unused memory for further sums.
     sums: Vec<Vec<T>>,
 }
 
@@ -22,21 +22,21 @@ impl<T: Scalar> ShardSums<T> {
         ShardSums { subtrees: Vec::new(), sums: Vec::new() }
     }
 
-    /// Removes all sums, before those of a new update. Their memory is kept.
+    /// Removes all sums, before a new update. Their memory is kept.
     pub(super) fn clear(&mut self) {
         self.subtrees.clear();
     }
 
-    /// Whether there is no sum: none was added since [`clear`](Self::clear) removed all.
+    /// Whether there is no sum, that is, none was added after the last [`clear`](Self::clear).
     pub(super) fn is_empty(&self) -> bool {
         self.subtrees.is_empty()
     }
 
-    /// Adds the sum over `shards`, the next shards in order, which must be a subtree. The sum is a vector: the
-    /// concatenation of `parts`.
+    /// Adds the sum over `shards`, which must be a subtree and follow the shards added before. The sum is a vector:
+    /// the concatenation of `parts`.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where memory cannot hold the sum.
+    /// [`Error::TooLarge`] if memory cannot hold the sum.
     pub(super) fn push(&mut self, shards: Range<usize>, parts: &[&[T]]) -> Result<(), Error> {
         if self.subtrees.last().is_some_and(|last| are_siblings(last, &shards)) {
             let last = self.subtrees.len() - 1;
@@ -52,10 +52,10 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
-    /// Allocates the sum of `shards`, a subtree, as the only one. Its `len` values are arbitrary.
+    /// Allocates one sum, that of the subtree `shards`, and removes all others. Its `len` values are arbitrary.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where memory cannot hold the sum.
+    /// [`Error::TooLarge`] if memory cannot hold the sum.
     pub(super) fn begin(&mut self, shards: Range<usize>, len: usize) -> Result<(), Error> {
         self.clear();
         self.memory(len)?;
@@ -74,7 +74,7 @@ impl<T: Scalar> ShardSums<T> {
         Ok(&mut self.sums[next])
     }
 
-    /// Adds the sums of the last two subtrees while these have the same parent in the tree.
+    /// Merges the last two subtrees, and adds their sums, as long as they have the same parent in the tree.
     fn merge(&mut self) {
         while let [.., left, right] = &self.subtrees[..] {
             if !are_siblings(left, right) {
@@ -89,14 +89,15 @@ impl<T: Scalar> ShardSums<T> {
         }
     }
 
-    /// Returns the sum of the subtree that begins with `shard`. The caller guarantees that there is one.
+    /// Returns the sum of the subtree whose first shard is `shard`. The caller guarantees that there is such a
+    /// subtree.
     pub(super) fn beginning_with(&mut self, shard: usize) -> &mut [T] {
         let place = self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
         &mut self.sums[place]
     }
 
-    /// Returns the sums of the subtrees that begin with the shards `left` and `right`, of which `left` is lower. The
-    /// caller guarantees that there are such subtrees.
+    /// Returns the sums of the subtrees whose first shards are `left` and `right`, with `left` < `right`. The caller
+    /// guarantees that there are such subtrees.
     pub(super) fn two_beginning_with(&mut self, [left, right]: [usize; 2]) -> [&mut [T]; 2] {
         let place = |shard| self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
         let (left, right) = (place(left), place(right));
@@ -110,12 +111,13 @@ impl<T: Scalar> ShardSums<T> {
     }
 }
 
-/// Whether two subtrees, of which `right` begins where `left` ends, have the same parent in the tree.
+/// Whether the subtrees `left` and `right`, where `right` begins at the end of `left`, have the same parent in the
+/// tree.
 fn are_siblings(left: &Range<usize>, right: &Range<usize>) -> bool {
     left.len() == right.len() && left.start.is_multiple_of(2 * left.len())
 }
 
-/// Calls `apply` with each part and its range of `sum`; the ranges follow each other in the order of the parts.
+/// Calls `apply` with the range of `sum` that belongs to each part, and with the part. The ranges are consecutive.
 fn each_part<T>(sum: &mut [T], parts: &[&[T]], mut apply: impl FnMut(&mut [T], &[T])) {
     let mut rest = sum;
     for part in parts {

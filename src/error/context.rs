@@ -1,4 +1,4 @@
-//! Errors with the place from which they come: settings, a layer inside another, a file.
+//! Constructors of errors, and functions that add their origin: the path of an outer layer, or a file.
 
 use super::{Error, LayerRule};
 use alloc::format;

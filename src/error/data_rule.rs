@@ -38,13 +38,14 @@ pub enum DataRule {
         /// The width of row `row`.
         found: usize,
     },
-    /// Targets with one row per sample for a network with one output per step, or the reverse.
+    /// Targets with one row per sample for a network with one output per time step, or the reverse.
     #[error("{}", target_rows(*per_step))]
     TargetRows {
-        /// Whether the network has an output for each step.
+        /// Whether the network has an output for each time step; otherwise it has one per sample.
         per_step: bool,
     },
-    /// Targets of shape \[samples, steps\], which are one row a sample, for a network with one output per step.
+    /// Targets of shape \[samples, steps\], which means one row per sample, for a network with one output per time
+    /// step.
     #[error(
         "targets of shape [{samples}, {steps}] are one row of {steps} values a sample, but the network has an output \
          for each step; give them the shape [{samples}, {steps}, 1]"
@@ -52,10 +53,10 @@ pub enum DataRule {
     TargetShape {
         /// The number of samples.
         samples: usize,
-        /// The number of steps of a sample, which is also the number of its target values.
+        /// The number of time steps of a sample, which is also the number of its target values.
         steps: usize,
     },
-    /// Targets with another number of values in a row than the loss takes for the outputs of the network.
+    /// Targets whose rows do not have the number of values that the loss takes for the network's outputs.
     #[error(
         "the data has {found} target value{} a {}, but for the outputs of the network the loss takes {expected}; \
          correct the targets, or the number of outputs of the last layer",
@@ -63,11 +64,11 @@ pub enum DataRule {
         if *per_step { "step" } else { "sample" }
     )]
     TargetWidth {
-        /// The number of target values in a row that the loss takes.
+        /// The number of target values per row that the loss takes.
         expected: usize,
-        /// The number of target values in a row of the data.
+        /// The number of target values per row of the data.
         found: usize,
-        /// Whether there is a row of targets for each step; otherwise there is one per sample.
+        /// Whether there is a row of targets for each time step; otherwise there is one per sample.
         per_step: bool,
     },
     /// A class label for which the network has no output.
@@ -98,7 +99,7 @@ pub enum DataRule {
     Index {
         /// The index of the sample with the input.
         sample: usize,
-        /// The time step of the input; `None` for samples of one step.
+        /// The time step of the input; `None` for samples without a time axis.
         step: Option<usize>,
         /// The column of the input in its row.
         column: usize,
@@ -107,7 +108,7 @@ pub enum DataRule {
         /// The value of the input.
         found: f64,
     },
-    /// An array whose number of axes is not an allowed one.
+    /// An array whose number of axes is not allowed.
     #[error("{what} have {found} axes, but {needed} is needed; give an array of this shape")]
     ArrayAxes {
         /// The name of the array, such as `the inputs`.
@@ -117,17 +118,17 @@ pub enum DataRule {
         /// The allowed shapes, as text for the message.
         needed: &'static str,
     },
-    /// An array of targets with another number of samples or steps than the inputs.
+    /// An array of targets whose number of samples or time steps differs from that of the inputs.
     #[error("the targets have {found} {axis}, but the inputs have {expected}; give targets of the same {axis}")]
     ArrayLength {
         /// The meaning of the axis whose lengths differ: `samples` or `steps`.
         axis: &'static str,
-        /// The number of samples or steps of the inputs.
+        /// The number of samples or time steps of the inputs.
         expected: usize,
-        /// The number of samples or steps of the targets.
+        /// The number of samples or time steps of the targets.
         found: usize,
     },
-    /// A file of data in another format than the one it was read as.
+    /// A data file that breaks a rule of the format as which it is read.
     #[error("{file}: {reason}")]
     FileFormat {
         /// The path of the file, followed by the name of the tensor if the file holds several.
@@ -155,7 +156,7 @@ pub enum DataRule {
         /// The number of samples according to the header.
         samples: usize,
     },
-    /// A mask in which a step follows padding.
+    /// A mask in which a time step follows padding.
     #[error("the mask of sample {sample} has padding before step {step}; put all steps first, then the padding")]
     MaskHole {
         /// The index of the sample whose mask it is.
@@ -171,15 +172,15 @@ pub enum DataRule {
     PaddedLength {
         /// The index of the sample whose sequence is too long.
         sample: usize,
-        /// The number of steps of the sequence, above `steps`.
+        /// The number of time steps of the sequence, above `steps`.
         length: usize,
-        /// The number of steps of each padded sequence.
+        /// The number of time steps of each padded sequence.
         steps: usize,
     },
     /// A value that is NaN or infinite, in data that are given as rows.
     #[error("the value of row {row}, column {column} must be finite, found {found}; correct it, or leave the row out")]
     RowValue {
-        /// The index of the row, which counts the steps of all samples before it.
+        /// The index of the row in the data, where each time step of each sample is one row.
         row: usize,
         /// The column in the row.
         column: usize,
@@ -194,7 +195,7 @@ pub enum DataRule {
         Figure(*found)
     )]
     ScaledValue {
-        /// The index of the row among those that are scaled, of all samples one after the other.
+        /// The index of the row among all rows of the call, one sample after the other.
         row: usize,
         /// The column in the row.
         column: usize,
@@ -217,7 +218,7 @@ pub enum DataRule {
     /// Validation data that does not fit the network or the loss, or cannot be read.
     #[error("in the validation data: {reason}")]
     Validation {
-        /// The error, with the sample of the validation data, if it is about one.
+        /// The error; if it names a sample, this is a sample of the validation data.
         reason: Box<Error>,
     },
     /// A series with fewer rows than one window and its target need.
@@ -225,7 +226,7 @@ pub enum DataRule {
     SeriesTooShort {
         /// The number of rows in the series.
         rows: usize,
-        /// The least number of rows: those of one window and its target.
+        /// The smallest sufficient number of rows: those of one window and its target.
         needed: usize,
     },
 }

@@ -15,7 +15,7 @@ pub enum LayerRule {
         /// The name of the method, such as `output_shape`.
         method: &'static str,
     },
-    /// A block whose range is reversed.
+    /// A block (a named range of parameters) whose end is below its start.
     #[error("block {block:?} has the range {start}..{end}; its end must not be below its start")]
     ReversedRange {
         /// The name of the block whose range is reversed.
@@ -35,15 +35,15 @@ pub enum LayerRule {
         /// The index of the parameter at which the block starts.
         found: usize,
     },
-    /// Blocks that hold fewer or more parameters than `dims` counts.
+    /// Blocks that hold fewer or more parameters than [`Layer::dims`](crate::Layer::dims) states.
     #[error("the blocks hold {found} parameters; `dims` counts {expected}, and the blocks must hold all of them")]
     BlockTotal {
-        /// The number of parameters according to `dims`.
+        /// The number of parameters that `Layer::dims` states.
         expected: usize,
         /// The total number of parameters in the blocks.
         found: usize,
     },
-    /// A block whose shape has another number of values than its range.
+    /// A block whose shape has a different number of values from its range.
     #[error("block {block:?} has {parameters} parameters; its shape {rows} × {columns} must have as many")]
     BlockShape {
         /// The name of the block whose shape and range differ.
@@ -67,21 +67,23 @@ pub enum LayerRule {
     /// An embedding whose indices are the output of another layer.
     #[error("an Embedding reads indices, which another layer computes here; it must receive the network's input")]
     ComputedIndices,
-    /// A layer that cannot run in segments of steps, as each layer inside a checkpointed one must.
+    /// A layer that cannot process a sequence in segments of time steps, inside a
+    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer, which requires it.
     #[error(
         "it cannot run in segments of steps (a checkpointed layer holds recurrent layers that read from the start, \
          activations, dropout, and at the end a LastStep); put other layers before or after it"
     )]
     NotInSegments,
-    /// A layer that cannot run a step at a time.
+    /// A layer that cannot process a sequence one time step at a time.
     #[error("{kind} {reason}, so it cannot run a step at a time; predict whole sequences, or leave it out")]
     NotStreamable {
         /// The layer's kind.
         kind: String,
-        /// Why the layer cannot run a step at a time, as a phrase of the message: `reads later steps`.
+        /// Why the layer cannot process single time steps, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
-    /// A layer that cannot train on windows of steps: it reads later steps, or gives one row for all steps.
+    /// A layer that cannot train on windows cut from a sequence: it reads later time steps, or outputs one row for
+    /// all of them.
     #[error("{kind} {reason}, so sequences cannot be cut into windows; leave it out, or train on whole sequences")]
     NotInWindows {
         /// The layer's kind.
@@ -89,8 +91,8 @@ pub enum LayerRule {
         /// Why the layer cannot train on windows, as a phrase of the message: `reads later steps`.
         reason: &'static str,
     },
-    /// A custom layer after which the output of a network has neither the steps of the input nor one step, where a
-    /// trainer, a model or a diagnosis pairs outputs with targets.
+    /// A custom layer that lets a network output neither all time steps of the input nor one. A trainer, a model or a
+    /// diagnosis cannot pair such outputs with targets.
     #[error(
         "the output of {kind} for samples of {steps} steps has neither their steps nor one step for each; make it one \
          of the two, or run the network with a `Workspace`"
@@ -98,10 +100,11 @@ pub enum LayerRule {
     OutputSteps {
         /// The layer's kind.
         kind: String,
-        /// The number of steps of the longest sample of a batch for which it was found.
+        /// The number of time steps of the longest sample in the batch for which the output was wrong.
         steps: usize,
     },
-    /// A custom layer whose state cannot be divided into samples, in windows of sequences of unequal length.
+    /// A custom layer whose state cannot be divided into samples, as training on windows of sequences of unequal
+    /// length requires.
     #[error("the state of {kind} cannot be divided into samples; train on sequences of equal length")]
     StateLayout {
         /// The layer's kind.
@@ -113,7 +116,7 @@ pub enum LayerRule {
         /// The kind of the unnamed item: block or gate.
         what: &'static str,
     },
-    /// A name that two blocks, links or gates share.
+    /// A name that two parameter blocks, links (factors of the chain rule) or gates share.
     #[error("two {what}s are named {name:?}; each name must be used once")]
     NameTwice {
         /// The kind of the items: block, gate, or link (a factor of the chain rule).
@@ -121,17 +124,17 @@ pub enum LayerRule {
         /// The shared name.
         name: String,
     },
-    /// A block whose number of rows is not a multiple of its number of gates.
+    /// A block of parameters whose number of rows is not a multiple of its number of gates.
     #[error("block {block:?} has {rows} rows; its {gates} gates must have equal numbers of them")]
     GateRows {
-        /// The name of the block whose rows its gates cannot share equally.
+        /// The name of the block whose rows cannot be divided equally among its gates.
         block: String,
         /// The number of rows in the block.
         rows: usize,
         /// The number of gates in the block.
         gates: usize,
     },
-    /// An output shape that no pass can have, such as one without steps.
+    /// An output shape that no pass can have, such as one without time steps.
     #[error("`output_shape` must give rows that a pass can cover: {reason}")]
     InvalidOutputShape {
         /// The error that a pass over this shape would return.
@@ -145,23 +148,23 @@ pub enum LayerRule {
         /// The number of samples in the shape of the output.
         found: usize,
     },
-    /// A memory size that decreases when batch or steps increase.
+    /// A memory size that decreases when the number of samples or time steps increases.
     #[error("`memory` asks for less {what} when batch or steps grow ({larger} after {smaller}); it must not shrink")]
     MemoryShrinks {
         /// The kind of memory: saved values, scratch, output or state.
         what: &'static str,
-        /// The number of values of this memory that the smaller pass needs, above `larger`.
+        /// The number of values of this memory for fewer samples or time steps, which is above `larger`.
         smaller: usize,
-        /// The number of values of this memory that the larger pass needs.
+        /// The number of values of this memory for more samples or time steps.
         larger: usize,
     },
-    /// A setting that the layer's constructors refuse, as in a layer that was read from a file.
+    /// A setting that the layer's constructors refuse, for example in a layer that was read from a file.
     #[error("its settings must be in their ranges: {reason}")]
     InvalidSetting {
         /// The error that the constructors return for this setting.
         reason: Box<Error>,
     },
-    /// A state per sample whose size depends on the pass.
+    /// A layer whose number of state values per sample differs from pass to pass.
     #[error(
         "`memory` has {found} values of state per sample in one pass and {expected} in another; it must be one number"
     )]
@@ -213,8 +216,8 @@ pub enum LayerRule {
         /// The index of the first gate that this product computes.
         found: usize,
     },
-    /// A matrix product before stage 0 of a cell that reads the output of an earlier stage, of which there is none. A
-    /// step of a cell runs in stages, each after its matrix products.
+    /// A matrix product at stage 0 of a cell that reads the output of an earlier stage. A cell runs each time step in
+    /// stages, each after its matrix products, and no stage precedes stage 0.
     #[error(
         "product {product} of the cell has `Operand::StageOutput` at stage 0; it must be at a stage after \
          the one that writes it"
@@ -223,8 +226,8 @@ pub enum LayerRule {
         /// The index of the product among the cell's matrix products.
         product: usize,
     },
-    /// A stage of a cell (a part of its step, run after matrix products) after stage 0 that has no product, although a
-    /// later stage has one.
+    /// A stage after stage 0 without a matrix product, although a later stage has one. A stage is a part of a cell's
+    /// time step that runs after its matrix products.
     #[error("stage {stage} of the cell has no product; each stage after the first must have at least 1")]
     StageWithoutProduct {
         /// The index of the stage without a product.

@@ -22,7 +22,8 @@ pub(super) fn value_remedy(name: &str) -> &'static str {
     }
 }
 
-/// Returns the subject of a message about a layer: `layer 2.branch` for a path, a text with a space as it is.
+/// Returns the subject of a message about a layer: `layer 2.branch` for a path. A text that contains a space is
+/// returned unchanged.
 pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
     match layer.contains(' ') {
         false => Cow::Owned(format!("layer {layer}")),
@@ -66,13 +67,14 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
     }
 }
 
-/// Returns the place of a value within its sample, as the middle of a message: `, step 2, column 0`.
+/// Returns the position of a value within its sample, for the middle of a message: `, step 2, column 0`.
 pub(super) fn step_and_column(step: Option<usize>, column: Option<usize>) -> String {
     let of = |name: &str, place: Option<usize>| place.map_or_else(String::new, |place| format!(", {name} {place}"));
     of("step", step) + &of("column", column)
 }
 
-/// Returns the end of a message about parameters that are not finite after `step` updates: when, and what to do.
+/// Returns the end of a message about parameters that are not finite after `step` updates: when they became so, and
+/// what to do.
 pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     if step == 0 {
         return "before the first update; initialize the parameters, or load a file of finite ones".into();
@@ -97,13 +99,13 @@ pub(super) fn target_remedy(loss: &str, expected: &str) -> &'static str {
     }
 }
 
-/// Returns the end of a message about an unknown name: the known `names` that are most like it. It is empty without
-/// `names`.
+/// Returns the end of a message about an unknown name: `names`, the known names that are most like it. An empty text
+/// if there are none.
 pub(super) fn nearest_names(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; the nearest names are {}", names.join(", ")) }
 }
 
-/// Displays a number with up to 17 significant digits: beyond 10⁹ and below 10⁻⁹ with a power of ten.
+/// Displays a number with up to 17 significant digits. From 10⁹ on, and below 10⁻⁹, it is in scientific notation.
 pub(crate) struct Figure(pub f64);
 
 impl Display for Figure {

@@ -26,10 +26,10 @@ pub enum Error {
     /// A batch without samples.
     #[error("the batch has no samples; at least 1 is needed")]
     EmptyBatch,
-    /// A sequence without steps.
+    /// A sequence without time steps.
     #[error("sample {sample} has no steps; at least 1 is needed")]
     NoSteps {
-        /// The index of the sample without steps.
+        /// The index of the sample whose sequence is empty.
         sample: usize,
     },
     /// Lengths of a ragged batch that increase.
@@ -40,12 +40,12 @@ pub enum Error {
     LengthsNotDescending {
         /// The sample that is longer than the one before it.
         sample: usize,
-        /// The number of steps of this sample.
+        /// The number of time steps of `sample`.
         length: usize,
-        /// The number of steps of the sample before.
+        /// The number of time steps of the sample before it.
         before: usize,
     },
-    /// A pass beyond the capacity of the workspace.
+    /// A pass with more samples or longer sequences than the workspace can hold.
     #[error(
         "the pass has {batch} samples of up to {steps} steps, but the workspace holds {max_batch} of {max_steps}; make \
          the workspace for the largest pass, or divide the batch"
@@ -53,11 +53,11 @@ pub enum Error {
     BeyondCapacity {
         /// The number of samples of the pass.
         batch: usize,
-        /// The largest number of steps of a sample of the pass.
+        /// The number of time steps of the longest sample of the pass.
         steps: usize,
         /// The largest number of samples that the workspace can hold.
         max_batch: usize,
-        /// The largest number of steps that the workspace can hold.
+        /// The largest number of time steps per sample that the workspace can hold.
         max_steps: usize,
     },
     /// A size that does not fit in memory, or is above a stated limit.
@@ -67,7 +67,7 @@ pub enum Error {
         what: String,
         /// The factors whose product is the size.
         factors: Vec<usize>,
-        /// The largest possible or allowed product of `factors`. An allocation of less can still fail.
+        /// The largest possible or allowed product of `factors`. Memory for a smaller one can still be refused.
         limit: usize,
     },
     /// A layer whose input width differs from the width of the values that it receives.
@@ -116,7 +116,7 @@ pub enum Error {
         /// The value that was given.
         found: f64,
     },
-    /// A class label without an output column. A trainer names the sample: [`DataRule::LabelOutOfRange`].
+    /// A class label for which the output has no column. A trainer returns [`DataRule::LabelOutOfRange`] instead.
     #[error(
         "row {row} has class {label}, but there are {classes} classes (0 to {}); correct the label, or widen the output",
         classes.saturating_sub(1)
@@ -126,7 +126,7 @@ pub enum Error {
         row: usize,
         /// The class label of the row.
         label: usize,
-        /// The number of classes, which is that of the output's columns.
+        /// The number of classes: one for each column of the output.
         classes: usize,
     },
     /// A sample index beyond the data.
@@ -178,9 +178,9 @@ pub enum Error {
     NonFiniteParameters {
         /// The name of the first block with a value that is not finite.
         block: String,
-        /// The number of updates after which all parameters were last found finite, or that the fit began with.
+        /// The update count at the last check that found all parameters finite, or at the start of the fit.
         since: u64,
-        /// The number of updates before the check.
+        /// The update count at the check that found the value.
         step: u64,
     },
     /// An initial value beyond the range of the parameters' number format.
@@ -196,7 +196,7 @@ pub enum Error {
         /// The value that the initializer drew.
         found: f64,
     },
-    /// Targets of another kind than the loss takes.
+    /// Targets of a kind (classes or values) that the loss does not take.
     #[error("{loss} takes {expected}, found {found}; {}", target_remedy(loss, expected))]
     TargetKind {
         /// The name of the loss, or of another operation on targets.
@@ -212,7 +212,7 @@ pub enum Error {
         /// The name of what is empty, for the message.
         what: &'static str,
     },
-    /// A name that is neither a block nor the beginning of a block's path.
+    /// A name that is neither that of a block (a named range of parameters) nor the beginning of a block's path.
     #[error(
         "no block is named {name:?} or begins with it{}; take a name of `Workspace::blocks`",
         nearest_names(nearest)
@@ -223,18 +223,18 @@ pub enum Error {
         /// The names of blocks that are most like `name`, nearest first.
         nearest: Vec<String>,
     },
-    /// A gradient that was not finite for too many steps in a row.
+    /// A gradient that was not finite in too many consecutive optimizer steps.
     #[error(
         "the gradient was not finite in {steps} steps in a row, last in block {block}; lower the learning rate, clip \
          the gradient (ClipNorm), or ask a `Diagnosis` for the cause"
     )]
     NonFiniteGradient {
-        /// The number of optimizer steps in a row whose gradient was not finite.
+        /// The number of consecutive optimizer steps whose gradient was not finite.
         steps: u64,
-        /// The name of the first block that had a gradient that is not finite in the last of these steps.
+        /// The first block of parameters whose gradient was not finite in the last of these steps.
         block: String,
     },
-    /// A chain of transforms without an optimizer, or with several.
+    /// A chain of gradient transforms (clipping, optimizer, schedule) without an optimizer, or with several.
     #[error(
         "the chain ({chain}) has {found} optimizers; it needs 1, such as Sgd or Adam (a custom one returns \
          Stage::Optimizer)"
@@ -245,13 +245,13 @@ pub enum Error {
         /// The names of the transforms of the chain, in order.
         chain: String,
     },
-    /// A chain of transforms out of order.
+    /// A chain of gradient transforms in a wrong order, for example with clipping after the optimizer.
     #[error(
         "the chain ({found}) is out of order (SkipNonFinite, regularization and clipping, optimizer, schedule, \
          average); write ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {
-        /// The names of the transforms that declare a stage, in their current order.
+        /// The transforms that declare a stage (their position in a chain), in their current order.
         found: String,
         /// The names of the same transforms in the required order.
         expected: String,
@@ -261,7 +261,7 @@ pub enum Error {
     UndefinedMetric {
         /// The name of the metric.
         metric: &'static str,
-        /// The property of the samples for which the metric is undefined.
+        /// The property of the samples that makes the metric undefined.
         reason: String,
     },
     /// An operation in a state that does not allow it.
@@ -269,7 +269,7 @@ pub enum Error {
     InvalidState {
         /// The operation that was refused.
         what: &'static str,
-        /// The state that the operation requires, or the call that must come before.
+        /// The state that the operation requires, or the call that must come before it.
         needs: &'static str,
     },
     /// A layer or network that does not suit a container, a loss or a method of a model.
@@ -280,13 +280,13 @@ pub enum Error {
         /// The kind of layer or network that is required.
         needs: &'static str,
     },
-    /// A custom layer, cell, activation or initializer, which the crate cannot build from a layer spec alone.
+    /// A custom layer, cell, activation or initializer, which cannot be built from a layer spec without a registry.
     #[error(
         "{path} ({}) is a custom part; register it in a `network::Registry` (`build_with`, `load_registered`)",
         without_paths(kind)
     )]
     CustomPart {
-        /// The path of the part in the network; `an initializer` for one outside a network.
+        /// The path of the layer, cell or activation in the network; `an initializer` outside a network.
         path: String,
         /// The kind of the part, as the layer spec names it.
         kind: String,
@@ -298,7 +298,7 @@ pub enum Error {
         part: &'static str,
         /// The name under which the part is registered.
         name: String,
-        /// The rule that the part breaks.
+        /// The rule that the registered part breaks.
         rule: Box<RegistryRule>,
     },
     /// Settings from which a custom part cannot be built.
@@ -344,7 +344,7 @@ pub enum Error {
         /// The name, shape or type of the tensor in the state dict, as text.
         found: String,
     },
-    /// A checkpoint or a model of another network, scalar type or chain of transforms.
+    /// A saved checkpoint or model whose network, scalar type or chain of transforms is not the current one.
     #[error("{block}: the saved file has {found}, but {expected} is expected here; {}", checkpoint_remedy(block))]
     Checkpoint {
         /// The block, layer, transform or number that differs.
@@ -372,7 +372,7 @@ pub enum Error {
         /// The first rule of the format that does not hold.
         reason: String,
     },
-    /// A whole file of another kind than the one that is read, such as a checkpoint where a model is expected.
+    /// A complete file of a different kind from the one expected, such as a checkpoint instead of a model.
     #[error("{origin} is {found}, not {expected}; {remedy}")]
     FileKind {
         /// The path of the file, or `the data` for bytes.
@@ -384,7 +384,7 @@ pub enum Error {
         /// The remedy: a call that reads a file of kind `found`, or that writes one of kind `expected`.
         remedy: &'static str,
     },
-    /// A model or a checkpoint of another version of its format.
+    /// A model or checkpoint file in a version of its format that this crate does not read.
     #[error(
         "{origin} has version {found} of its format, but this version of chainrule reads {expected}; read it with the \
          version of chainrule that wrote it"

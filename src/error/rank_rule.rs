@@ -4,15 +4,15 @@ use alloc::{format, string::String, vec::Vec};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RankRule {
-    /// More ranks than shards, so that a rank would have nothing to do.
+    /// More ranks than shards (the parts of a batch), so that a rank would have nothing to do.
     #[error("a batch of {shards} shards cannot be divided among {ranks} ranks; use more shards, or fewer ranks")]
     TooMany {
-        /// The number of ranks in the group.
+        /// The number of ranks that train together.
         ranks: usize,
         /// The number of shards, the parts into which each batch is divided.
         shards: usize,
     },
-    /// A rank that ended while others needed it.
+    /// A rank that ended while other ranks needed it.
     #[error("rank {rank} {}; the cause is in its own result", if *panicked { "panicked" } else { "ended" })]
     Ended {
         /// The rank that ended.
@@ -28,7 +28,7 @@ pub enum RankRule {
         /// The deadline, in seconds.
         seconds: f64,
     },
-    /// A message whose length is not the expected one: the two ranks are not at the same step of the same run.
+    /// A message of unexpected length: the sender and the receiver are not at the same training step of the same run.
     #[error("rank {rank} sent {found} values, but {expected} were expected; all ranks must make the same calls")]
     Message {
         /// The rank that sent the message.
@@ -43,7 +43,7 @@ pub enum RankRule {
     Differs {
         /// The name of the setting or array that differs: `batch_size`, `the parameters`.
         what: String,
-        /// The first rank that differs.
+        /// The first rank whose value differs from that of rank 0.
         rank: usize,
         /// The value on rank 0; for an array, the hash of its values.
         expected: String,
@@ -58,7 +58,7 @@ pub enum RankRule {
         /// The error of that rank, as text.
         reason: String,
     },
-    /// A shard (a part of a batch) whose last pass has one row, for a layer that normalizes over the rows of a pass.
+    /// A shard (a part of a batch) that leaves a pass of one row for a layer that normalizes over the rows of a pass.
     #[error(
         "layer {layer} normalizes over the rows of a shard: shard {shard} of {shards} has {samples} samples, and a \
          pass of one row; use fewer shards or a larger batch, or another norm"
@@ -105,7 +105,8 @@ pub enum RankRule {
     },
 }
 
-/// Returns the first of `samples` and the number of the others, after the word `sample`: `s 3, 5, 7`.
+/// Returns the rest of a message after the word `sample`: up to 8 of `samples`, then the number of the others. It is
+/// `s 3, 5, 7` for three samples and ` 3` for one.
 fn listed(samples: &[usize]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::from(if samples.len() == 1 { "" } else { "s" });

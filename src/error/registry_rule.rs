@@ -24,7 +24,7 @@ pub enum RegistryRule {
         /// The error that the function returned.
         reason: Box<Error>,
     },
-    /// A custom part that its registered function built with other properties than the layer spec states.
+    /// A custom part whose name, `dims` or settings, as its registered function built it, differ from the layer spec.
     #[error(
         "{path} was built with {what} {found}, but its description has {expected}; make the registered function build \
          it from the settings that it receives"

@@ -11,8 +11,8 @@ use rand_core::Rng;
 
 /// An initializer that fills the rows of each gate of a recurrent cell with the initializer set for that gate.
 ///
-/// One `ByGate` may serve several cells: an initializer for a gate that a cell does not have is not used. The names of
-/// the gates of a cell are those of its [`Cell::gates`](crate::recurrent::Cell::gates).
+/// One `ByGate` may serve several cells: an initializer for a gate that a cell does not have is not used. The method
+/// [`Cell::gates`](crate::recurrent::Cell::gates) of a cell states the names of its gates.
 ///
 /// ```
 /// use chainrule::initializer::{ByGate, Constant, Zeros};

@@ -1,4 +1,4 @@
-//! Gate biases for memory over a given number of steps.
+//! Gate biases for memory over a given number of time steps.
 
 use super::{Initializer, InitializerKind, Shape};
 use crate::{
@@ -8,13 +8,14 @@ use crate::{
 };
 use rand_core::Rng;
 
-/// Chrono initialization: the units of an LSTM or a GRU forget after 2 to `span` steps, uniformly distributed.
+/// Chrono initialization: the units of an LSTM or a GRU forget after 2 to `span` time steps, uniformly distributed.
 ///
 /// b_f ~ ln U\[1, span − 1\], b_i = −b_f (Tallec & Ollivier 2018, "Can recurrent neural networks warp time?").
 ///
-/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ steps. The gates that [carry the
-/// state](Gate::carries_state) have the bias b_f. The gate `input` has the bias b_i of the same unit. The other gates,
-/// and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the gates are drawn independently.
+/// A unit whose gate has the value σ(b) keeps its state for about 1 + eᵇ time steps. The gates that [carry the
+/// state](Gate::carries_state) have the bias b_f. The gate `input` has the bias b_i of the same unit. The biases of
+/// the other gates, and blocks without gates, are 0. Within [`ByGate`](super::ByGate), the gates are drawn
+/// independently.
 ///
 /// ```
 /// use chainrule::{initializer::Chrono, recurrent::{Lstm, Recurrent}};
@@ -24,12 +25,12 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Chrono {
-    /// The longest dependency of the task, in steps; at least 2.
+    /// The longest dependency of the task, in time steps; at least 2.
     pub span: usize,
 }
 
 impl Chrono {
-    /// Creates the initializer for dependencies of up to `span` steps.
+    /// Creates the initializer for dependencies of up to `span` time steps.
     pub const fn new(span: usize) -> Self {
         Chrono { span }
     }

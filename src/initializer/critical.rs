@@ -48,8 +48,8 @@ impl CriticalGain {
     ///
     /// # Errors
     /// [`Error::Parameter`] for an activation without a critical point at q* = 1, such as sigmoid and softplus. With
-    /// the weights that keep the gradient, the mean of such an activation alone gives a variance above 1. Use an
-    /// activation of mean 0.
+    /// the weights that keep the gradient norm, the mean of such an activation alone gives pre-activations a
+    /// variance above 1. Use an activation of mean 0.
     pub fn new(activation: &dyn AnyActivation) -> Result<Self, Error> {
         match CriticalPoint::at(activation, 1.0)? {
             Some(CriticalPoint { weight_variance, bias_variance, .. }) => {

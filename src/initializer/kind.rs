@@ -126,7 +126,7 @@ kinds! {
     ByGate,
     /// Variances at the critical point of an activation.
     CriticalGain,
-    /// Gate biases for memory over a number of steps.
+    /// Gate biases for memory over a number of time steps.
     Chrono,
 }
 

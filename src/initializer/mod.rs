@@ -133,8 +133,8 @@ pub trait Initializer: Debug + Send + Sync {
     /// Override it if the values of a gate depend on the values of another gate.
     ///
     /// # Errors
-    /// Those of [`fill`](Self::fill), and [`Error::Length`] if the number of `values` is not `rows × columns` for each
-    /// gate.
+    /// The errors of [`fill`](Self::fill), and [`Error::Length`] if the number of `values` is not `rows × columns`
+    /// for each gate.
     fn fill_gates(&self, shape: Shape, gates: &[Gate], rng: &mut dyn Rng, values: &mut [f64]) -> Result<(), Error> {
         let each = Shape { rows: shape.rows.saturating_mul(gates.len()), ..shape };
         each.holds(values)?;
@@ -184,7 +184,7 @@ pub trait Initializer: Debug + Send + Sync {
 
     /// The settings as text, such as JSON, from which a [`Registry`](crate::network::Registry) builds the initializer
     /// of a saved network again. In distributed training, ranks (processes) compare this text. The default is the
-    /// `Debug` text; override it if that text changes in a run, as that of a counter does.
+    /// `Debug` text; override it if that text changes during a run, for example if it contains a counter.
     fn settings(&self) -> String {
         format!("{self:?}")
     }
@@ -203,8 +203,8 @@ pub trait Initializer: Debug + Send + Sync {
 /// `gates`, in order; without gates it is filled as one block.
 ///
 /// # Errors
-/// Those of [`Initializer::fill`]; [`Error::NonFinite`] for a value that `T` cannot hold; [`Error::TooLarge`] if memory
-/// cannot hold the values.
+/// The errors of [`Initializer::fill`]; [`Error::NonFinite`] for a value that `T` cannot hold; [`Error::TooLarge`]
+/// if memory cannot hold the values.
 pub(crate) fn fill_gates<T: Scalar>(
     initializer: &dyn Initializer,
     rows: usize,

@@ -1,4 +1,4 @@
-//! Entries with a standard deviation by the fan of the block: Glorot, He, LeCun.
+//! Entries with a standard deviation given by the fan (number of connections) of the block: Glorot, He, LeCun.
 
 use super::{Initializer, InitializerKind, Normal, Shape, TruncatedNormal, Uniform};
 use crate::error::{Error, require};
@@ -189,7 +189,7 @@ impl He {
 
 /// Entries of mean 0 and standard deviation gain/√(fan in), with gain 1.
 ///
-/// `LeCun` gives a weighted sum of inputs the mean square of the inputs (LeCun, Bottou, Orr and Müller 1998).
+/// With `LeCun`, a weighted sum of inputs has the mean square of the inputs (LeCun, Bottou, Orr and Müller 1998).
 /// `LeCun::uniform().gain(1.0 / 3f64.sqrt())` is within ±1/√(fan in), the default of PyTorch for a linear layer.
 #[derive(Clone, Copy, Debug)]
 pub enum LeCun {}

@@ -89,7 +89,8 @@ impl Initializer for Sparse {
         let columns = shape.columns;
         let count = self.non_zeros.min(columns);
         let mut normals = Normals::new();
-        // The first `count` columns of a shuffle, which may start from the order of the previous row.
+        // Each row shuffles the columns and takes the first `count`. A shuffle may start from any order, so from that
+        // of the row before.
         let mut places = reserve("the places of a row", columns)?;
         places.extend(0..columns);
         for row in values.chunks_exact_mut(columns) {

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn begins_a_line<T: Scalar>() {
-        // Miri interprets, some thousand times slower.
+        // Miri interprets the code, some thousand times slower.
         let large = if cfg!(miri) { 100 } else { 100_000 };
         for len in [1, 2, 15, 64, 1000, large] {
             let mut values = Aligned::<T>::zeros("test", len).unwrap();

@@ -1,7 +1,7 @@
 //! Numbers whose `a · b + c` is one instruction, for elementwise loops on a CPU with FMA.
 //!
-//! Without FMA, `mul_add` is a library call. Generic code does not know the level for which it is compiled, so the type
-//! carries this information.
+//! Without FMA, `mul_add` is a library call. Generic code does not know the CPU level for which it is compiled, so
+//! the type carries this information.
 
 use super::{Level, PLAIN};
 use crate::scalar::Scalar;
@@ -17,8 +17,8 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 #[repr(transparent)]
 pub(crate) struct Fused<T>(pub T);
 
-/// Whether elementwise loops over `T` run on [`Fused`] numbers at `LEVEL`: those over `f32` and `f64` do at every level
-/// above [`PLAIN`].
+/// Whether elementwise loops over `T` run on [`Fused`] numbers at the CPU level `LEVEL`: loops over `f32` and `f64`
+/// do at every level above [`PLAIN`].
 #[inline(always)]
 pub(crate) fn fuses<const LEVEL: Level, T: 'static>() -> bool {
     LEVEL != PLAIN && (super::is::<T, f32>() || super::is::<T, f64>())

@@ -1,8 +1,9 @@
 //! Products, reductions and elementwise loops: the only place for `unsafe`.
 //!
-//! A kernel is written once, for any scalar. For scalars of one word it is compiled for each CPU level, and runs at the
-//! best level of the machine. Within a level, an element of a result depends on its row and column alone, not on the
-//! tile that computes it. So a batch gives the same bits for any division of its rows.
+//! A kernel is written once, for any scalar. For scalars of one word it is compiled for each CPU level (baseline,
+//! AVX2, AVX-512), and runs at the best level of the machine. Within a level, an element of a result depends on its
+//! row and column alone, not on the tile that computes it. So a batch gives the same bits for any division of its
+//! rows.
 #![allow(unsafe_code)]
 
 use core::any::TypeId;

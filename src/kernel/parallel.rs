@@ -5,7 +5,8 @@
 use super::thread_pool::{self, threads};
 use core::{marker::PhantomData, ops::Range};
 
-/// Runs `run(i)` for each i below `count`, on the threads of the current pass, and returns when all calls have ended.
+/// Runs `run(i)` for each i below `count`, on the threads of the current pass of a network. Returns when all calls
+/// have ended.
 pub(crate) fn parallel_for(count: usize, run: &(dyn Fn(usize) + Sync)) {
     if count > 1 { thread_pool::run_parts(count, run) } else { (0..count).for_each(run) }
 }
@@ -41,13 +42,13 @@ fn run_ranges(units: usize, grain: usize, nanoseconds: usize, run: &(dyn Fn(Rang
 /// The number of parts per thread into which most loops are divided, unless the parts would be too short.
 pub(crate) const PARTS_PER_THREAD: usize = 4;
 
-/// The shortest time of a part, in nanoseconds: ten times the cost of its transfer to a thread that is awake.
+/// The shortest time of a part, in nanoseconds: ten times the cost of handing it to a thread that is awake.
 const MIN_PART_NANOSECONDS: usize = 10_000;
 
 /// The number of parts into which a loop over `units` units, that takes `nanoseconds` on one thread, is divided.
 ///
-/// It is 1 on a single thread. Otherwise there are `per_thread` parts for each thread, or fewer if they would be
-/// shorter than [`MIN_PART_NANOSECONDS`] or a unit; at least 1.
+/// It is 1 on a single thread. Otherwise there are `per_thread` parts for each thread, or fewer if a part would be
+/// shorter than [`MIN_PART_NANOSECONDS`] or have less than one unit; at least 1.
 ///
 /// Several parts per thread let idle threads take over the work of delayed ones.
 pub(crate) fn part_count(units: usize, nanoseconds: usize, per_thread: usize) -> usize {

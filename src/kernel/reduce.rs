@@ -9,7 +9,7 @@ use num_traits::Float;
 /// so the order of a sum does not depend on the number of threads.
 const SEGMENTS: usize = 32;
 
-/// Returns the 2-norm ‖x‖₂. NaN if a value is NaN; otherwise infinite if a value is.
+/// Returns the 2-norm ‖x‖₂. NaN if a value is NaN; otherwise infinite if a value is infinite.
 pub(crate) fn norm<T: Scalar>(x: &[T]) -> f64 {
     let mut sums = [0.0; SEGMENTS];
     let (segment, shared) = (x.len().div_ceil(SEGMENTS).max(1), SharedSlice::new(&mut sums));
@@ -61,7 +61,7 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Combines the surveys of two slices to that of all their values.
+    /// Combines the surveys of two slices to the survey of all their values.
     pub fn and(self, other: Survey) -> Survey {
         Survey {
             norm: libm::hypot(self.norm, other.norm),
@@ -120,9 +120,9 @@ pub(crate) fn survey<T: Scalar>(x: &[T]) -> Survey {
 /// Estimates the slopes φ′ of an activation from the gradients `before`, with respect to its output, and
 /// `after = φ′ ⊙ before`, with respect to its input.
 ///
-/// For each column it adds `|after / before|` to `sums`, and 1 to `counts`, in every row where `|before|` is above the
-/// least normal number of `T` over its ε, so that no digits are lost. It adds 1 to `alive` in every row where `after`
-/// is not 0.
+/// For each column it adds `|after / before|` to `sums`, and 1 to `counts`, in every row where `|before|` is above
+/// the least normal number of `T` divided by its machine epsilon, so that no digits are lost. It adds 1 to `alive`
+/// in every row where `after` is not 0.
 ///
 /// # Shapes
 /// before, after: \[rows, columns\]; sums, counts, alive: \[columns\].
@@ -153,15 +153,15 @@ pub(crate) fn add_slopes<T: Scalar>(before: &[T], after: &[T], [sums, counts, al
     }
 }
 
-/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞; infinite beyond the range of `f64`, NaN if a value is. The values
-/// are divided by the largest first, so that no power overflows.
+/// ‖x‖_p = (Σ |x|ᵖ)^(1/p) for 0 < p ≤ ∞; infinite beyond the range of `f64`, NaN if a value is NaN. The values are
+/// divided by the largest first, so that no power overflows.
 pub(crate) fn p_norm<T: Scalar>(x: &[T], p: f64) -> f64 {
     let (largest, rest) = norm_parts(x, p);
     largest * rest
 }
 
-/// Returns ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞ for 0 < p ≤ ∞. The ratio is 1 if p is infinite, or
-/// ‖x‖_∞ is 0 or not finite. ‖x‖_∞ is NaN if a value is.
+/// Returns ‖x‖_∞ and the ratio ‖x‖_p/‖x‖_∞ for 0 < p ≤ ∞. The ratio is 1 if p is infinite, or ‖x‖_∞ is 0 or not
+/// finite. ‖x‖_∞ is NaN if a value is NaN.
 pub(crate) fn norm_parts<T: Scalar>(x: &[T], p: f64) -> (f64, f64) {
     let most = x
         .iter()

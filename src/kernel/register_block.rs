@@ -11,9 +11,9 @@ pub(crate) const LANES: usize = 16;
 /// block may extend beyond `$count`. A block is one AVX-512 register, so that the values of a long body stay in
 /// registers.
 ///
-/// With two registers for a block of `f64`, values are stored to memory, and an LSTM takes 7 % longer. With `$times`,
-/// a block of `f32` has that many registers, except for blocks of one register at the end. It serves bodies of several
-/// short loops, whose iterations the CPU overlaps.
+/// With two registers for a block of `f64`, values spill to memory, and an LSTM takes 7 % longer. With `$times`, a
+/// block of `f32` has that many registers, except for blocks of one register at the end. This is for bodies of
+/// several short loops, whose iterations the CPU overlaps.
 macro_rules! by_blocks {
     ($number:ty, $lanes:ident, $at:ident in $count:expr, $body:block) => {
         if const { size_of::<$number>() > size_of::<f32>() } {

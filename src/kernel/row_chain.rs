@@ -16,8 +16,8 @@ pub(crate) enum Direction {
 /// The row ranges of threads in a chain begin at multiples of this number of rows, so no tile of a product is cut.
 pub(crate) const GRAIN: usize = 8;
 
-/// The widths of the n matrices of a chain, as prefix sums from any start: `all[k + 1] − all[k]` columns of matrix k.
-/// `all` and `stored` have n + 1 entries, `saved` has n.
+/// The widths of the n matrices of a chain, as prefix sums that may start at any number: matrix k has
+/// `all[k + 1] − all[k]` columns. `all` and `stored` have n + 1 entries, `saved` has n.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Widths<'a> {
     /// Prefix sums of the widths, in columns, of all matrices.
@@ -59,7 +59,7 @@ pub(crate) struct ChainStep<'a, T> {
 }
 
 /// Computes the matrices of a chain, each row by row from the previous one: `compute(k, step)` computes some rows of
-/// matrix k. Each of `parts` parts of the rows passes through the whole chain.
+/// matrix k. The rows are divided into `parts` ranges; one thread computes a range of rows through the whole chain.
 ///
 /// # Shapes
 /// Matrix k is \[rows, width k\]. `given` is matrix 0 in a forward chain, and the last one in a backward chain. Each

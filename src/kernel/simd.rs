@@ -51,25 +51,25 @@ pub(super) trait Lanes<T>: Copy {
     /// Computes `self · b + c`, fused unless the register is an array.
     ///
     /// # Safety
-    /// As [`zero`](Self::zero).
+    /// The same as for [`zero`](Self::zero).
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
 
     /// Computes `self + b`.
     ///
     /// # Safety
-    /// As [`zero`](Self::zero).
+    /// The same as for [`zero`](Self::zero).
     unsafe fn add(self, b: Self) -> Self;
 
     /// Prefetches the cache line at `at`, which may be invalid, into the level-1 cache.
     ///
     /// # Safety
-    /// As [`zero`](Self::zero).
+    /// The same as for [`zero`](Self::zero).
     unsafe fn prefetch(_at: *const T) {}
 
     /// Prefetches the cache line at `at`, which may be invalid, into the level-2 cache, for later use.
     ///
     /// # Safety
-    /// As [`zero`](Self::zero).
+    /// The same as for [`zero`](Self::zero).
     unsafe fn prefetch_far(_at: *const T) {}
 
     /// Writes the values to `to`.

@@ -7,19 +7,19 @@ use super::{
 use crate::batch_shape::BatchShape;
 use core::ops::Range;
 
-/// The layout of the rows of a step in a [`StepRows`].
+/// The layout of the rows of the time steps in a [`StepRows`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StepStorage {
-    /// Each step has its own rows, time-major.
+    /// Each time step has rows of its own, one step after the other.
     EveryStep,
-    /// A ring buffer of the given number n of steps: step t has the `batch` rows of slot t modulo n.
+    /// A ring buffer of the given number n of time steps: step t has the `batch` rows of slot t modulo n.
     Ring(usize),
 }
 
 /// A [`BatchShape`] whose fields are checked once and private from then on.
 ///
-/// Invariant: step t has one row for each sample longer than t, in sample order, from row Σ min(length, t). The total
-/// number of rows is `rows`, which does not overflow.
+/// Invariant: time step t has one row for each sample longer than t, in sample order, from row Σ min(length, t). The
+/// total number of rows is `rows`, which does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps<'a> {
     batch: usize,
@@ -53,7 +53,8 @@ impl<'a> Steps<'a> {
         Steps { batch, steps, lengths, rows }
     }
 
-    /// The number of samples that run at `step`: the first ones, and at most as many as at the previous step.
+    /// The number of samples that run at time step `step`: the first ones, and at most as many as at the previous
+    /// step.
     fn active(&self, step: usize) -> usize {
         match self.lengths {
             None if step < self.steps => self.batch,
@@ -62,7 +63,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The index, among all rows, of the first row of `step`, which is the end of the rows of the previous step.
+    /// The index, among all rows, of the first row of time step `step`: the end of the rows of the previous step.
     fn start(&self, step: usize) -> usize {
         match self.lengths {
             None => self.batch * step.min(self.steps),
@@ -71,8 +72,8 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Rows of `width` values: at each step, the rows of a range of samples. Only [`parallel_samples`] makes several
-/// `StepRows` of the same data, with ranges that do not overlap.
+/// Rows of `width` values: at each time step, the rows of a range of samples. Only [`parallel_samples`] makes
+/// several `StepRows` of the same data, with ranges that do not overlap.
 ///
 /// The constructor checks that all rows lie within the data, so no index of a row overflows.
 pub(crate) struct StepRows<'a, T> {
@@ -98,7 +99,7 @@ impl<'a, T> StepRows<'a, T> {
         StepRows { data: SharedSlice::new(data), width, steps, storage, samples: 0..steps.batch }
     }
 
-    /// Views `data` as one row of `width` values for each sample of `steps`, shared by all steps.
+    /// Views `data` as one row of `width` values for each sample of `steps`, shared by all time steps.
     ///
     /// # Panics
     /// If `data` holds fewer rows.
@@ -106,7 +107,7 @@ impl<'a, T> StepRows<'a, T> {
         Self::new(data, width, steps, StepStorage::Ring(1))
     }
 
-    /// Returns the number of samples of this range that run at `step`.
+    /// Returns the number of samples of this range that run at time step `step`.
     pub fn active(&self, step: usize) -> usize {
         self.steps.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
     }
@@ -121,8 +122,8 @@ impl<'a, T> StepRows<'a, T> {
     }
 
     /// Returns the indices in the data of the values of the first `count` samples of this range at `step`. Panics if
-    /// fewer samples of the range run at `step`; if all steps share one row for each sample, only if the range has
-    /// fewer.
+    /// fewer samples of the range run at `step`. If all steps share one row for each sample, it panics only if the
+    /// range has fewer samples.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
         let within = count <= self.active(step) || self.storage == StepStorage::Ring(1) && count <= self.samples.len();
@@ -139,8 +140,8 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(rows) }
     }
 
-    /// Returns, for the samples of this range that run at `step`, their rows at the previous step and at `step`, which
-    /// must be at least 1. Panics if the two steps share rows, as in a ring buffer of one step.
+    /// Returns, for the samples of this range that run at time step `step`, their rows at the previous step and at
+    /// `step`, which must be at least 1. Panics if the two steps share rows, as in a ring buffer of one step.
     pub fn previous_and_current(&mut self, step: usize) -> (&[T], &mut [T]) {
         let count = self.active(step);
         let (previous, current) = (self.rows(step - 1, count), self.rows(step, count));
@@ -171,8 +172,8 @@ impl<'a, T> StepRows<'a, T> {
 }
 
 /// Calls `run` for each of `count` ranges of the samples, cut at multiples of `grain`, with the rows of these samples
-/// in each of `rows`. All `rows` must cover the same steps. With a `count` above 1, panics unless they have all
-/// samples.
+/// in each of `rows`. All `rows` must cover the same time steps. With a `count` above 1, panics unless each of
+/// `rows` holds all samples.
 pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     [count, grain]: [usize; 2],
     rows: [StepRows<'a, T>; N],
@@ -196,9 +197,9 @@ pub(crate) fn parallel_samples<'a, T: Send + Sync, const N: usize>(
     });
 }
 
-/// Calls `run` for each of `count` ranges of the `rows` rows of some matrices, cut at multiples of `grain`. Each call
-/// receives its range, its rows of every matrix, given with its width, and an equal part of the scratch. With a `count`
-/// above 1, panics if a matrix is too short.
+/// Calls `run` for each of `count` ranges of the `rows` rows of some matrices, cut at multiples of `grain`.
+/// `matrices` are pairs of a matrix and its width. Each call receives its range, its rows of every matrix, and an
+/// equal part of the scratch. With a `count` above 1, panics if a matrix is too short.
 pub(crate) fn parallel_rows<T: Send + Sync, const N: usize>(
     [count, rows, grain]: [usize; 3],
     matrices: [(&mut [T], usize); N],

@@ -1,7 +1,7 @@
 //! The thread pool of a pass.
 //!
-//! Between two loops of a pass the threads spin, since waking one costs as much as a small product. Without a pass they
-//! sleep after some tenths of a millisecond.
+//! Between two loops of a pass the threads spin, since waking one costs as much as a small matrix product. Without a
+//! pass they sleep after some tenths of a millisecond.
 
 #[cfg(feature = "std")]
 pub(crate) use threads::ThreadPool;

@@ -27,23 +27,24 @@ use rand_core::Rng;
 /// Each column shifted to mean 0 and scaled to variance 1 over the rows of the batch:
 /// `y = γ ⊙ (x − μ)/√(σ² + ε) + β`.
 ///
-/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: all steps of all samples, at
-/// their own lengths. Each pass of training updates the running statistics, `m ← (1 − momentum) m + momentum μ`,
-/// and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. Their initial values are 0 and 1. In the other modes, μ
-/// = m and σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
+/// In training, μ and σ² are mean and mean square deviation of the N rows of the pass: all time steps of all
+/// samples, at their own lengths. Each pass of training updates the running statistics,
+/// `m ← (1 − momentum) m + momentum μ`, and `v ← (1 − momentum) v + momentum σ² N/(N − 1)`. Their initial values are
+/// 0 and 1. In the other modes, μ = m and σ² = v. Backward in training, with s = √(σ² + ε) and u = (x − μ)/s:
 /// `dx = γ/s ⊙ (dy − mean(dy) − u ⊙ mean(dy ⊙ u))`.
 ///
 /// One row has no variance: `y = β`, `dx = 0`, and the running statistics do not change. A workspace refuses such a
-/// training pass ([`LayerRule::TooFewRows`](crate::LayerRule)). A batch in parts, by
-/// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps) or in shards of
-/// [`distributed`](crate::distributed), is normalized part by part. Statistics of a column that are not finite do not
-/// enter the running statistics.
+/// training pass ([`LayerRule::TooFewRows`](crate::LayerRule)). A batch that is split, by
+/// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps) or into the shards (ranges of samples) of
+/// [`distributed`](crate::distributed), is normalized piece by piece. Statistics of a column that are not finite do
+/// not enter the running statistics.
 ///
 /// Source: Ioffe & Szegedy 2015, algorithms 1 and 2; ε = 1e-5 and momentum 0.1 as in PyTorch.
 ///
 /// # Shapes
-/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v. In formats
-/// narrower than `f32` their rounding errors follow, with which they have the digits of `f32`.
+/// x, y: \[rows, width\]; blocks `gain` and `bias`, both \[width, 1\], unless left out; buffers: m, then v. In
+/// formats narrower than `f32`, the rounding errors of m and v follow as further buffers: with them, m and v are as
+/// precise as in `f32`.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BatchNorm {
@@ -69,8 +70,8 @@ impl BatchNorm {
         check_epsilon(epsilon).map(|()| BatchNorm { epsilon, ..self })
     }
 
-    /// Sets the weight of a new batch in the running statistics, `m ← (1 − momentum) m + momentum μ`, as PyTorch's
-    /// `momentum`.
+    /// Sets the weight of a new batch in the running statistics, `m ← (1 − momentum) m + momentum μ`, like the
+    /// `momentum` of PyTorch.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `momentum` is from 0 to 1.
@@ -101,8 +102,8 @@ impl BatchNorm {
 
     /// Returns the statistics, over the rows of `x`, of the `LANES` columns from `j` on, and the mean square deviation
     /// of each column. All are computed in the format `W`, to which `wide` converts. A column whose squares would
-    /// leave the range of `W` is first multiplied by its scale, which is 1 for the others. The mean square deviation
-    /// is that of the scaled column, without ε.
+    /// leave the range of `W` is first multiplied by a scale; the scale of every other column is 1. The mean square
+    /// deviation is that of the scaled column, without ε.
     fn of_batch<T: Scalar, W: Scalar>(
         &self,
         x: &[T],
@@ -179,7 +180,7 @@ impl BatchNorm {
                 let unit = unit(&statistics, load_block(x, j).map(wide));
                 store_block::<_, LANES>(y, j, core::array::from_fn(|i| round(gain[i] * unit[i] + bias[i])));
             }
-            // Empty in narrow formats, and in a mode that saves nothing.
+            // `saved` is empty in narrow formats, and in a mode that saves nothing.
             for (saved, of) in pass.saved.chunks_mut(width).zip(statistics) {
                 store_block(saved, j, of.map(round));
             }
@@ -215,9 +216,9 @@ impl BatchNorm {
                 let rows = pass.x.chunks(width).zip(pass.dy.chunks(width));
                 rows.map(|(x, dy)| (unit(&statistics, load_block(x, j).map(wide)), load_block(dy, j).map(wide)))
             };
-            // STEP 1: Σ dy and Σ dy ⊙ u. In training Σ u = 0, so that the latter is that of dy − mean(dy). Without the
-            // mean, roundings of u in one direction would be added over all rows. If a sum overflows, it is computed
-            // again from a fraction of the gradient, which cannot overflow.
+            // STEP 1: Σ dy and Σ dy ⊙ u. In training Σ u = 0, so Σ dy ⊙ u = Σ (dy − mean(dy)) ⊙ u. The latter is
+            // computed: without the mean, roundings of u in one direction would add up over all rows. If a sum
+            // overflows, it is computed again from a fraction of the gradient, which cannot overflow.
             let sums = |share: W| {
                 let of_dy = sum(rows, || each().map(|(_, dy)| dy.map(|dy| dy * share)));
                 let mean = of_dy.map(|sum| if mode == Mode::Train { sum / n } else { W::zero() });

@@ -13,8 +13,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The buffers of a network: values of its layers that persist from pass to pass beside the parameters. Those of a
-/// layer are found by the index i of its first link (factor of the chain rule): `values[starts[i]..starts[i + 1]]`.
+/// The buffers of a network: values of its layers that persist from pass to pass beside the parameters. A layer
+/// whose first link (factor of the chain rule) has the index i owns `values[starts[i]..starts[i + 1]]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Buffers<T> {
     values: Vec<T>,
@@ -23,9 +23,10 @@ pub(crate) struct Buffers<T> {
     wide: Vec<Range<usize>>,
     /// Whether the pass may update the values: true in a forward pass of training.
     pub(super) updates: bool,
-    /// Memory for the lengths of the samples within a segment of steps. A pass takes it and gives it back.
+    /// Reused memory for the lengths of the samples in a segment of time steps. A pass takes it out and puts it
+    /// back.
     pub(crate) lengths: Vec<usize>,
-    /// The shards of the next backward pass, ranges of samples with a gradient sum of their own; none for most passes.
+    /// The ranges of samples whose gradients the next backward pass sums separately; none for most passes.
     pub(crate) shards: Shards<T>,
 }
 
@@ -58,8 +59,8 @@ impl<T: Scalar> Buffers<T> {
     }
 
     /// Replaces each value v by `of(v, o)`, with o the value at the same index in `others`: buffers of the same
-    /// network, or differences of such buffers. `of_wide` is the same function for running statistics, where they have
-    /// more digits than the format.
+    /// network, or differences of such buffers. `of_wide` is the same function in `f64`, for running statistics that
+    /// are stored with more digits than the format has.
     pub(crate) fn combine(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
         let (end, mut at) = (self.values.len(), 0);
         for wide in self.wide.iter().cloned().chain(core::iter::once(end..end)) {
@@ -114,8 +115,8 @@ impl<T> Buffers<T> {
     }
 }
 
-/// Refuses values of the buffers of `network` that are not finite, and running variances below 0. `values` has their
-/// length.
+/// Refuses values of the buffers of `network` that are not finite, and running variances below 0. `values` must have
+/// the length of these buffers.
 ///
 /// # Errors
 /// [`Error::NonFinite`] with the index of the value; [`Error::Parameter`] for a variance below 0.
@@ -170,7 +171,7 @@ impl BufferPlace {
     }
 }
 
-/// Returns the positions of the buffers of each layer of `network` that has any, in their order.
+/// Returns the positions of the buffers of each layer of `network` that has any, in the order of the layers.
 #[cfg(feature = "safetensors")]
 pub(crate) fn buffer_places<T: Scalar>(network: &dyn Layer<T>) -> Vec<BufferPlace> {
     let (mut places, mut end) = (Vec::new(), 0usize);
@@ -192,7 +193,7 @@ type Found<'f, T> = &'f mut dyn FnMut(&dyn Layer<T>, &str, usize, usize);
 /// `layer` itself, at `path`, and the layers inside it.
 ///
 /// For a layer with parts the number of buffer values is 0: only layers without parts have buffers of their own.
-/// Querying the others would take time quadratic in the depth.
+/// Querying layers with parts too would take time quadratic in the depth of nesting.
 fn visit<T: Scalar>(layer: &dyn Layer<T>, path: &str, found: Found<'_, T>) {
     let structure = layer.structure();
     let is_whole = structure.parts().next().is_none();

@@ -15,8 +15,8 @@ use alloc::{
     vec::Vec,
 };
 
-/// The number of steps of a long pass for which the output shape of each layer is checked, whatever the passes of the
-/// network.
+/// The number of time steps of a long pass for which the output shape of each layer is checked, in addition to the
+/// passes for which the network is built.
 pub(crate) const LONG: usize = 1000;
 
 /// The return values of a layer's descriptive methods, such as [`Layer::hints`], which a container caches.
@@ -31,10 +31,10 @@ pub(crate) struct Answers {
     pub(crate) depth: usize,
     pub(crate) hints: Hints,
     pub(crate) samples: Samples,
-    /// Whether the output at a step may depend on the input at later steps.
+    /// Whether the output at a time step may depend on the input at later time steps.
     pub(crate) reads_later_steps: bool,
-    /// Whether the output shape equals the input shape for each shape tried: from one row to 1000 steps, one of them
-    /// ragged.
+    /// Whether the output shape equals the input shape for each shape tried: from one row to 1000 time steps, one of
+    /// them with samples of unequal length.
     pub(crate) keeps_rows: bool,
     /// The number of values that a training pass over one row saves. It is the number per row only if the layer saves a
     /// fixed number per row.
@@ -46,7 +46,7 @@ pub(crate) struct Answers {
 }
 
 /// Refuses a network with more than [`MAX_DEPTH`] levels of layers that no container of this crate has checked. It
-/// descends no further, and calls no other method: those of a custom layer may call themselves for each level.
+/// descends no deeper, and calls only `structure`: other methods of a custom layer may recurse through all levels.
 ///
 /// # Errors
 /// [`Error::InvalidLayer`] with [`LayerRule::TooDeep`].
@@ -83,8 +83,8 @@ impl Answers {
         Self::within(layer, MAX_DEPTH)
     }
 
-    /// Returns the results as [`of`](Self::of) does, for a layer of at most `levels` levels. It descends no further:
-    /// the depth is refused before it can overflow the stack.
+    /// Returns the results as [`of`](Self::of) does, for a layer of at most `levels` levels. A deeper layer is
+    /// refused at that level, before the recursion can overflow the stack.
     fn within<T: Scalar>(layer: &dyn Layer<T>, levels: usize) -> Result<Self, LayerRule> {
         let levels = levels.checked_sub(1).ok_or(LayerRule::TooDeep { limit: MAX_DEPTH })?;
         let structure = layer.structure();
@@ -94,8 +94,8 @@ impl Answers {
         })
     }
 
-    /// Returns the answers of a layer with `dims` that every network refuses: a width of 0, or a size that memory
-    /// cannot hold. The other methods are not called; neutral values take the place of their results.
+    /// Returns results with the given `dims` and neutral values for all other methods, which are not called. They
+    /// stand for a layer that every network refuses: a width is 0, or a size is more than memory can hold.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,
@@ -114,8 +114,8 @@ impl Answers {
 
     /// Returns the results of a layer with the given `dims` and `hints` that has `blocks` and `links` of its own, and
     /// contains layers with the results `parts`. Blocks and links are summed. Samples are coupled if a part couples
-    /// them, and later steps are read if a part reads them. The rows are kept if all parts keep them. No values count
-    /// as saved per row. Refuses more than [`MAX_DEPTH`] levels.
+    /// them, and later time steps are read if a part reads them. The rows are kept if all parts keep them. No values
+    /// count as saved per row. Refuses more than [`MAX_DEPTH`] levels.
     pub(crate) fn of_parts(
         dims: Dims,
         hints: Hints,
@@ -182,7 +182,8 @@ impl Answers {
                 }
             };
             memory(ragged)?;
-            // The sizes are compared with those for one step more, and for one sample more.
+            // Memory must not shrink: each size is compared with that for fewer time steps and that for fewer
+            // samples.
             let mut smaller = [MemorySizes::default(); 3];
             for samples in [few, many] {
                 let mut shorter = MemorySizes::default();
@@ -266,10 +267,10 @@ impl Question<'_> {
     }
 }
 
-/// Refuses a layer of this crate without parts that has a setting outside its range, as one that was read from a file
+/// Refuses a layer of this crate without parts that has a setting outside its range, which a layer read from a file
 /// may have.
 fn check_own_settings<T: Scalar>(layer: &dyn Layer<T>) -> Result<(), LayerRule> {
-    // The specification of a layer with parts holds those of all layers inside, so that all levels would be copied.
+    // The specification of a layer with parts copies those of all layers inside, so each level would copy all below.
     if layer.structure().kind() != StructureKind::Leaf {
         return Ok(());
     }
@@ -313,7 +314,7 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Returns the path of the part named `part` in a layer at `path`: both names, with a point between them; `part` alone
+/// Returns the path of the part named `part` in a layer at `path`: both names, with a dot between them; `part` alone
 /// if `path` is empty.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }

@@ -3,8 +3,9 @@
 #[cfg(doc)]
 use crate::recurrent::Checkpointed;
 
-/// The number of steps between the states that [`Checkpointed`] keeps. It is rounded up to a multiple of the number of
-/// steps whose gradients form one partial sum, in the layer inside with the most such steps.
+/// The number of time steps between the states that [`Checkpointed`] keeps. A recurrent layer adds the gradients of
+/// several time steps to one partial sum: the interval is rounded up to a multiple of the largest such number of
+/// steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -13,8 +14,9 @@ pub enum CheckpointInterval {
     SquareRoot,
     /// The given number of steps, at least 1.
     Steps(usize),
-    /// For each pass, the largest power of two of steps with which [`Checkpointed`] itself takes at most so many
-    /// bytes: states, the saved values and outputs of a segment, and gradients. Where no interval takes so few, it is
-    /// one that takes the fewest. The scratch of the layers inside, which hardly grows with the steps, is not counted.
+    /// For each pass, the largest power of two of time steps for which [`Checkpointed`] itself uses at most this
+    /// number of bytes: states, the saved values and outputs of a segment, and gradients. If every interval uses
+    /// more, one that uses the fewest bytes. The scratch of the layers inside, which hardly grows with the steps, is
+    /// not counted.
     Bytes(usize),
 }

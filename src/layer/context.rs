@@ -57,8 +57,8 @@ impl<'a, T: Scalar> Context<'a, T> {
         self.mode == Mode::Train && !self.dropout.off
     }
 
-    /// Takes from the workspace its vector for the lengths of the samples within a segment of steps. The content of the
-    /// vector is arbitrary. Without a workspace the method returns a new one.
+    /// Takes from the workspace its vector for the lengths of the samples within a segment of time steps. The
+    /// content of the vector is arbitrary. Without a workspace the method returns a new one.
     pub(crate) fn take_lengths(&mut self) -> Vec<usize> {
         self.buffers.as_deref_mut().map(|buffers| core::mem::take(&mut buffers.lengths)).unwrap_or_default()
     }

@@ -38,7 +38,7 @@ pub struct Dropout {
     width: usize,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub(crate) rate: f64,
-    /// Whether a sample has one mask for all its steps.
+    /// Whether a sample has one mask for all its time steps.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "core::ops::Not::not"))]
     locked: bool,
 }
@@ -53,8 +53,8 @@ impl Dropout {
         dropout.check().map(|()| dropout)
     }
 
-    /// Uses one mask for all steps of a sample. Between the steps of a recurrent network this prevents the noise from
-    /// averaging out (variational dropout: Gal & Ghahramani 2016, §4).
+    /// Uses one mask for all time steps of a sample. In a recurrent network this prevents the noise of the steps
+    /// from averaging out (variational dropout: Gal & Ghahramani 2016, §4).
     #[must_use]
     pub fn locked(self) -> Self {
         Dropout { locked: true, ..self }
@@ -112,7 +112,7 @@ impl<T: Scalar> Layer<T> for Dropout {
 
     /// Returns `1/(1 − rate)`: the Jacobian is diagonal, with zeros and this factor.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
-        // 1 − rate is rounded too.
+        // 1 − rate is rounded: the next float below it is at most the exact difference.
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())
     }
 

@@ -17,8 +17,8 @@ pub struct DropoutKey {
     pub first_sample: u64,
     /// The index, in the whole sequence, of the first time step of the pass.
     pub first_step: u64,
-    /// Whether no masks are drawn: a pass in training mode then disables dropout and takes the mean of zoneout. Norms
-    /// still take their statistics from the batch.
+    /// Whether no masks are drawn: a pass in training mode then disables dropout and replaces zoneout by its mean.
+    /// Batch norms still use the statistics of the batch.
     pub off: bool,
 }
 
@@ -58,7 +58,7 @@ impl DropoutKey {
         DropoutKey { first_step: 0, ..self }
     }
 
-    /// Returns the key for the samples from index `sample` of this pass on.
+    /// Returns the key of the part of this pass that starts at its sample with the index `sample`.
     pub(crate) const fn later(self, sample: usize) -> Self {
         DropoutKey { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }

@@ -70,7 +70,7 @@ pub trait RowMap: Debug + Send + Sync {
     /// `−1/√inputs` and `1/√inputs`.
     ///
     /// # Errors
-    /// Those of [`Initializer::fill`].
+    /// The errors of [`Initializer::fill`].
     fn initialize(&self, w: &mut [f64], rng: &mut dyn Rng) -> Result<(), Error> {
         let bound = 1.0 / libm::sqrt(self.dims().input.max(1) as f64);
         match w.len() {
@@ -88,8 +88,9 @@ pub trait RowMap: Debug + Send + Sync {
 ///
 /// A backward pass costs `inputs + parameters` evaluations a row, each with about three times the operations of `row`,
 /// and allocates; a backward pass written by hand costs about two evaluations. Rows whose `dy` is zero cost nothing.
-/// So a `DualLayer` is for small layers, until a `backward` is written. Rows are independent of each other: sequences
-/// of unequal length, masks and threads need nothing more. A map over steps is a [`Cell`](crate::recurrent::Cell).
+/// So a `DualLayer` is for small layers, until a `backward` is written. Rows are independent of each other:
+/// sequences of unequal length, masks and threads need nothing more. For a function of input and state, applied at
+/// each time step, implement [`Cell`](crate::recurrent::Cell).
 ///
 /// ```
 /// use chainrule::{Scalar, layer::{Dims, DualLayer, RowMap, Sequential}};
@@ -168,7 +169,7 @@ impl<T: Scalar, F: RowMap> Layer<T> for DualLayer<F> {
                 continue;
             }
             let mut x = constants(x);
-            // The gradient along the one number whose tangent is 1.
+            // Returns Σ_k dy_k ∂y_k/∂p, where p is the one number whose tangent is 1.
             let mut along = |w: &[Dual<T>], x: &[Dual<T>]| {
                 y.fill(Dual::constant(T::zero()));
                 self.0.row(w, x, &mut y);

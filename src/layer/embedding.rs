@@ -57,7 +57,7 @@ impl Embedding {
         Embedding { columns: 1, vocabulary, dimension, padding: None, weights }
     }
 
-    /// Sets the number of indices in a row; all of them use the same table. The default is 1.
+    /// Sets the number of indices per input row; all of them use the same table. The default is 1.
     #[must_use]
     pub fn columns(self, columns: usize) -> Self {
         Embedding { columns, ..self }

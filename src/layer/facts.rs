@@ -3,8 +3,8 @@
 /// The widths of a layer, in values per row, and its number of parameters.
 ///
 /// Constructors of layers do not fail on sizes: [`Sequential::push`](super::Sequential::push),
-/// [`initialize`](super::initialize) and [`Workspace::new`](crate::workspace::Workspace::new) check them. A size that
-/// overflows is `usize::MAX` in this struct, which they refuse.
+/// [`initialize`](super::initialize) and [`Workspace::new`](crate::workspace::Workspace::new) check them. A layer
+/// whose size overflows states `usize::MAX` here, which these functions refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dims {

@@ -116,8 +116,8 @@ struct ForwardGate<'a, T> {
     y: &'a mut [T],
 }
 
-/// Replaces the pre-activations z = (a, g) of all rows by the gradient with respect to them, given that with respect to
-/// `y = a ⊙ φ(g)`, `dy`.
+/// Replaces the pre-activations z = (a, g) of all rows by the gradient with respect to them, given `dy`, the
+/// gradient with respect to `y = a ⊙ φ(g)`.
 struct BackwardGate<'a, T> {
     outputs: usize,
     z: &'a mut [T],

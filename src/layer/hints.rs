@@ -21,9 +21,10 @@ pub struct Hints {
     /// set to zero before such a pass, and `backward` adds. Blocks of `dw` that are not
     /// [trainable](super::Backward::trainable) may be left unchanged.
     pub overwrites_dw: bool,
-    /// [`dy`](super::Backward::dy) may omit leading rows that are zero.
+    /// [`dy`](super::Backward::dy) may omit leading rows that are zero: `backward` then receives only the rows after
+    /// them.
     pub accepts_short_dy: bool,
-    /// For sequences of one length, all rows of `dx` before the last step are zero for every `dy`, and
+    /// For sequences of one length, all rows of `dx` before the last time step are zero for every `dy`, and
     /// [`dx`](super::Backward::dx) may omit them.
     pub dx_zero_before_last_step: bool,
 }

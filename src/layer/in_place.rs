@@ -4,17 +4,17 @@ use super::{Backward, Layer};
 use crate::{block::Blocks, kernel::elementwise::descend, scalar::Scalar};
 use core::{fmt, ops::Range};
 
-/// The least number of parameters that a chain of gradient transforms updates at once: those of one layer, or of
-/// several smaller ones together; fewer only at the end of a pass. So many, with gradient and state, fit in a level-2
-/// cache.
+/// The least number of parameters that gradient transforms such as Adam update at once in the backward pass. Layers
+/// with fewer parameters are updated together with their neighbours; only the last update of a pass may be smaller.
+/// This many parameters, with gradient and optimizer state, fit in a level-2 cache.
 const WINDOW: usize = 1 << 14;
 
 /// An update of the parameters w of a layer by their gradient g: plain gradient descent, or `w ← w + u(g)` with u a
-/// chain of element-wise transforms. Sealed: only a workspace creates it.
+/// sequence of element-wise gradient transforms, such as those of Adam. Sealed: only a workspace creates it.
 pub struct InPlaceStep<'a, T> {
-    /// The rate η of plain gradient descent, `w ← w − η g`; not used if there is a chain of transforms. It is a
-    /// field of its own, not an enum variant beside the chain: the value is copied for each layer, and an enum would be
-    /// loaded in wider words than it was stored.
+    /// The learning rate η of plain gradient descent, `w ← w − η g`; not used if there is a `chain` of transforms.
+    /// It is a field of its own, not an enum variant beside `chain`: the value is copied for each layer, and an enum
+    /// would be loaded in wider words than it was stored, which delays the load.
     rate: T,
     chain: Option<(&'a Blocks, &'a mut Chain<'a, T>)>,
     /// The index of the layer's first parameter in the network.
@@ -22,10 +22,10 @@ pub struct InPlaceStep<'a, T> {
 }
 
 /// A function of `(blocks, start, w, g)` that updates `w`, the network's parameters from index `start` on, by their
-/// gradient g. `blocks` are those of the whole network. It may overwrite g.
+/// gradient g. `blocks` are all parameter blocks of the network. The function may overwrite g.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
-/// Writes the rate, or with a chain of transforms the number of blocks.
+/// Writes the learning rate or, with a chain of gradient transforms, the number of parameter blocks.
 impl<T: fmt::Debug> fmt::Debug for InPlaceStep<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut step = f.debug_struct("InPlaceStep");
@@ -43,7 +43,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// Creates an update of the parameters of a network with these `blocks`, by the transforms `chain`.
+    /// Creates an update by `chain`, a sequence of gradient transforms, for a network with these parameter blocks.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }
@@ -53,7 +53,8 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         if self.chain.is_none() { Some(self.rate) } else { None }
     }
 
-    /// Returns the update for a part of the layer, whose parameters begin at index `offset` of the layer's parameters.
+    /// Returns the update for a layer inside this one, whose parameters begin at index `offset` of this layer's
+    /// parameters.
     pub(super) fn part(&mut self, offset: usize) -> InPlaceStep<'_, T> {
         let chain: Option<(_, &mut Chain<'_, T>)> = match &mut self.chain {
             Some((blocks, chain)) => Some((*blocks, &mut **chain)),
@@ -72,7 +73,7 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
 }
 
 /// Runs the backward pass of `layer`, then updates its parameters `w` by `step`. It uses `pass.dw` as memory for the
-/// gradient: its former content does not count, and afterwards it is arbitrary.
+/// gradient: its content is ignored on entry and arbitrary on return.
 pub(super) fn backward_and_update<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -200,7 +201,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
 
     /// Notes that the gradients of consecutive layers that ran together on several threads, with the parameters in
     /// `range`, are complete. With plain gradient descent, the passes of the layers have updated the parameters
-    /// already; with a chain of transforms they are updated once enough are collected.
+    /// already; with other transforms they are updated once at least `window` parameters are pending.
     #[inline]
     pub(super) fn complete_together(&mut self, range: Range<usize>) {
         let all = self.w.read().len();

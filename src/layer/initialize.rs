@@ -25,9 +25,8 @@ use alloc::{borrow::Cow, vec::Vec};
 ///
 /// # Errors
 /// [`Error::InvalidLayer`] for a setting outside its range, and for layers nested more than
-/// [`MAX_DEPTH`](super::MAX_DEPTH) deep; those of the layer's initializers.
-/// [`Error::InitialValue`] for a value that is not finite in `T`; [`Error::TooLarge`] for more parameters than memory
-/// can hold.
+/// [`MAX_DEPTH`](super::MAX_DEPTH) deep; [`Error::InitialValue`] for a value that is not finite in `T`;
+/// [`Error::TooLarge`] for more parameters than memory can hold; the errors of the layer's initializers.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
     T::initialize(layer.as_layer(), seed)
 }
@@ -51,9 +50,9 @@ pub(crate) fn initialize_dyn<T: Scalar>(layer: &dyn Layer<T>, seed: u64) -> Resu
     Err(Error::InitialValue { block: block.into_owned(), index: index - first, found })
 }
 
-/// Returns the parameters `w`; if one of them is NaN or infinite, the initial values of the seed 0 instead. From values
-/// that are not finite nothing can be measured, and nothing trained. A `w` of the wrong length is returned as it is.
-/// Errors are those of [`initialize`].
+/// Returns the parameters `w`; if one of them is NaN or infinite, the initial values of the seed 0 instead, because
+/// a network with such parameters can be neither measured nor trained. A `w` of the wrong length is returned as it
+/// is. The errors are those of [`initialize`].
 pub(crate) fn finite_or_initial<'w, T: Scalar>(layer: &dyn Layer<T>, w: &'w [T]) -> Result<Cow<'w, [T]>, Error> {
     match non_finite(w) {
         Some(_) if w.len() == layer.dims().parameters => initialize_dyn(layer, 0).map(Cow::Owned),

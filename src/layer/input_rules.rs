@@ -66,7 +66,8 @@ impl InputRules {
         }
         let (mut last, width, is_chain) = (source, layer.dims().input, structure.kind() == StructureKind::Chain);
         for (name, part, _) in structure.parts() {
-            // A custom layer may divide its input among its parts.
+            // A custom layer may divide its input among its parts: for a part of another width the source is
+            // unknown.
             let own = if is_chain { last } else { source };
             let own = if own == Source::Input && part.dims().input != width { Source::Custom } else { own };
             last = self.add(part, &structure.below(path, name), own)?;
@@ -75,7 +76,7 @@ impl InputRules {
     }
 
     fn embed<T: Scalar>(&mut self, vocabulary: usize, path: &str, source: Source) -> Result<(), Error> {
-        // Whole numbers up to 2/ε are exact.
+        // Whole numbers up to 2/ε are exact, with ε the machine epsilon of `T`.
         let exact = vocabulary.saturating_sub(1) as f64 <= 2.0 / to_f64(T::epsilon());
         let what = "the vocabulary of an embedding";
         require(vocabulary > 0, what, "at least 1", 0.0)?;
@@ -101,7 +102,7 @@ impl InputRules {
     }
 
     /// Refuses an input `x` of a pass over `shape`, in rows of `width` values, that has an invalid index for an
-    /// embedding. The error names sample, step and column. Without an embedding any values are allowed.
+    /// embedding. The error names sample, time step and column. Without an embedding any values are allowed.
     pub(crate) fn check_indices<T: Scalar>(self, x: &[T], shape: BatchShape<'_>, width: usize) -> Result<(), Error> {
         let Some(at) = self.first_wrong(x) else { return Ok(()) };
         let (mut sample, mut step) = (at / width.max(1), 0);

@@ -270,18 +270,19 @@ impl<T: Scalar> Layer<T> for Linear {
         }
     }
 
-    /// With plain gradient descent, and so few rows that the product `dyᵀ x` sums them in one block, it computes `dx`
-    /// before the weights are updated, and adds their scaled gradient to them without storing it. Otherwise the update
-    /// follows [`backward`](Layer::backward).
+    /// Updates the weights by plain gradient descent without storing their gradient, if the rows are so few that the
+    /// product `dyᵀ x` sums them in one block: computes `dx`, then adds `−rate · dyᵀ x` to the weights. In every
+    /// other case it runs [`backward`](Layer::backward), then the update.
     fn backward_in_place(&self, w: &mut [T], step: InPlaceStep<'_, T>, mut pass: Backward<'_, T>) {
         let rows = pass.ctx.shape.rows();
-        // For more rows the product is summed block by block, but the update needs the whole sum.
+        // With more rows the product is summed block by block, and the update needs the sum of all blocks.
         let shards = pass.ctx.shards().map_or(1, |shards| shards.len());
         let Some(rate) = step.plain_rate().filter(|_| fits_registers(shards, rows)) else {
             return backward_and_update(self, w, step, pass);
         };
         self.check_backward(w, &pass, rows);
-        // The context is used in place: a copy would load its values in wider words than they were stored.
+        // The context is used in place: a copy would load values in wider words than they were stored, which is
+        // slow.
         let Backward { x, dy, dx, dw, scratch, ref mut ctx, .. } = pass;
         let (weight, bias) = w.split_at_mut(self.entries());
         if let Some(dx) = dx {
@@ -292,7 +293,7 @@ impl<T: Scalar> Layer<T> for Linear {
         }
         self.add_products([dy, x], weight, Epilogue::AddScaled(-rate), scratch, ctx);
         if rows == 1 {
-            // The bias is too short for a kernel to pay.
+            // The bias is too short for a vectorized kernel to pay off.
             return bias.iter_mut().zip(dy).for_each(|(b, &g)| *b += -rate * g);
         }
         let (_, sums) = dw.split_at_mut(self.entries());

@@ -1,5 +1,5 @@
-//! The layers without parts that a [`LayerSpec`](super::LayerSpec) holds as they are. A new one needs a file, a line
-//! here, and a method of the builder.
+//! The layers without parts, which a [`LayerSpec`](super::LayerSpec) stores as they are. A new layer needs a file, a
+//! line here, and a method of the builder.
 
 /// Calls the macro `$then` with the list: for each file of the module `layer`, its name and its layer types. Each type
 /// implements [`ListedLayer`].
@@ -39,8 +39,8 @@ pub(crate) enum Kind<'a> {
     Initializer(&'a mut InitializerKind),
 }
 
-/// A layer without parts that is its own layer specification: a [`LayerSpec`](super::LayerSpec) holds a copy, which is
-/// the layer for every scalar.
+/// A layer without parts that is its own layer specification: a [`LayerSpec`](super::LayerSpec) holds a copy of it.
+/// The same value is the layer for every scalar type.
 pub(crate) trait ListedLayer: Debug {
     /// Returns the settings, including widths, that must equal those of a checkpoint from which the layer is restored.
     /// Initializers are not among them.
@@ -64,8 +64,8 @@ pub(crate) trait ListedLayer: Debug {
         Vec::new()
     }
 
-    /// Returns layers for rows of `width` values, of which property tests make random networks. They must keep the
-    /// number of steps. The default is none.
+    /// Returns layers for rows of `width` values, from which property tests build random networks. They must keep
+    /// the number of time steps. The default is none.
     #[cfg(feature = "proptest")]
     fn examples(_width: usize) -> Vec<Self>
     where

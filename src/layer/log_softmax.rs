@@ -78,7 +78,7 @@ impl<T: Scalar> Layer<T> for LogSoftmax {
         for (y, (dy, dx)) in pass.y.chunks(width).zip(pass.dy.chunks(width).zip(dx.chunks_mut(width))) {
             let all = dy.iter().fold(T::zero(), |sum, &dy| sum + dy);
             for ((dx, &y), &dy) in dx.iter_mut().zip(y).zip(dy) {
-                // (1 − p_k) dy_k less the shares of the others: without the difference of p_k and 1.
+                // dx_k = (1 − p_k) dy_k − p_k Σ_{j≠k} dy_j. exp_m1 gives p_k − 1 without cancellation.
                 *dx = -math::exp_m1(y) * dy - math::exp(y) * (all - dy);
             }
         }

@@ -2,8 +2,8 @@
 
 use core::fmt::Debug;
 
-/// Sizes of the memory that a layer needs for a pass, in numbers of values. They must not shrink when batch or steps
-/// grow.
+/// Sizes of the memory that a layer needs for a pass, in numbers of values. They must not shrink when the number of
+/// samples or of time steps grows.
 ///
 /// A network needs more scratch for several threads. A layer with parts cannot compute how much: it passes all scratch
 /// that it does not use itself to its parts.
@@ -17,7 +17,7 @@ pub struct MemorySizes {
     /// Values of state per sample, such as h and c of an LSTM.
     pub state: usize,
     /// Values that persist from pass to pass beside the parameters, such as a running mean. Their number is the same
-    /// for every pass. It is not read for a layer with parts: the parts report their own.
+    /// for every pass. This field is not read for a layer with parts: the parts report their own.
     pub buffers: usize,
 }
 

@@ -154,20 +154,21 @@ impl<T: Scalar, L: Layer<T>> AsLayer<T> for L {
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
-/// | `blocks` | those of the parts | the layer has parameters of its own |
+/// | `blocks` | the blocks of the parts | the layer has parameters of its own |
 /// | `initialize` | initializes the parts | parameters of its own do not begin at zero |
 /// | `memory` | none | it saves values, or has scratch memory, a state or buffers |
 /// | `initialize_buffers` | keeps the zeros | its buffers do not begin at zero |
-/// | `output_shape` | that of the input | the number of steps changes |
+/// | `output_shape` | the shape of the input | the number of time steps changes |
 /// | `structure` | one link, no parts | it is made of other layers: most other answers follow from it |
 /// | `samples` | coupled if a part is | it couples the samples of a batch: it must say so |
-/// | `reads_later_steps` | `true` if a part does | a step depends on later inputs: it must say so |
+/// | `reads_later_steps` | `true` if a part does | a time step depends on later inputs: it must say so |
 /// | `hints` | no promise | a network can save work |
 /// | `gain_bound` | the product over a chain's parts, else `None` | the network shall have a certificate |
 /// | `state_gain_bounds` | `None` | the network shall have a certificate over time |
 /// | `spec` | name of the type, `Debug` text | a saved network shall be built again from another text |
 ///
-/// [`DualLayer`] makes a layer from a map of one row, without a `backward`, for a prototype.
+/// A part is a layer inside this one. [`DualLayer`] makes a layer from a function of one row, without a `backward`,
+/// for a prototype.
 ///
 /// # Laws
 /// * `backward` writes all of `dx` and **adds** to `dw`.
@@ -196,18 +197,18 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// Runs the forward pass: computes the output `pass.y` from the input `pass.x` and the parameters `w`.
     ///
     /// # Panics
-    /// If the length of a slice of `pass`, or of `w`, differs from [`dims`](Self::dims),
-    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or the shape is not valid for a pass. The
-    /// message of a layer of this crate names the slice and the layer. A workspace passes slices of the right length to
-    /// a layer that gives the same answers every time.
+    /// If `w` or a slice of `pass` does not have the length that follows from [`dims`](Self::dims),
+    /// [`output_shape`](Self::output_shape) and [`memory`](Self::memory), or if the batch shape is not valid for a
+    /// pass. The message of a layer of this crate names the slice and the layer. A workspace always passes slices of
+    /// the right length to a layer whose methods return the same results every time.
     fn forward(&self, w: &[T], pass: Forward<'_, T>);
 
-    /// Runs the backward pass: computes `pass.dx`, the gradient with respect to the input, from `pass.dy`, that with
-    /// respect to the output. It adds the gradient of the parameters `w` to `pass.dw`. A layer with the hint
-    /// `overwrites_dw` overwrites it if `pass.overwrite_dw` is set.
+    /// Runs the backward pass: computes `pass.dx`, the gradient with respect to the input, from `pass.dy`, the
+    /// gradient with respect to the output. It adds the gradient with respect to the parameters `w` to `pass.dw`. A
+    /// layer with the hint `overwrites_dw` instead overwrites `pass.dw` if `pass.overwrite_dw` is set.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// Under the same conditions as [`forward`](Self::forward).
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
 
     // Parameters and memory.
@@ -243,9 +244,9 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// statistics), which are zero on entry. The default keeps the zeros.
     fn initialize_buffers(&self, _buffers: &mut [T]) {}
 
-    /// The batch shape of the output `y`, given the `shape` of the input `x`. The default is the same shape. Override
-    /// it where the number of steps changes; the number of samples must stay the same. A trainer or a model takes a
-    /// network whose output has the steps of its input, or one; a workspace takes any.
+    /// The batch shape of the output `y`, given the `shape` of the input `x`. The default is the same shape.
+    /// Override it where the number of time steps changes; the number of samples must stay the same. A trainer or a
+    /// model takes a network whose output has the time steps of its input, or one; a workspace takes any.
     fn output_shape<'a>(&self, shape: BatchShape<'a>) -> BatchShape<'a> {
         shape
     }
@@ -259,14 +260,15 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Structure::LEAF
     }
 
-    /// Whether the output of a sample depends on other samples of the batch. By default it does in each mode in which
-    /// it does so in a part, a layer inside this one. Override it where the layer itself couples them.
+    /// Whether the output of a sample depends on other samples of the batch. By default samples are coupled in each
+    /// mode in which a part (a layer inside this one) couples them. Override it where the layer itself couples them.
     fn samples(&self) -> Samples {
         self.structure().samples()
     }
 
-    /// Whether the output at a step depends on the input at later steps. By default it does if it does so in any part,
-    /// a layer inside this one. Override it for a layer that itself looks ahead or reads from the end.
+    /// Whether the output at a time step depends on the input at later time steps. The default is true if it is true
+    /// for any part (a layer inside this one). Override it for a layer that itself looks ahead or reads from the
+    /// end.
     fn reads_later_steps(&self) -> bool {
         self.structure().reads_later_steps()
     }
@@ -277,10 +279,10 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         Hints::NONE
     }
 
-    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its steps in a pass over `shape` with the
+    /// An upper bound on `‖∂y/∂x‖₂` for one sample with all its time steps in a pass over `shape` with the
     /// parameters `w`. It holds from a zero state, in any [`Mode`], for every x. If [`samples`](Layer::samples) are
-    /// coupled, the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it is
-    /// `None`, for no known bound.
+    /// coupled, the bound is for the whole batch. The default is the product over the parts of a chain; otherwise it
+    /// is `None`, for no known bound.
     ///
     /// Override it for a [`Certificate`](crate::theory::Certificate), which a network has only if each layer has a
     /// bound. If the bound is computed in floating point, round it up.
@@ -288,9 +290,9 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         self.structure().gain_bound(w, shape)
     }
 
-    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after step t: one bound for each
-    /// k = 0, 1, …, steps. They hold for every t within the steps of `shape`, from a state of zero and for every x.
-    /// The default is `None`, for no known bounds. Override it for a certificate over time.
+    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after time step t: one bound for each k =
+    /// 0, 1, …, steps. They hold for every t within the steps of `shape`, from a state of zero and for every x. The
+    /// default is `None`, for no known bounds. Override it for a certificate over time.
     fn state_gain_bounds(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<Vec<f64>> {
         None
     }
@@ -303,8 +305,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         LayerSpec::Custom { kind: saved_name::<Self, T>(), dims: self.dims(), settings }
     }
 
-    /// Runs [`backward`](Self::backward), and updates the parameters `w` by `step`: plain gradient descent, or a chain
-    /// of element-wise transforms. Sealed: custom layers cannot implement it.
+    /// Runs [`backward`](Self::backward), and updates the parameters `w` by `step`: plain gradient descent, or other
+    /// element-wise transforms of the gradient. Sealed: custom layers cannot implement it.
     ///
     /// `pass.dw` is memory for a gradient, as long as `w`; its content is arbitrary, before and after. All blocks are
     /// trainable. The result has the same bits as an update after `backward`, except for the sign of a zero.
@@ -341,8 +343,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         workspace
     }
 
-    /// Returns the backward pass over segments of consecutive steps, for a recurrent layer. `None` for a layer without
-    /// such a pass: `backward` then runs on each segment by itself. Sealed: custom layers have none.
+    /// Returns the backward pass over segments of consecutive time steps, for a recurrent layer. `None` for a layer
+    /// without such a pass: `backward` then runs on each segment by itself. Sealed: custom layers have none.
     #[doc(hidden)]
     fn in_segments(&self) -> Option<InSegments<'_, T>> {
         None

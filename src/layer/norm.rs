@@ -209,9 +209,9 @@ norm! {
     /// Each group of consecutive values of a row shifted to mean 0 and scaled to variance 1:
     /// `y_i = γ_i (x_i − μ_g)/√(σ_g² + ε) + β_i` for the values i of group g.
     ///
-    /// σ_g² is the mean of (x_i − μ_g)² over the group. One group is a [`LayerNorm`]. The steps of a sequence are
-    /// normalized separately, unlike the positions of a channel in PyTorch. Source: Wu & He 2018, eq. 7; ε = 1e-5 as
-    /// in PyTorch.
+    /// σ_g² is the mean of (x_i − μ_g)² over the group. One group is a [`LayerNorm`]. The time steps of a sequence
+    /// are normalized separately, unlike the positions of a channel in PyTorch. Source: Wu & He 2018, eq. 7; ε =
+    /// 1e-5 as in PyTorch.
     ///
     /// # Shapes
     /// x, y: \[rows, width\], each row groups × (width / groups); blocks `gain` and `bias`, both \[width, 1\], unless

@@ -40,8 +40,8 @@ pub(super) type ColumnStatistics<W> = [Columns<W>; STATISTICS];
 /// Statistics of values x, as they are saved: a scale s, the mean of s x, a correction to be added to this mean, and
 /// 1/σ, with σ² the variance of s x plus `s² ε`.
 ///
-/// s is 1 unless the squares of the values overflow or underflow. The correction is for values whose mean is far larger
-/// than their spread: the rounding error of the mean would be visible beside the spread.
+/// s is 1 unless the squares of the values overflow or underflow. The correction is for values whose mean is far
+/// larger than their spread: without it the rounding error of the mean would be visible beside the spread.
 #[derive(Clone, Copy)]
 pub(super) struct Statistics<W>(pub(super) [W; STATISTICS]);
 
@@ -129,7 +129,8 @@ pub(super) fn gain_over_epsilon<T: Scalar>(gains: Option<&[T]>, epsilon: f64) ->
     };
     let rounded = to_f64(scalar::<T>(epsilon));
     let epsilon = if rounded < epsilon { rounded } else { epsilon };
-    // A root is off by half a unit in its last place: the float below it is below the true one.
+    // A computed root is off by at most half a unit in its last place: the next float below it is below the exact
+    // root.
     gain.over(Float::sqrt(epsilon).next_down())
 }
 

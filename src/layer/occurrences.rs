@@ -1,4 +1,4 @@
-//! The places at which each index occurs in a pass.
+//! The positions in the input of a pass at which each index of an embedding occurs.
 
 use crate::{
     kernel::{register_block::load_block, sums::add_sums},
@@ -6,11 +6,11 @@ use crate::{
     size::saturating_product,
 };
 
-/// For each index (a row of an embedding's table) the list of the places at which it occurs among the inputs of a pass,
-/// in order. It is kept in scratch memory of the pass.
+/// For each index (a row of an embedding's table) the list of its places: the positions among the input values of a
+/// pass at which it occurs, in order. The lists are kept in scratch memory of the pass.
 ///
-/// A place with the number n is stored as n + 1, and 0 ends a list. A number takes one value of `T`; in a format such
-/// as f16, which holds only small whole numbers exactly, it takes several values, one per digit.
+/// Position n is stored as n + 1, and 0 ends a list. A number takes one value of `T`; in a format such as f16, which
+/// holds only small whole numbers exactly, it takes several values, one per digit.
 pub(super) struct Occurrences<'a, T> {
     /// The first place of each index, stored as 1 plus its number; 0 if there is none.
     first: &'a mut [T],
@@ -32,7 +32,8 @@ fn digits<T: Scalar>(places: usize) -> usize {
 }
 
 impl<'a, T: Scalar> Occurrences<'a, T> {
-    /// Returns the length, in values, of the scratch memory for the lists of `indices` indices at `places` places.
+    /// Returns the length, in values, of the scratch memory for the lists of `indices` indices over `places` input
+    /// values.
     pub(super) fn scratch(indices: usize, places: usize) -> usize {
         saturating_product(&[indices.saturating_add(places), digits::<T>(places)])
     }
@@ -68,7 +69,7 @@ impl<'a, T: Scalar> Occurrences<'a, T> {
         self.of(index).next() == Some(place)
     }
 
-    /// Adds the rows of `d` at the places of `index` to `sum`, in the order of [`add_sums`].
+    /// Adds the rows of `d` at the places of `index` to `sum`. The order of summation is that of [`add_sums`].
     ///
     /// # Shapes
     /// d: \[places, columns\]; sum: \[columns\].

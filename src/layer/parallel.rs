@@ -30,7 +30,8 @@ pub enum Merge {
 /// Layers that read the same input, their outputs concatenated or summed.
 ///
 /// Backward: `dx = Σ_i f_i′ᵀ dy_i`, with dy_i the columns of branch i in dy, or dy itself for a sum. Branch i of a
-/// layer at path `2` is `2.i`. A skip beside one branch is a [`Residual`](super::Residual).
+/// parallel layer at path `2` has the path `2.i`. For a skip connection beside one branch, use
+/// [`Residual`](super::Residual).
 ///
 /// ```
 /// use chainrule::layer::{Merge, Sequential};
@@ -69,9 +70,9 @@ impl<T: Scalar> Parallel<T> {
     /// Creates a layer with the parallel `branches`, whose outputs are combined as `merge` states.
     ///
     /// # Errors
-    /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where a branch has another input
-    /// width than the first, or for a sum another output width; [`Error::Parameter`] for a width of 0.
-    /// [`Error::IncompatibleLayer`] where a branch outputs other numbers of steps than the first.
+    /// [`Error::Empty`] without branches; [`Error::WidthMismatch`], with the branch, where the input width of a
+    /// branch differs from that of the first, or for a sum its output width; [`Error::Parameter`] for a width of 0.
+    /// [`Error::IncompatibleLayer`] where a branch outputs a number of time steps different from that of the first.
     /// [`Error::InvalidLayer`] where a branch breaks a rule, or is nested more than [`MAX_DEPTH`](super::MAX_DEPTH)
     /// deep.
     pub fn new(merge: Merge, branches: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {

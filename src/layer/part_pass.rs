@@ -39,7 +39,7 @@ impl<'a, T: Scalar> ForwardPart<'_, 'a, T> {
     /// parts share.
     ///
     /// # Panics
-    /// As [`Layer::forward`], if `x` is not of the length of the part's input.
+    /// Like [`Layer::forward`], if the length of `x` is not that of the part's input.
     pub fn run(self, x: &[T], pass: &mut ForwardParts<'_, T>) -> &'a [T] {
         let ForwardPart { layer, w, y, saved, state, shape, link, is_branch } = self;
         let ctx = if is_branch { pass.ctx.branch(link) } else { pass.ctx.part(link) };
@@ -74,13 +74,13 @@ pub struct BackwardParts<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> BackwardParts<'a, T> {
-    /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. A pass has
-    /// such memory for as many values as the outputs of all parts have, and for the scratch that the layer's `memory`
-    /// states beyond [`Parts::memory`](super::Parts::memory).
+    /// Returns memory for `values` values, of arbitrary content, such as the gradient of a part's output. All calls
+    /// in one pass may take as many values as the outputs of all parts have, plus the scratch that the layer's
+    /// `memory` states beyond [`Parts::memory`](super::Parts::memory).
     ///
     /// # Panics
-    /// If fewer values are left. Values taken beyond that number are missing in the scratch of the parts, which then
-    /// panic.
+    /// If the scratch of the pass has fewer values left. Calls that take more values than stated above use up the
+    /// scratch of the parts, which then panic.
     pub fn buffer(&mut self, values: usize) -> &'a mut [T] {
         cut(SCRATCH, &mut self.scratch, values)
     }
@@ -110,7 +110,7 @@ impl<'a, T: Scalar> BackwardPart<'_, 'a, T> {
     /// is not needed.
     ///
     /// # Panics
-    /// As [`Layer::backward`], if `x` or `dy` is not of the length of the part's input or output.
+    /// Like [`Layer::backward`], if the length of `x` or `dy` is not that of the part's input or output.
     pub fn run(self, x: &[T], dy: &[T], pass: &mut BackwardParts<'_, T>) -> &'a [T] {
         let BackwardPart { layer, w, y, dx, dw, saved, state, trainable, shape, link, is_branch } = self;
         let is_needed = !is_branch || pass.needs_dx || !core::ptr::eq(x, pass.x);

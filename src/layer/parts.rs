@@ -14,11 +14,12 @@ use crate::{
 use alloc::{boxed::Box, format};
 use core::fmt;
 
-/// The parts of a custom layer: N layers that it runs in its passes. `Parts` cuts the slices of a pass into those of
-/// the parts: parameters, blocks, links, saved values, scratch, state.
+/// The parts of a custom layer: N layers that it runs in its passes. `Parts` divides the slices of a pass among the
+/// parts: parameters, saved values, scratch and state, and the indices of blocks and of links (factors of the chain
+/// rule).
 ///
-/// A layer made of parts forwards `dims`, `output_shape`, `memory` and `structure` to `Parts`, and its passes consist
-/// of its formulas. The layer of this example is a product, `y = f(x) ⊙ g(x)`:
+/// A layer made of parts forwards `dims`, `output_shape`, `memory` and `structure` to `Parts`; its own passes
+/// contain only the formulas that combine the parts. The layer of this example is a product, `y = f(x) ⊙ g(x)`:
 ///
 /// ```
 /// use chainrule::layer::{Backward, Dims, Forward, Layer, Linear, MemorySizes, Mode, Parts, Structure};
@@ -104,7 +105,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     ///
     /// # Errors
     /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::InvalidLayer`] where a part
-    /// breaks a rule; [`Error::IncompatibleLayer`] where a part outputs other numbers of steps than the first.
+    /// breaks a rule; [`Error::IncompatibleLayer`] where the number of output time steps of a part differs from the
+    /// first's.
     pub fn branches(parts: [(&'static str, Box<dyn Layer<T>>); N]) -> Result<Self, Error> {
         Self::new(StructureKind::Branches, parts)
     }
@@ -154,7 +156,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     }
 
     /// Returns the input width of the first part, the output width of the last, and the number of all parameters. A
-    /// layer of another output width, such as one that concatenates, states its own.
+    /// layer with a different output width, such as one that concatenates outputs, must state its own.
     pub fn dims(&self) -> Dims {
         let [input, output] = [self.parts.first(), self.parts.last()].map(|part| part.map(|part| part.dims));
         let parameters = saturating_sum(self.parts.iter().map(|part| part.dims.parameters));
@@ -256,7 +258,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     /// layer reads itself or its parts share, and the pass of each part.
     ///
     /// # Panics
-    /// As [`forward`](Self::forward).
+    /// Under the same conditions as [`forward`](Self::forward).
     pub fn backward<'w, 'a>(
         &'w self,
         w: &'w [T],
@@ -264,7 +266,7 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     ) -> (BackwardParts<'a, T>, [BackwardPart<'w, 'a, T>; N]) {
         let Backward { x, y, dy, mut dx, mut dw, mut saved, mut scratch, state, overwrite_dw, trainable, ctx } = pass;
         let needs_dx = dx.is_some();
-        // The parts add.
+        // Each part adds to its gradient.
         if overwrite_dw {
             dw.fill(T::zero());
         }

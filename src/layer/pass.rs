@@ -14,7 +14,7 @@ pub enum Mode {
     /// Dropout is off, and batch normalization uses its running statistics. The forward pass saves the values that the
     /// backward pass reads.
     Evaluate,
-    /// As [`Mode::Evaluate`], but nothing is saved: no backward pass can follow.
+    /// Like [`Mode::Evaluate`], but nothing is saved: no backward pass can follow.
     Infer,
 }
 
@@ -24,9 +24,9 @@ impl Mode {
         !matches!(self, Mode::Infer)
     }
 
-    /// Returns the mode in which an analysis runs `network` on a batch: evaluation, or training if samples are coupled
-    /// in training only. In evaluation such a layer, as batch normalization, uses running statistics, which an analysis
-    /// does not have. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
+    /// Returns the mode in which an analysis runs `network` on a batch: evaluation, or training if samples are
+    /// coupled in training only. In evaluation a layer such as batch normalization would use running statistics,
+    /// which an analysis does not have. With the key [`DropoutKey::off`](super::DropoutKey::off) no masks are drawn.
     pub(crate) fn to_examine<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Self {
         if network.samples() == Samples::CoupledInTraining { Mode::Train } else { Mode::Evaluate }
     }
@@ -116,7 +116,7 @@ impl<T> Default for BackwardState<'_, T> {
 /// The arguments of a backward pass through one layer.
 ///
 /// # Shapes
-/// Those of [`Forward`]; `dw` has one value for each parameter of the layer.
+/// The slices of [`Forward`] have the same shapes here; `dw` has one value for each parameter of the layer.
 #[non_exhaustive]
 pub struct Backward<'a, T: Scalar> {
     /// Input of the forward pass. It may be empty for a layer with the hint
@@ -143,7 +143,7 @@ pub struct Backward<'a, T: Scalar> {
     /// Whether the layer overwrites `dw` instead of adding to it. If so, the content of `dw` on entry is arbitrary.
     /// True only for a layer that [`overwrites_dw`](super::Hints#structfield.overwrites_dw).
     pub overwrite_dw: bool,
-    /// The blocks of `dw` that are needed. A layer may skip the others, which saves time.
+    /// The parameter blocks whose gradients are needed. A layer may skip the gradients of other blocks to save time.
     pub trainable: TrainableMask<'a>,
     /// Batch shape, mode, dropout key, path and monitor.
     pub ctx: Context<'a, T>,

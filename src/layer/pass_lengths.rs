@@ -42,7 +42,7 @@ macro_rules! own_check {
             /// parts. `name` is its name in the message.
             ///
             /// # Panics
-            /// If a slice has another length than the layer states.
+            /// If the length of a slice differs from the one that the layer states.
             #[inline(always)]
             #[track_caller]
             pub(crate) fn check(&$self, name: &'static str, $layer: &impl Layer<T>, w: &[T]) {
@@ -94,7 +94,7 @@ impl PassLengths {
     /// Checks the slices of a forward pass, and the parameters `w`.
     ///
     /// # Panics
-    /// Where a slice has another length than expected.
+    /// If the length of a slice is not the expected one.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn forward<T: Scalar>(self, w: &[T], pass: &Forward<'_, T>) {
@@ -121,7 +121,7 @@ impl PassLengths {
     /// By these hints some slices may be empty or short.
     ///
     /// # Panics
-    /// Where a slice has another length than expected.
+    /// If the length of a slice is not the expected one.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn backward<T: Scalar>(self, hints: impl Fn() -> Hints, w: &[T], pass: &Backward<'_, T>) {

@@ -1,4 +1,4 @@
-//! Layers that reduce a sequence to one row: its last step, or the mean over its steps.
+//! Layers that reduce a sequence to one row: its last time step, or the mean over its time steps.
 
 use super::{
     AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec,
@@ -14,10 +14,12 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// The last step of each sequence, at its own length: `y_s = x_{T_s, s}` for sample s with the steps 1 to T_s.
+/// The last time step of each sequence, which may differ in length: `y_s = x_{T_s, s}` for sample s with steps 1 to
+/// T_s.
 ///
-/// At the last step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has read only
-/// one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each direction.
+/// At the last time step of a [`Bidirectional`](crate::recurrent::Bidirectional) layer the backward direction has
+/// read only one input: [`bidirectional_summary`](crate::Builder::bidirectional_summary) takes the last step of each
+/// direction.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::LastStep, workspace::Workspace};
@@ -35,8 +37,8 @@ pub struct LastStep {
     width: usize,
 }
 
-/// The mean over the steps of each sequence, over its own length: `y_s = 1/T_s Σ_t x_{t, s}` for sample s with T_s
-/// steps.
+/// The mean over the time steps of each sequence, which may differ in length: `y_s = 1/T_s Σ_t x_{t, s}` for sample
+/// s with T_s steps.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::MeanOverSteps, workspace::Workspace};
@@ -125,7 +127,7 @@ pool!(MeanOverSteps);
 impl LastStep {
     const HINTS: Hints = MeanOverSteps::HINTS.dx_zero_before_last_step();
 
-    /// Returns 1, an upper bound on the 2-norm of the Jacobian: the output is one of the steps.
+    /// Returns 1, an upper bound on the 2-norm of the Jacobian: the output is a copy of one time step.
     fn gain(&self, _shape: BatchShape<'_>) -> Upper {
         Upper::ONE
     }
@@ -137,8 +139,8 @@ impl LastStep {
         }
     }
 
-    /// Overwrites `dx` with `dy` at the last step of each sample, and zeros at all others. `dx` may omit leading rows
-    /// of zeros.
+    /// Overwrites `dx` with `dy` at the last time step of each sample, and zeros at all other steps. `dx` may omit
+    /// leading rows of zeros.
     fn spread<T: Scalar>(&self, shape: BatchShape<'_>, dy: &[T], dx: &mut [T]) {
         let missing = shape.rows() - dx.len() / self.width;
         dx.fill(T::zero());
@@ -153,7 +155,7 @@ impl MeanOverSteps {
     const HINTS: Hints = Hints::NONE.ignores_x().ignores_y().saved_per_row();
 
     /// Returns `1/√T`, an upper bound on the 2-norm of the Jacobian, for the length T of the shortest sequence:
-    /// `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained by equal steps.
+    /// `‖1/T Σ_t x_t‖ ≤ 1/T Σ_t ‖x_t‖ ≤ 1/√T ‖x‖`, attained where all time steps are equal.
     fn gain(&self, shape: BatchShape<'_>) -> Upper {
         let shortest = shape.lengths.and_then(|lengths| lengths.last()).unwrap_or(&shape.steps);
         Upper::ONE.over(Float::sqrt((*shortest).max(1) as f64).next_down())
@@ -164,7 +166,7 @@ impl MeanOverSteps {
         for (sample, y) in y.chunks_mut(self.width).enumerate() {
             let length = shape.length(sample);
             if is_narrow::<T>() {
-                // The sum, or the number of steps, may be above the largest number of the format.
+                // The sum, or the number of time steps, may be above the largest number of the format.
                 for (column, y) in y.iter_mut().enumerate() {
                     let (mut row, mut sum) = (sample, 0.0);
                     for step in 0..length {

@@ -65,8 +65,8 @@ impl<T: Scalar> Residual<T> {
     ///
     /// # Errors
     /// [`Error::WidthMismatch`] where the input and output widths of the branch differ; [`Error::IncompatibleLayer`]
-    /// where the branch changes the number of steps. [`Error::InvalidLayer`] where the branch breaks a rule, or is
-    /// nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
+    /// where the branch changes the number of time steps. [`Error::InvalidLayer`] where the branch breaks a rule, or
+    /// is nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
     pub fn new(branch: impl Layer<T> + 'static) -> Result<Self, Error> {
         Self::around(branch.boxed())
     }
@@ -146,8 +146,8 @@ impl<T: Scalar> Layer<T> for Residual<T> {
     }
 
     /// Saved: the saved values and the output of the branch. Scratch: the scratch of the branch, and two buffers of the
-    /// size of its output. One holds the gradient times the scale; the other, for a monitor, holds the gradient of the
-    /// input before that of the skip is added.
+    /// size of its output. One holds the gradient times the scale; the other, for a monitor, holds the branch's
+    /// gradient of the input, before the gradient of the skip connection is added.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (branch, values) = (self.branch.memory(shape, mode), self.values(shape));
         let saved = if mode.saves() { branch.saved.saturating_add(values) } else { 0 };

@@ -113,7 +113,7 @@ impl RowNorm {
         let (size, n) = (self.size(), scalar::<W>(self.size() as f64));
         let affine = if self.affine { self.width } else { 0 };
         let gain = &w[..affine];
-        // The statistics of a group: saved, but in narrow formats.
+        // The statistics of a group: computed again in formats narrower than `f32`, otherwise read from `saved`.
         let saved = &*pass.saved;
         let statistics_of = |group: usize, x: &[T]| {
             if is_narrow::<T>() {

@@ -16,7 +16,7 @@ pub(crate) const fn count(width: usize) -> usize {
 }
 
 /// Returns the number of buffer values of a batch norm of `width` columns. In formats narrower than `f32` the
-/// statistics are a [`Wide`] state: rounded to the format, then their rounding errors.
+/// statistics are stored as [`Wide`] numbers: first their values rounded to the format, then the rounding errors.
 pub(super) fn buffers_of<T: Scalar>(width: usize) -> usize {
     count(width).saturating_mul(slots::<T>())
 }
@@ -29,8 +29,8 @@ pub(super) fn initial<T: Scalar>(buffers: &mut [T], width: usize) {
 
 impl BatchNorm {
     /// Returns the running mean and variance, as statistics of scale 1, of the `LANES` columns from `j` on, converted
-    /// by `wide`. They are rounded to `T`, as a file holds them, so that a model that was read predicts the same.
-    /// Without `buffers` (an empty slice) these are the initial ones, mean 0 and variance 1.
+    /// by `wide`. They are rounded to `T` as in a model file, so that a model read from a file gives the same
+    /// predictions. Without `buffers` (an empty slice) these are the initial ones, mean 0 and variance 1.
     pub(super) fn running<T: Scalar, W: Scalar>(
         &self,
         buffers: &[T],

@@ -17,7 +17,7 @@ pub struct AddsByShard(pub(crate) bool);
 
 /// The shards of a backward pass, consecutive ranges of its samples. The gradient of a parameter is summed over each
 /// shard by itself, and these sums are added along a binary tree: `((g₀ + g₁) + (g₂ + g₃)) + …`. The gradient
-/// of the input does not depend on them.
+/// of the input does not depend on the shards.
 #[derive(Clone, Debug)]
 pub(crate) struct Shards<T> {
     /// The end of each shard (range of samples) among the samples of the pass, in order. Their number is a power of
@@ -124,8 +124,8 @@ impl<T: Scalar> Context<'_, T> {
 
     /// Calls `add(rows, sum)`, which adds a sum over `rows` to its argument `sum`, for the rows of each shard (range of
     /// samples with a gradient sum of its own). The results are added to `sum` along the binary tree of the shards.
-    /// Without shards it calls `add` once, for all rows. With shards, the pass through the layer must have one step, so
-    /// that rows are samples.
+    /// Without shards it calls `add` once, for all rows. With shards, the pass through the layer must have one time
+    /// step, so that rows are samples.
     pub(super) fn add_by_shard(&mut self, sum: &mut [T], mut add: impl FnMut(Range<usize>, &mut [T])) {
         let rows = self.shape.rows();
         let Some(shards) = self.shards() else { return add(0..rows, sum) };

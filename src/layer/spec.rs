@@ -61,7 +61,8 @@ macro_rules! layer_spec {
             /// A [`Checkpointed`](crate::recurrent::Checkpointed): recurrent layers that the backward pass computes
             /// again, segment by segment.
             Checkpointed {
-                /// The number of steps from one kept state to the next: given, √T for T steps, or by a limit of bytes.
+                /// The number of time steps from one kept state to the next: given, √T for T steps, or by a limit of
+                /// bytes.
                 interval: CheckpointInterval,
                 /// The layers in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
@@ -276,8 +277,8 @@ leaves! {
     Custom { kind, dims, settings },
 }
 
-/// Saves and reads the layers inside a layer specification, down to [`MAX_DEPTH`] levels. Without `std` there is no
-/// counter per thread: the format then limits the depth, as JSON does.
+/// Saves and reads the layers inside a layer specification, down to [`MAX_DEPTH`] levels. Without `std` the levels
+/// are not counted: then only the file format limits the depth, as JSON does.
 #[cfg(feature = "serde")]
 mod nested {
     use crate::error::LayerRule;

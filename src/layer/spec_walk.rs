@@ -53,7 +53,7 @@ impl Drop for LayerSpec {
 impl LayerSpec {
     /// Returns the layer that computes the output, after its path. In a [`LayerSpec::Sequential`] it is the last layer,
     /// or the last one inside that if it is a `Sequential` too. Any other layer, such as one with parallel branches,
-    /// counts as one.
+    /// counts as one layer.
     pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
         let (mut path, mut last) = (String::new(), self);
         while let LayerSpec::Sequential { layers, .. } = last
@@ -105,8 +105,8 @@ impl LayerSpec {
         if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
     }
 
-    /// Returns this layer and all layers inside it, in order, each with its path and before the layers inside it. The
-    /// path of this layer is empty.
+    /// Returns this layer and all layers inside it, in order: each with its path, and before the layers inside it.
+    /// The path of this layer is empty.
     pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {

@@ -14,7 +14,8 @@ use alloc::vec::Vec;
 pub(crate) struct StateLayout(Vec<usize>);
 
 impl StateLayout {
-    /// Returns the layout of the state of `network`: for each recurrent layer h, then the rest of its state.
+    /// Returns the layout of the state of `network`. Each recurrent layer has two pieces: h, and the rest of its
+    /// state.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`], with the layer, for a custom layer with a state, whose layout is not known.

@@ -1,4 +1,4 @@
-//! The structure of a layer: its own links, and the layers inside.
+//! The structure of a layer: its own links (factors of the chain rule), and the layers inside it.
 
 use super::{
     Answers, Layer, LayerSpec, Mode, Samples,
@@ -29,7 +29,7 @@ pub enum StructureKind {
 
 /// The links of a layer (the factors of the chain rule that it reports to a monitor) and its parts, the layers inside
 /// it. From this structure follow the blocks, initial values, names of links and bounds of a layer made of other
-/// layers, and whether it couples samples or reads later steps. Such a layer only states its structure.
+/// layers, and whether it couples samples or reads later time steps. Such a layer only states its structure.
 ///
 /// Parameters and links of the layer itself come first, then those of each part, in order. A block of a part named `p`
 /// is `p.weight`, a link below the path `2` is `2.p`.
@@ -75,7 +75,8 @@ pub(crate) enum Recorded {
     Checked(Result<Answers, LayerRule>),
 }
 
-/// The numbers of parameters, blocks and links of a layer: the offsets from it to the next layer of a container.
+/// The numbers of parameters, blocks and links (factors of the chain rule) of a layer. Added to the layer's own
+/// offsets in a container, they give those of the next layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
@@ -88,7 +89,7 @@ pub struct PartSizes {
 }
 
 impl PartSizes {
-    /// Counts the parameters, blocks and links of `layer`.
+    /// Counts the parameters, blocks and links (factors of the chain rule) of `layer`.
     ///
     /// # Panics
     /// If layers are nested more than [`MAX_DEPTH`](super::MAX_DEPTH) deep.
@@ -181,8 +182,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Whether the layer is a chain and `part` may give the parts after it another batch shape. In a chain it is true
-    /// for a `part` whose answers are not cached.
+    /// Whether the layer is a chain and `part` may change the batch shape for the parts after it. In a chain it is
+    /// true for each `part` whose results are not cached.
     pub(super) fn changes_rows(&self, part: &Part<'_, T>) -> bool {
         self.kind == StructureKind::Chain && !part.kept.is_some_and(|kept| kept.keeps_rows)
     }
@@ -224,7 +225,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
     }
 
     /// Returns the path of the part, or of the layer's own link (factor of the chain rule), called `name`, for a layer
-    /// at `path`: both, with a point between them. It is `path` itself for an empty name, and in a chain `name` alone
+    /// at `path`: both, with a dot between them. It is `path` itself for an empty name, and in a chain `name` alone
     /// for an empty path.
     pub(crate) fn below(&self, path: &str, name: &str) -> String {
         match (self.kind, name) {
@@ -278,7 +279,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().fold(Samples::Independent, |all, part| all.and(samples(part)))
     }
 
-    /// Whether the output of any part at a step depends on its input at later steps.
+    /// Whether the output of any part at a time step depends on its input at later time steps.
     pub(super) fn reads_later_steps(&self) -> bool {
         let reads = |part: &Part<'_, T>| {
             part.kept.map_or_else(|| part.layer.reads_later_steps(), |kept| kept.reads_later_steps)

@@ -46,9 +46,9 @@ pub fn eigenvalues<T: Scalar>(values: &[T], n: usize) -> Result<Option<Vec<[f64;
 ///
 /// It is 0 for an empty matrix, and NaN if an entry is not finite or the iteration does not converge.
 ///
-/// For recurrent weights it is the growth of the state per step, over many steps of a network without activations:
-/// below 1 the state decays. It can still grow over a few steps. An upper bound on the growth in one step is
-/// [`spectral_norm_bound`](super::spectral_norm_bound).
+/// For recurrent weights it is the growth of the state per time step, over many time steps of a network without
+/// activations: below 1 the state decays. It can still grow over a few steps. An upper bound on the growth in one
+/// time step is [`spectral_norm_bound`](super::spectral_norm_bound).
 ///
 /// # Errors
 /// [`Error::Length`] if `values` does not have `n × n` entries.
@@ -212,7 +212,7 @@ impl Square {
     /// matrix with the diagonal `y`, `x` and the product `w` of the other two entries.
     fn sweep(&mut self, low: usize, last: usize, (x, y, w): (f64, f64, f64)) {
         let n = self.n;
-        // Two consecutive small subdiagonal entries let the step begin at row `start`.
+        // Two consecutive small subdiagonal entries let the QR step begin at row `start`.
         let mut start = last - 2;
         let (mut p, mut q, mut r);
         loop {

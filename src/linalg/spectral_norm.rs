@@ -8,12 +8,13 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Maximum number of squarings of the Gram matrix; after them the bound is returned as it is. Each halves the logarithm
-/// of the ratio of bound and norm. For a thousand equal singular values, 24 squarings leave a relative excess of 1e-7.
+/// Maximum number of squarings of the Gram matrix; after them the bound is returned as it is. Each squaring halves
+/// the logarithm of the ratio of bound and norm. For a thousand equal singular values, 24 squarings leave a relative
+/// excess of 1e-7.
 const SQUARINGS: usize = 24;
 
-/// The squarings end when one of them lowers the bound by less than this fraction of it. They also end when the bound
-/// on the norm of the last matrix exceeds a lower bound by at most this fraction.
+/// The squarings end when one of them lowers the bound by less than this fraction of the bound. They also end when
+/// the bound on the norm of the last matrix exceeds a lower bound on it by at most this fraction.
 const WORTH: f64 = 1e-9;
 
 /// An upper bound on the spectral norm of a matrix, `‖W‖₂ ≤ bound`, that accounts for every rounding error.
@@ -74,8 +75,8 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
         mirror(&mut gram, n);
         let Some(power) = normalize(&mut gram) else { break };
         let level = Level::of(&gram, n, power);
-        // ‖G_k‖_F exceeds ‖G_k‖₂ by at most its last decrease. The largest row norm of G_k is a lower bound
-        // on ‖G_k‖₂.
+        // Each squaring at least halves the logarithm of the excess of the bound, so what is left of the excess is
+        // at most the last decrease. The largest row norm of G_k is a lower bound on ‖G_k‖₂.
         let frobenius = bound(&levels, Level { norm: level.square.sqrt(), ..level }).get();
         let exact = level.norm.get() <= longest_row(&gram, n) * (1.0 + WORTH);
         levels.push(level);
@@ -156,8 +157,8 @@ fn normalize(values: &mut [f64]) -> Option<i32> {
     Some(power)
 }
 
-/// Copies the entries of the `n` × `n` `matrix` below the diagonal above it: a computed Gram matrix may be asymmetric,
-/// the exact one is not.
+/// Copies the entries of the `n` × `n` `matrix` below the diagonal to the places above it: a computed Gram matrix
+/// may be asymmetric, the exact one is not.
 fn mirror(matrix: &mut [f64], n: usize) {
     for i in 0..n {
         for j in 0..i {

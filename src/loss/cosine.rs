@@ -27,7 +27,7 @@ impl CosineDistance {
 reduction_setter!(CosineDistance, "rows");
 
 /// Returns the largest magnitude m of a row's values, NaN if one is NaN, and ‖row/m‖, which is NaN if m is 0. The
-/// two are returned apart because their product, the norm of the row, may overflow.
+/// two are returned separately because their product, the norm of the row, may overflow.
 fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
     let larger = |most: T, x: &T| if x.abs() > most || x.is_nan() { x.abs() } else { most };
     let most = row.iter().fold(T::zero(), larger);

@@ -57,7 +57,7 @@ impl CrossEntropy {
         changed.check_settings().map(|()| changed)
     }
 
-    /// Returns the error with which the setters would refuse the settings, if they would.
+    /// Returns the error with which the setters refuse settings outside their range.
     fn check_settings(&self) -> Result<(), Error> {
         let smoothing = self.smoothing;
         require((0.0..=1.0).contains(&smoothing), "label smoothing", "between 0 and 1", smoothing)?;
@@ -160,7 +160,7 @@ impl CrossEntropy {
             let all = all.total();
             for (k, dy) in dy.iter_mut().enumerate() {
                 let (wanted, p) = (wanted(k), logits.share(*dy));
-                // p_k Σ_j t_j − t_k, without the difference of p_k and 1.
+                // The gradient p_k Σ_j t_j − t_k, rearranged so that p_k near 1 is not subtracted from 1.
                 *dy = share.of(weight, (all - wanted) * p - wanted * logits.rest(k, p));
             }
             Ok(())
@@ -181,8 +181,8 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         self.reduction
     }
 
-    /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
-    /// are probabilities, it is the sum of the row weights.
+    /// Returns the sum over rows of row weight times class weight; rows of the ignored class have weight 0. For
+    /// targets that are probabilities, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         self.classes().total_weight(width, target, row_weights)
     }

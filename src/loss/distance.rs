@@ -102,7 +102,7 @@ distance! {
     }
 }
 distance! {
-    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss over β. Source:
+    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss divided by β. Source:
     /// Girshick 2015, eq. 3.
     SmoothL1 { beta: "positive and finite" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
     value(me, d) {

@@ -1,4 +1,4 @@
-//! A loss without a gradient of its own: dual numbers compute it.
+//! Losses without a handwritten gradient: dual numbers compute it.
 
 use super::{InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, in_double, own_evaluate, require_classes};
 use crate::{
@@ -36,7 +36,7 @@ use core::fmt::Debug;
 /// | method | default | override it if |
 /// | --- | --- | --- |
 /// | `takes_classes` | `false`: values | the targets are classes |
-/// | `target_width` | that of the output | a row of targets has another number of values |
+/// | `target_width` | that of the output | a row of targets does not have as many values as a row of outputs |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the loss of a row",
     label = "not the loss of a row",
@@ -61,8 +61,8 @@ pub trait RowLoss: Debug {
     }
 }
 
-/// A loss from the loss of one row, without a gradient of its own: the mean or the sum over rows of `ℓ(y, t)`, and
-/// `∂ℓ/∂y_i` by a pass of [dual numbers](crate::testing::Dual) for each i. It is meant for prototypes.
+/// Makes a [`Loss`] of a [`RowLoss`] ℓ: the mean or the sum of `ℓ(y, t)` over rows. One evaluation on [dual
+/// numbers](crate::testing::Dual) for each output i gives `∂ℓ/∂y_i`. It is meant for prototypes.
 ///
 /// The gradient is exact to rounding. It costs `width` evaluations of dual numbers a row, each of some three times the
 /// operations, and allocates; a gradient written by hand costs about one. A row of weight 0 is not read.

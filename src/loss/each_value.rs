@@ -59,8 +59,8 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
     })
 }
 
-/// Weights for the single values of a loss that is computed value by value: `Σ v ℓ(y, t)` over all values, or
-/// divided by `Σ v`.
+/// A weight v for each value of a loss that is computed value by value: `Σ v ℓ(y, t)` over all values, divided by `Σ
+/// v` for a mean.
 ///
 /// The weights v, finite and not negative, are part of the targets: a row of targets has the `width` targets and then
 /// the `width` weights. A value of weight 0 is masked: neither its output nor its target is read, and its gradient is
@@ -98,8 +98,8 @@ impl<L> ValueWeights<L> {
 }
 
 /// Returns the total weight of a value, `of_row · v`, from the weight `of_row` of its row and its own weight `v`.
-/// Refuses a `v` that is negative or not finite, and a product that overflows; `index` is the place of `v` among the
-/// targets.
+/// Refuses a `v` that is negative or not finite, and a product that overflows; `index` is the index of `v` in the
+/// targets, for the error.
 fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
     check_finite("the weights of values", index, &[v])?;
     require(v >= T::zero(), "the weight of a value", "not negative", to_f64(v))?;

@@ -16,16 +16,16 @@ const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 /// A row of outputs holds n means and then the n logarithms s of their variances, so its width is even; a row of
 /// targets has n values. A logarithm needs no activation that keeps it positive, and is exact where the variance is
 /// beyond the number format. The loss is `½ (s + z²)` with `z = (μ − t) e^(−s/2)`, which divides by nothing, and
-/// its gradient `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s < ln ε`, it does not
+/// its gradient `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s < ln ε`, the loss does not
 /// depend on s, and `∂L/∂s` is 0.
 ///
 /// With `var = exp(s)` the value and ∂L/∂μ are those of PyTorch's `GaussianNLLLoss`; where v > ε, its gradient is
 /// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The
 /// average is over all means. Source: Nix & Weigend 1994, eq. 2.
 ///
-/// Of targets that were [standardized](crate::dataset::Standardize) with mean m and deviation d, the mean is `m + d μ`
-/// and the logarithm of the variance `s + 2 ln d`: a model's [`scale_outputs`](crate::model::Model::scale_outputs)
-/// cannot say the second.
+/// If the targets were [standardized](crate::dataset::Standardize) with mean m and deviation d, the mean in their
+/// original units is `m + d μ`, and the logarithm of the variance is `s + 2 ln d`. A model's
+/// [`scale_outputs`](crate::model::Model::scale_outputs) cannot express the logarithm.
 ///
 /// ```
 /// use chainrule::loss::{GaussianNll, Loss, Target};

@@ -82,7 +82,8 @@ impl<T: Scalar> Loss<T> for KlDivergence {
 /// with its weight w_c, by default 1. The mean divides by the sum over rows of row weight times class weight.
 ///
 /// A last layer [`LogSoftmax`](crate::layer::LogSoftmax) computes such logarithms; on other outputs the loss has no
-/// lower bound. [`CrossEntropy`](super::CrossEntropy) does both from logits, and has smoothing. As PyTorch's `NLLLoss`.
+/// lower bound. [`CrossEntropy`](super::CrossEntropy) combines both, from logits, and has label smoothing. As
+/// PyTorch's `NLLLoss`.
 ///
 /// ```
 /// use chainrule::loss::{Loss, NegativeLogLikelihood, Target};
@@ -153,8 +154,8 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
         self.reduction
     }
 
-    /// Returns the sum over rows of row weight times class weight; rows of the ignored class count 0. For targets that
-    /// are values, which `evaluate` refuses, it is the sum of the row weights.
+    /// Returns the sum over rows of row weight times class weight; rows of the ignored class have weight 0. For
+    /// targets that are values, which `evaluate` refuses, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         self.classes().total_weight(width, target, row_weights)
     }

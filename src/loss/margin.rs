@@ -101,7 +101,7 @@ impl MultiMargin {
                     continue;
                 }
                 let (value, slope) = if self.squared { (gap * gap, gap + gap) } else { (gap, T::one()) };
-                // NaN is not below 0, and has no slope.
+                // A gap of NaN is not ≤ 0; its slope is NaN.
                 let slope = if gap.is_nan() { gap } else { slope };
                 // 0 · ∞ counts as 0, not as NaN.
                 if !of_class.is_zero() || gap.is_nan() {
@@ -166,7 +166,7 @@ impl<T: Scalar> EachValue<T> for Hinge {
         if gap <= T::zero() {
             (T::zero(), T::zero())
         } else {
-            // NaN is not below 0, and has no slope.
+            // A gap of NaN is not ≤ 0; its slope is NaN.
             (gap, if gap.is_nan() { gap } else { -t })
         }
     }

@@ -96,22 +96,22 @@ pub enum Reduction {
 /// loss_laws(Losses { single: &LogCosh, double: &LogCosh, dual: &LogCosh }, 0).unwrap();
 /// ```
 ///
-/// [`Rows`] makes the checks and the reduction that the laws ask for.
+/// [`Rows`] makes the checks and the reduction that [`loss_laws`](crate::testing::loss_laws) tests.
 ///
 /// # Required
-/// `evaluate` computes the loss and its gradient. `reduction` states whether it is a mean or a sum over rows: a trainer
-/// combines the parts of an accumulated update by it.
+/// `evaluate` computes the loss and its gradient. `reduction` states whether it is a mean or a sum over rows: a
+/// trainer that accumulates one update over several passes combines their losses accordingly.
 ///
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
 /// | `minimum_at_target` | `false` | the loss is lowest where `y` is the target: `loss_laws` then tests it |
-/// | `target_width` | that of the output | a row of targets has another number of values than one of outputs |
-/// | `check_width` | accepts every width | some numbers of outputs cannot be trained: `evaluate` calls it, too |
+/// | `target_width` | that of the output | a row of targets does not have as many values as a row of outputs |
+/// | `check_width` | accepts every width | some numbers of outputs cannot be trained; `evaluate` should call it |
 /// | `total_weight` | the sum of the row weights | a mean divides by something else, such as class weights |
-/// | `weighs_target_values` | `true` | the total weight of values without row weights is the number of their rows |
+/// | `weighs_target_values` | `true` | without row weights, the total weight of values is their number of rows |
 ///
-/// [`DualLoss`] makes a loss from a function of one row, without a gradient, for a prototype.
+/// For a prototype, [`DualLoss`] makes a loss from a function of one row without a handwritten gradient.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a loss",
     label = "not a loss",
@@ -127,13 +127,13 @@ pub trait Loss<T: Scalar>: Debug {
     /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
     /// the sum of the weights (times the width, for a loss that is computed value by value).
     ///
-    /// Any number of rows above 0 is valid, and so are outputs that are all 0: with these a trainer checks all targets
-    /// before a run.
+    /// Any number of rows above 0 is valid, and so are outputs that are all 0: a trainer checks all targets before a
+    /// run by a call with such outputs.
     ///
     /// # Errors
     /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
-    /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does not
-    /// take; [`Error::ClassOutOfRange`] for a class that is not below `width`; those of
+    /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does
+    /// not take; [`Error::ClassOutOfRange`] for a class that is not below `width`; the errors of
     /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or weights that are NaN or infinite.
     /// [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T` cannot hold, and
     /// under a mean for weights whose sum is not positive. An output that is not finite is no error: the loss is then
@@ -147,8 +147,9 @@ pub trait Loss<T: Scalar>: Debug {
         dy: &mut [T],
     ) -> Result<T, Error>;
 
-    /// Computes the loss and its gradient, as [`evaluate`](Self::evaluate). Trainers call it for their reports: a loss
-    /// of this crate is not rounded to a format narrower than `f32`. Not for a loss of your own.
+    /// Computes the loss as an `f64`, and its gradient as [`evaluate`](Self::evaluate) does. Trainers report this
+    /// value: for a `T` narrower than `f32`, the losses of this crate do not round it to `T`. A custom loss keeps the
+    /// default.
     #[doc(hidden)]
     fn evaluate_wide(
         &self,
@@ -174,12 +175,14 @@ pub trait Loss<T: Scalar>: Debug {
         width
     }
 
-    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, as a
-    /// file may have them. The default accepts every width. A trainer calls it when it is created.
+    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, which
+    /// it may have if it was read from a file. The default accepts every width. A trainer calls it when it is
+    /// created.
     ///
     /// # Errors
-    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. Those of
-    /// settings outside their range or for another number of outputs, as [`evaluate`](Self::evaluate).
+    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. For
+    /// settings outside their range, or made for a different number of outputs, the error that
+    /// [`evaluate`](Self::evaluate) returns.
     fn check_width(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }
@@ -196,9 +199,9 @@ pub trait Loss<T: Scalar>: Debug {
         total_weight(rows, row_weights)
     }
 
-    /// Whether the [`total_weight`](Self::total_weight) of target values may differ from the number of their rows where
-    /// no row has a weight; the default is `true`. If `false`, a trainer on several ranks, or one that accumulates,
-    /// counts the rows of such data and does not read their targets before their pass.
+    /// Whether, without row weights, the [`total_weight`](Self::total_weight) of target values may differ from the
+    /// number of their rows; the default is `true`. If `false`, a trainer on several ranks, or one that accumulates
+    /// gradients, counts the rows of such data without reading their targets ahead of the pass.
     fn weighs_target_values(&self) -> bool {
         true
     }

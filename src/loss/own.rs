@@ -1,4 +1,4 @@
-//! What the losses of this crate have in common.
+//! Evaluation in `f64` for narrow formats, and macros for the methods that the losses of this crate share.
 
 use super::{Rows, Target};
 use crate::{
@@ -8,11 +8,12 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// A loss in the format `T`, and as an `f64`: for a format narrower than `f32` without rounding to it.
+/// A loss rounded to the format `T`, and as an `f64`. If `T` is narrower than `f32`, the `f64` is not rounded to `T`.
 pub(crate) type InBoth<T> = (T, f64);
 
-/// Calls `evaluate` with the arguments `rows` as `f64`, and rounds the loss and its gradient to `T`. Losses of formats
-/// narrower than `f32` are computed so: a single term may be beyond the format where the mean is not.
+/// Calls `evaluate` with the arguments `rows` as `f64`, and rounds the loss and its gradient to `T`. Losses in
+/// formats narrower than `f32` are computed this way, since a single term may overflow the format although the mean
+/// does not.
 pub(super) fn in_double<T: Scalar>(
     rows: Rows<'_, T>,
     evaluate: impl FnOnce(Rows<'_, f64>) -> Result<InBoth<f64>, Error>,

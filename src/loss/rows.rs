@@ -9,10 +9,10 @@ use crate::{
 };
 use core::fmt;
 
-/// The arguments of [`Loss::evaluate`], checked as those of the losses of this crate: for a loss of your own.
+/// The arguments of [`Loss::evaluate`] for a custom loss, with the same checks as in the losses of this crate.
 ///
 /// In `f16` and `bf16` the losses of this crate compute each term in `f64`; here the function of one row computes in
-/// the format, and only the sums are wider.
+/// the format itself, and only the sums over rows are `f64`.
 ///
 /// [`reduce_values`](Self::reduce_values) and [`reduce_classes`](Self::reduce_classes) compute the loss from that of
 /// one row. They check the kind and the number of the targets, finite values and the range of classes. They skip masked
@@ -60,7 +60,7 @@ pub struct Rows<'a, T> {
     pub(super) dy: &'a mut [T],
 }
 
-/// Writes the sizes.
+/// Writes the numbers of rows, of outputs per row, of targets and of row weights.
 impl<T> fmt::Debug for Rows<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows = f.debug_struct("Rows");
@@ -94,16 +94,16 @@ impl<'a, T: Scalar> Rows<'a, T> {
         Ok(Rows { rows, width, y, target, weights, dy })
     }
 
-    /// Computes a loss of rows with values as targets, \[rows, `target_width`\], and overwrites the gradient.
+    /// Computes a loss over rows whose targets are values, \[rows, `target_width`\], and overwrites the gradient.
     ///
     /// `of` receives the output of a row, its target and its gradient. It returns the loss of the row, overwrites the
     /// gradient with the derivative of this loss, and refuses targets outside its range. `loss` is the name of the
     /// loss, for errors.
     ///
     /// # Errors
-    /// [`Error::TargetKind`] for classes; [`Error::Length`] for another number of targets; [`Error::NonFinite`] for a
-    /// target that is NaN or infinite. [`Error::Parameter`] under a mean for weights whose sum is not positive. Those
-    /// of `of`.
+    /// [`Error::TargetKind`] for classes; [`Error::Length`] for a wrong number of targets; [`Error::NonFinite`] for a
+    /// target that is NaN or infinite. [`Error::Parameter`] under a mean for weights whose sum is not positive. The
+    /// errors of `of`.
     pub fn reduce_values(
         self,
         loss: &'static str,
@@ -123,14 +123,14 @@ impl<'a, T: Scalar> Rows<'a, T> {
         .map(|(loss, _)| loss)
     }
 
-    /// Computes a loss of rows with a class for each, and overwrites the gradient. `of` is as in
+    /// Computes a loss over rows whose targets are classes, one per row, and overwrites the gradient. `of` is as in
     /// [`reduce_values`](Self::reduce_values), with the class as the target.
     ///
     /// # Errors
     /// [`Error::IncompatibleLayer`] for one output; a [`Loss::check_width`] of the loss should refuse it, too.
-    /// [`Error::TargetKind`] for values; [`Error::Length`] for another number of classes; [`Error::ClassOutOfRange`]
-    /// for a class that is not below the width. [`Error::Parameter`] under a mean for weights whose sum is not
-    /// positive. Those of `of`.
+    /// [`Error::TargetKind`] for values; [`Error::Length`] for a wrong number of class labels;
+    /// [`Error::ClassOutOfRange`] for a class that is not below the width. [`Error::Parameter`] under a mean for
+    /// weights whose sum is not positive. The errors of `of`.
     pub fn reduce_classes(
         self,
         loss: &'static str,
@@ -162,7 +162,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
     }
 
     /// Returns the target values, \[rows, `width`\]. Refuses targets that are classes, with an error that names the
-    /// loss `loss`, and another number of values.
+    /// loss `loss`. Also refuses a wrong number of values.
     pub(super) fn values(&self, loss: &'static str, width: usize) -> Result<&'a [T], Error> {
         let Target::Values(values) = self.target else {
             return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
@@ -171,7 +171,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
     }
 
     /// Returns the target classes, one per row. Refuses targets that are values, with an error that names the loss
-    /// `loss`, and another number of classes.
+    /// `loss`. Also refuses a wrong number of class labels.
     pub(super) fn classes(&self, loss: &'static str) -> Result<&'a [usize], Error> {
         let Target::Classes(classes) = self.target else {
             return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
@@ -233,7 +233,7 @@ impl<T: Scalar> Total<T> {
         let total = if narrow { T::one() } else { self.sum.total() * scalar(self.factor as f64) };
         let wide = if narrow { self.wide } else { to_f64(total) };
         let share = Share { factor: total.recip(), wide: wide.recip() };
-        // The inverse of a sum at the ends of the format is 0 or infinite.
+        // The inverse of a very large or very small sum may be 0 or infinite.
         if wide > 0.0 && share.factor.is_finite() && !share.factor.is_zero() && share.wide.is_finite() {
             Ok(share)
         } else {

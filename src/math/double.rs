@@ -17,17 +17,17 @@ const HALF_MASK: u64 = (1 << 27) - 1;
 const LN2_HIGH: f64 = 0.693_147_180_369_123_8;
 /// ln 2 minus `LN2_HIGH`.
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-/// The lower limit of the argument x of eˣ, at which eˣ is 0, even times 800.
+/// The lower limit of the argument x of eˣ: there eˣ rounds to 0, and so does 800 eˣ.
 const EXP_LEAST: f64 = -800.0;
-/// The upper limit of the argument x of eˣ, at which eˣ is ∞.
+/// The upper limit of the argument x of eˣ: there eˣ is ∞.
 const EXP_MOST: f64 = 710.0;
 /// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
 const RAISED: u64 = 192;
 /// The power of two that undoes `RAISED`.
 const LOWERED: f64 = f64::from_bits((BIAS - RAISED) << MANTISSA);
-/// The lower limit of the argument x of eˣ − 1, at which it is −1.
+/// The lower limit of the argument x of eˣ − 1: there it is −1.
 const EXP_M1_LEAST: f64 = -40.0;
-/// The upper limit of |x| in `e^(−x²)`, at which `e^(−x²/2)` is 0.
+/// The upper limit of |x| in `e^(−x²)`: there even `e^(−x²/2)` is 0.
 const GAUSSIAN_MOST: f64 = 39.0;
 /// The number k in `(x − k)/(x + k)`, the argument of `erfc_polynomial`.
 const ERFC_CENTRE: f64 = 4.0;

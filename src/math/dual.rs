@@ -26,15 +26,15 @@ use num_traits::{Float, Num, NumCast, One, ToPrimitive, Zero};
 /// assert!((Tanh.value(z).tangent.tangent + 2.0 * y.value * y.tangent).abs() < 1e-15);
 /// ```
 ///
-/// Values have the bits of plain numbers, except for the last place of a function that the scalar implements itself. At
-/// the edges:
+/// Values have the bits of plain numbers, except for the last place of a function that the scalar implements itself.
+/// At kinks, jumps and poles, and for zeros and NaN:
 ///
 /// - Comparisons, and tests such as `is_nan` and `is_zero`, read the value alone, so a branch is taken as for plain
 ///   numbers.
-/// - A kink gives the slope of one side. For `abs` the sign of the zero selects it; `max` and `min` take that of the
-///   first argument at a tie. On its limits `clamp` has slope 1, and `abs_sub` has slope 0. `hypot(0, 0)` gives 0, the
-///   middle of its slopes. `atan2(0, 0)` has no slope: NaN.
-/// - A jump gives 0, as beside it: `floor`, `ceil`, `round`, `trunc`, `signum`; `fract` gives 1.
+/// - A kink gives the slope of one side. For `abs` the sign of the zero selects it; `max` and `min` take the slope
+///   of the first argument at a tie. On its limits `clamp` has slope 1; `abs_sub` has slope 0 for equal arguments.
+///   `hypot(0, 0)` gives slope 0, the middle of its slopes. `atan2(0, 0)` has no slope: NaN.
+/// - A jump gives slope 0, as beside it: `floor`, `ceil`, `round`, `trunc`, `signum`; `fract` gives slope 1.
 /// - A vertical slope is infinite: `sqrt(0)`, `cbrt(0)`, `ln(0)`, `asin(1)`, `1/0`.
 /// - If the value of a function is NaN, so is its slope.
 /// - A tangent of 0 stays 0, even times an infinite slope or factor: a constant stays a constant. A value of 0 times an
@@ -90,9 +90,9 @@ fn along<T: Scalar>(tangent: T, slope: T) -> T {
     if product.is_nan() { settled(tangent, slope, product) } else { product }
 }
 
-/// Returns a number to use in place of `product`, the NaN of `tangent · slope`, if the value of `tangent` is 0; else
-/// `product`. It is `tangent` times the largest number, with the sign of `slope`, not plainly 0: a tangent that is a
-/// dual number has a tangent itself.
+/// Given that `product = tangent · slope` is NaN, returns `product`, unless the value of `tangent` is 0. Then it
+/// returns `tangent` times the largest finite number, with the sign of `slope`. Plain 0 would be wrong for nested
+/// dual numbers: their `tangent` has a tangent itself.
 #[cold]
 fn settled<T: Scalar>(tangent: T, slope: T, product: T) -> T {
     if !tangent.is_zero() {
@@ -181,8 +181,8 @@ operator!(Div div, DivAssign div_assign, |a, b| {
         a.chain2(b, value, b.value.recip(), slope)
     }
 });
-// a − b · (the integer multiple that was subtracted, computed from the remainder: the quotient itself can round up
-// to the next).
+// The remainder is a − n b. The integer n is computed from the remainder: the quotient a/b itself can round up to
+// the next integer.
 operator!(Rem rem, RemAssign rem_assign, |a, b| {
     let value = a.value % b.value;
     let times = if b.value.is_infinite() { T::zero() } else { ((a.value - value) / b.value).round() };
@@ -320,7 +320,7 @@ float! {
     }
     fn powi(self, n: i32) -> Self {
         let (x, y) = (self.value, self.value.powi(n));
-        // The least exponent minus one does not exist.
+        // The exponent `i32::MIN` − 1 does not exist: its power is computed as y/x.
         let before = n.checked_sub(1).map_or(y / x, |before| x.powi(before));
         self.chain(y, if n == 0 { T::zero() } else { scalar::<T>(n.into()) * before })
     }

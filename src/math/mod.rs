@@ -4,8 +4,8 @@
 //! calls. So loops over them vectorize. Any other scalar uses its own `Float` methods, so the derivatives of dual
 //! numbers are right. NaN gives NaN.
 //!
-//! On a CPU with FMA, layers run activations and cells on a wrapper of their numbers. For the wrapper, the same bodies
-//! use fused multiply-adds and compensate rounding errors.
+//! On a CPU with FMA, layers run activations and cells on the wrapper `Fused` of their numbers. For this wrapper,
+//! the same bodies use fused multiply-adds and compensate rounding errors.
 
 use crate::{
     kernel::fused::{Fused, is_fused},

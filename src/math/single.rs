@@ -18,17 +18,17 @@ const HALF_MASK: u32 = (1 << 12) - 1;
 const LN2_HIGH: f32 = 0.693_145_75;
 /// ln 2 minus `LN2_HIGH`.
 const LN2_LOW: f32 = 1.428_606_8e-6;
-/// The lower limit of the argument x of eˣ, at which eˣ is 0, even times 120.
+/// The lower limit of the argument x of eˣ: there eˣ rounds to 0, and so does 120 eˣ.
 const EXP_LEAST: f32 = -120.0;
-/// The upper limit of the argument x of eˣ, at which eˣ is ∞.
+/// The upper limit of the argument x of eˣ: there eˣ is ∞.
 const EXP_MOST: f32 = 89.0;
 /// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
 const RAISED: u32 = 64;
 /// The power of two that undoes `RAISED`.
 const LOWERED: f32 = f32::from_bits((BIAS - RAISED) << MANTISSA);
-/// The lower limit of the argument x of eˣ − 1, at which it is −1.
+/// The lower limit of the argument x of eˣ − 1: there it is −1.
 const EXP_M1_LEAST: f32 = -20.0;
-/// The upper limit of |x| in `e^(−x²)`, at which `e^(−x²/2)` is 0.
+/// The upper limit of |x| in `e^(−x²)`: there even `e^(−x²/2)` is 0.
 const GAUSSIAN_MOST: f32 = 15.0;
 /// The number k in `(x − k)/(x + k)`, the argument of `erfc_polynomial`.
 const ERFC_CENTRE: f32 = 2.0;

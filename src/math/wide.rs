@@ -1,12 +1,13 @@
-//! Values with more digits than their format: in formats narrower than `f32`, each with its rounding error.
+//! Values with more digits than their format: in formats narrower than `f32`, each is stored with its rounding
+//! error.
 
 use crate::scalar::{Scalar, is_narrow, scalar, to_f64};
 
 /// The least number of binary digits of a wide value: that of `f32`.
 const DIGITS: u32 = 24;
 
-/// Returns the number of values of `T` that hold one wide value: 1, but in narrow formats as many as hold the digits of
-/// `f32`.
+/// Returns the number of values of `T` that hold one wide value: 1, or in formats narrower than `f32` as many as are
+/// needed for the digits of `f32`.
 ///
 /// This is 3 in `f16` and in `bf16`.
 pub(crate) fn slots<T: Scalar>() -> usize {

@@ -31,7 +31,8 @@ pub struct CriticalPoint {
 /// The largest correlation, after one layer, of two uncorrelated inputs at which a [`CriticalPoint`] is usable.
 const MOST_ALIKE: f64 = 0.5;
 /// The largest magnitude, at which a [`CriticalPoint`] is usable, of the factor by which one layer multiplies a small
-/// deviation from the fixed point q* of the variance. With 1.2, it grows by a factor e in 1/ln 1.2 = 5.5 layers.
+/// deviation from the fixed point q* of the variance. At 1.2, the deviation grows by a factor e in 1/ln 1.2 = 5.5
+/// layers.
 const MOST_SLOPE: f64 = 1.2;
 
 impl CriticalPoint {
@@ -92,8 +93,9 @@ impl CriticalPoint {
 /// The smallest weight variance σw² of all [usable](CriticalPoint::is_usable) critical points of `activation` with
 /// σb² = `bias_variance`; `None` without one.
 ///
-/// For sigmoid without bias, χ₁ = 1 only at σw² ≈ 103. There its positive mean makes uncorrelated inputs
-/// strongly correlated after one layer. The fix is an activation of mean 0 such as tanh, not larger weights.
+/// For sigmoid without bias, χ₁ = 1 only at σw² ≈ 103. With such large weights, the positive mean of sigmoid
+/// makes uncorrelated inputs strongly correlated after one layer. The fix is an activation of mean 0 such as tanh,
+/// not larger weights.
 ///
 /// ```
 /// use chainrule::{activation::{Sigmoid, Tanh}, mean_field::critical_weight_variance};
@@ -113,7 +115,7 @@ pub fn critical_weight_variance(activation: &dyn AnyActivation, bias_variance: f
 /// Returns the gain σw, the standard deviation of a weight times √(fan in), for which a layer without bias keeps the
 /// variance `q` of its pre-activations: `√(q / E φ(√q z)²)`, φ the `activation`, z standard normal.
 ///
-/// For ReLU it is √2 at any q, the gain of He et al. (2015). It is infinite if φ is 0 everywhere.
+/// For ReLU the gain is √2 at any q, as in He et al. (2015). The gain is infinite if φ is 0 everywhere.
 ///
 /// # Errors
 /// [`Error::Parameter`] unless `q` is finite and above 0.

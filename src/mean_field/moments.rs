@@ -5,7 +5,8 @@ use super::quadrature::{expectation, expectation_of_pair};
 use crate::activation::AnyActivation;
 use alloc::vec::Vec;
 
-/// The smallest variance of a pre-activation, which stands for the limit q → 0: φ is linear there on each side of 0.
+/// The variance that is used in place of smaller ones, such as q = 0. It stands for the limit q → 0, where φ is
+/// linear on each side of 0.
 const LEAST: f64 = 1e-30;
 
 /// The moments of φ(u) and φ′(u) for u normal with mean 0 and variance q.
@@ -101,17 +102,18 @@ impl<'a> Moments<'a> {
         expectation_of_pair(q.max(LEAST), c, &self.kinks, |u| self.activation.value_at(u))
     }
 
-    /// Returns `E φ′(u₁) φ′(u₂)` for normal u₁, u₂ with mean 0, variance q and correlation c, which is
-    /// `d/dc E φ(u₁) φ(u₂)` over q.
+    /// Returns `E φ′(u₁) φ′(u₂)` for normal u₁, u₂ with mean 0, variance q and correlation c. It equals
+    /// `d/dc E φ(u₁) φ(u₂)` divided by q.
     ///
-    /// A jump of φ at a is a delta function of weight Δφ in φ′. With φ′ elsewhere it adds
+    /// A jump of φ at a is a delta function of weight Δφ in φ′. Its product with φ′ outside of jumps adds
     /// `2 Δφ p(a) E[φ′(u₂) | u₁ = a]`, p the density of u₁. Each ordered pair of jumps at a and b adds
-    /// `Δφ_a Δφ_b p(a, b)`, p the density of u₁ and u₂. At c = 1 the term of a jump with itself, a = b, is infinite.
+    /// `Δφ_a Δφ_b p(a, b)`, p the density of u₁ and u₂. At c = 1 the term of a jump with itself, a = b, is
+    /// infinite.
     pub fn pair_slope(&self, q: f64, c: f64) -> f64 {
         let q = q.max(LEAST);
         let slope = |u: f64| self.activation.derivative_at(u);
         let between = expectation_of_pair(q, c, &self.kinks, slope);
-        // u₂ at u₁ = a is normal about c a with this variance.
+        // Given u₁ = a, u₂ is normal with mean c a and this variance.
         let rest = q * (1.0 - c) * (1.0 + c);
         let of_jump = |jump: &Jump| {
             let centre = c * jump.at;

@@ -90,7 +90,7 @@ impl PredictedLayer {
 /// Wide random layers in mean-field theory: `z_l = W φ(z_{l−1}) + b`, `W ~ N(0, σw²/fan in)`, `b ~ N(0, σb²)`
 /// (Poole et al. 2016; Schoenholz et al. 2017).
 ///
-/// The activation φ may be built in, custom, or data by [`ActivationKind::as_any`].
+/// The activation φ may be a built-in or a custom type, or an activation as data, from [`ActivationKind::as_any`].
 ///
 /// ```
 /// use chainrule::{activation::Tanh, mean_field::MeanField};
@@ -112,7 +112,7 @@ pub struct MeanField<'a> {
 impl<'a> MeanField<'a> {
     /// Creates layers with φ = `activation`, σw² = `weight_variance` and σb² = `bias_variance`.
     ///
-    /// For any initializer σw² = fan in · Var W; it is 2 for He.
+    /// For any initializer σw² = fan in · Var W, which is 2 for He initialization.
     ///
     /// # Errors
     /// [`Error::Parameter`] if a variance is negative or not finite.
@@ -265,12 +265,12 @@ impl<'a> MeanField<'a> {
     /// outputs with respect to one input, u any unit vector. `q` is the variance of the pre-activations of the first
     /// layer.
     ///
-    /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether a
-    /// gradient vanishes in a given network.
+    /// ln‖Ju‖² is distributed about as N(−β/2, β) (Hanin & Nica 2018). If β is above 1, random variation decides
+    /// whether a gradient vanishes in a given network.
     ///
-    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`: 5 Σ 1/n for ReLU and 2 Σ 1/n without activations, as in
-    /// the paper. Each term is the relative variance of Σ_i φ′(z_i)² (W u)_i², z and W u independent. For other
-    /// activations, the random deviations of the variance from q_l add to it; they are not included.
+    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`: 5 Σ 1/n for ReLU and 2 Σ 1/n without activations, as in the
+    /// paper. Each term is the relative variance of Σ_i φ′(z_i)² (W u)_i², z and W u independent. For activations
+    /// other than ReLU, random deviations of the variance from q_l increase β; they are not included.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite, or a width is 0.
@@ -285,7 +285,7 @@ impl<'a> MeanField<'a> {
 
     pub(super) fn fixed_point_at(&self, variance: f64) -> FixedPoint {
         let slope = self.weight_variance * self.moments.square_slope(variance);
-        // If the slope is 1, the next order decides: whether a variance above the fixed point decreases.
+        // If the slope is 1, the fixed point is stable if the map decreases a variance slightly above it.
         let above = 1e-4 + 1.01 * variance;
         let departure = match slope.abs() - 1.0 {
             departure if departure.abs() > INDIFFERENT => departure,
@@ -330,7 +330,7 @@ impl<'a> MeanField<'a> {
         for _ in 0..100 {
             let step = (self.next_correlation(q, c) - c) / (1.0 - self.correlation_slope(q, c));
             c = (c + step).clamp(0.0, 1.0);
-            // From below, only an error of the quadrature steps back.
+            // Exact iterates rise to c*. A step downward, or within the quadrature error, shows that c has converged.
             if step.is_nan() || step <= CERTAIN {
                 break;
             }
@@ -351,8 +351,8 @@ impl<'a> MeanField<'a> {
 
 /// Maximum number of layers with different variances that are evaluated; more are an error.
 const MOST_LAYERS: usize = 1 << 12;
-/// Factors of a layer, on a variance or a gradient, within this distance of 1 count as 1. It is larger than
-/// [`CERTAIN`], because a fixed point with a slope near 1 is less accurate than an integral.
+/// The factor by which a layer multiplies a variance or a squared gradient norm counts as 1 if it is this near to 1.
+/// The limit is larger than [`CERTAIN`], because a fixed point with a slope near 1 is less accurate than an integral.
 const INDIFFERENT: f64 = 1e-9;
 
 pub(super) fn require_variance(what: &'static str, variance: f64) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use core::iter;
 /// Relative differences of two integrals up to this size can be quadrature errors, and count as 0.
 pub(super) const CERTAIN: f64 = 1e-12;
 
-/// `(a − b)/max(a, b)` for non-negative a and b; 0 if it can be a quadrature error.
+/// Returns the relative difference `(a − b)/max(a, b)` of non-negative a and b; 0 if it can be a quadrature error.
 pub(super) fn difference(a: f64, b: f64) -> f64 {
     let relative = if a > b { 1.0 - b / a } else { a / b - 1.0 };
     if relative.abs() <= CERTAIN || a == b { 0.0 } else { relative }

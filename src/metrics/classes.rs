@@ -11,8 +11,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// Returns the column of the largest value of a row, the first of equal ones; `None` if one is NaN, since NaN has no
-/// place in an order.
+/// Returns the column of the largest value of a row, the first of equal values. `None` if a value is NaN, which is
+/// neither smaller nor larger than another.
 fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
     let best = row.iter().enumerate().try_fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
         (_, y) if y.is_nan() => None,
@@ -82,9 +82,9 @@ pub enum Average {
 
 /// The number of samples for each pair of true class and predicted class.
 ///
-/// For class k, TP is the number of its samples predicted as k, FP that of other samples predicted as k, and FN that of
-/// its samples predicted as another class. Precision is TP/(TP + FP), recall TP/(TP + FN), and F1 their harmonic mean 2
-/// TP/(2 TP + FP + FN).
+/// For class k, TP is the number of samples of class k predicted as k, and FN the number of those predicted as
+/// another class. FP is the number of samples of other classes predicted as k. Precision is TP/(TP + FP), recall
+/// TP/(TP + FN), and F1 their harmonic mean 2 TP/(2 TP + FP + FN).
 ///
 /// ```
 /// use chainrule::metrics::ConfusionMatrix;
@@ -144,14 +144,14 @@ impl ConfusionMatrix {
         self.classes
     }
 
-    /// Returns the number of samples of the true class `actual` that were predicted as `predicted`; 0 if either is no
-    /// class.
+    /// Returns the number of samples of the true class `actual` that were predicted as `predicted`; 0 if either is
+    /// not below the number of classes.
     pub fn count(&self, actual: usize, predicted: usize) -> u64 {
         let known = actual < self.classes && predicted < self.classes;
         if known { self.counts[actual * self.classes + predicted] } else { 0 }
     }
 
-    /// Returns the number of samples whose true class is `actual`; 0 if it is no class.
+    /// Returns the number of samples whose true class is `actual`; 0 if `actual` is not below the number of classes.
     pub fn support(&self, actual: usize) -> u64 {
         (0..self.classes).map(|predicted| self.count(actual, predicted)).sum()
     }

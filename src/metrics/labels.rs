@@ -8,7 +8,8 @@ use crate::{
     scalar::{Scalar, to_f64},
 };
 
-/// Returns for each label whether its prediction, present if `y > threshold`, agrees with its target, 1 or 0.
+/// Returns for each label whether its prediction, which is present if `y > threshold`, agrees with its target: 1 for
+/// present, 0 for absent.
 fn right<T: Scalar>(y: &[T], targets: &[T], threshold: f64) -> impl Iterator<Item = bool> {
     y.iter().zip(targets).map(move |(&y, target)| (to_f64(y) > threshold) == target.is_one())
 }
@@ -41,7 +42,7 @@ pub fn subset_accuracy<T: Scalar>(width: usize, y: &[T], targets: &[T], threshol
 /// result is 1 minus the Hamming loss.
 ///
 /// # Errors
-/// Those of [`subset_accuracy`], except for errors about rows.
+/// The errors of [`subset_accuracy`], except those about `width` and incomplete rows.
 pub fn label_accuracy<T: Scalar>(y: &[T], targets: &[T], threshold: f64) -> Result<f64, Error> {
     let labels = check(1, y, targets, threshold)?;
     Ok(right(y, targets, threshold).filter(|&right| right).count() as f64 / labels as f64)

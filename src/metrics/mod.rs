@@ -50,7 +50,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 /// [`Error::Empty`] for no values or a `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple)
-/// where they do not fill whole rows; [`Error::Length`] unless there is one weight per row.
+/// where `values` do not fill whole rows; [`Error::Length`] unless there is one weight per row.
 pub fn unmasked<X: Copy, T: Scalar>(width: usize, values: &[X], row_weights: &[T]) -> Result<Vec<X>, Error> {
     let rows = rows_of(width, values.len())?;
     require_length("row weights", rows, row_weights.len())?;
@@ -76,7 +76,7 @@ fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
     require_length("targets of a metric", outputs, targets)
 }
 
-/// Returns [`Error::NonFinite`] if a value is NaN. The error names `what` and the index of the first.
+/// Returns [`Error::NonFinite`] if a value is NaN. The error names `what` and the index of the first NaN.
 fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| value.is_nan()) {
         Some(index) => Err(Error::NonFinite { what, index, found: f64::NAN }),
@@ -84,7 +84,8 @@ fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Er
     }
 }
 
-/// Returns [`Error::NonFinite`] if a value is NaN or infinite. The error names `what` and the index of the first.
+/// Returns [`Error::NonFinite`] if a value is NaN or infinite. The error names `what` and the index of the first such
+/// value.
 fn require_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),

@@ -32,7 +32,7 @@ pub fn roc_auc<T: Scalar>(scores: &[T], positive: &[bool]) -> Result<f64, Error>
     sorted.extend(scores.iter().map(|&score| to_f64(score) + 0.0).zip(positive.iter().copied()));
     // No score is NaN, and −0 was replaced by 0, so the total order is the order of numbers.
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    // `pairs` is twice the number of pairs in order; a tie adds 1.
+    // `pairs` is twice the number of pairs in which the positive sample has the higher score; a tie adds 1.
     let (mut below, mut pairs) = (0_u128, 0_u128);
     for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
         let positives = tied.iter().filter(|(_, positive)| *positive).count() as u128;

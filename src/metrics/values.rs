@@ -42,7 +42,7 @@ fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 }
 
 /// Returns the mean of `of_column`, the measure of one column, over the columns 0 to `width − 1`.
-/// [`Error::NonFinite`] if the mean is NaN or +∞ (−∞ is an R² that overflows).
+/// [`Error::NonFinite`] if the mean is NaN or +∞. A mean of −∞ is returned: it is an R² that overflowed.
 fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -> Result<f64, Error> {
     let mut sum = Sum::new();
     for column in 0..width {
@@ -91,7 +91,7 @@ pub fn mae<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error
 /// ```
 ///
 /// # Errors
-/// Those of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.
+/// The errors of [`rmse`]; [`Error::UndefinedMetric`] for a column whose targets are all equal.
 pub fn r2<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
     let rows = check(width, y, targets)? as f64;
     over_columns(width, |k| {

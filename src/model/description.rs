@@ -23,12 +23,13 @@ pub(super) struct Description {
 /// The metadata key under which a file holds the [`Description`], as JSON.
 pub(super) const DESCRIPTION: &str = "model";
 
-/// The largest number of brackets open at once in a description that is read. [`MAX_DEPTH`] levels of layers have at
-/// most four each, which is more than the 128 brackets that the JSON reader itself allows. Without `std`, levels are
-/// not counted, and stacks are small: 128 remain.
+/// The largest number of brackets that may be open at once in a description. [`MAX_DEPTH`] levels of nested layers
+/// open at most four each, more than the limit of 128 in `serde_json`. Without `std`, levels are not counted while a
+/// description is read, and stacks are small, so the limit remains 128.
 const MOST_BRACKETS: usize = if cfg!(feature = "std") { 4 * MAX_DEPTH + 16 } else { 128 };
 
-/// Reads the description in the header of a file. Its depth is checked first, so that it cannot overflow the stack.
+/// Reads the description in the header of a file. Its nesting is checked first, so that deep nesting cannot overflow
+/// the stack.
 pub(super) fn describe(header: &Header) -> Result<Description, Error> {
     let text = header.metadata.get(DESCRIPTION).map_or("", String::as_str);
     if brackets(text) > MOST_BRACKETS {

@@ -38,15 +38,15 @@ impl<T: Scalar> Model<T> {
     /// ```
     ///
     /// # Errors
-    /// Those of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
+    /// The errors of [`to_bytes_as`](Self::to_bytes_as) and [`Precision::of`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         self.to_bytes_as(Precision::of::<T>()?)
     }
 
-    /// Returns the bytes of the model as a safetensors file. It has a tensor for each parameter block, and one for
-    /// buffers if there are any, rounded to the nearest numbers of `precision`. The digits that running statistics have
-    /// beyond the format of `T` are left out. The metadata holds the layer specification of the network, the scales,
-    /// the names and a checksum.
+    /// Returns the bytes of the model as a safetensors file. It has one tensor for each parameter block, and one for
+    /// the buffers if there are any, rounded to the nearest numbers of `precision`. Running statistics that are kept
+    /// with more digits than `T` has are saved with those of `T`. The metadata holds the layer specification of the
+    /// network, the input and output scales, the column and class names, and a checksum.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a parameter or buffer that `precision` cannot hold; [`Error::CheckpointFormat`]
@@ -79,7 +79,7 @@ impl<T: Scalar> Model<T> {
         }
         tensors.sort_by(|a: &(String, Tensor), b| (a.1.data_offsets, &a.0).cmp(&(b.1.data_offsets, &b.0)));
         let network = self.network.spec();
-        // With `std` the serialization counts the levels itself.
+        // With `std` the serialization itself counts the levels of nested layers and returns an error.
         #[cfg(not(feature = "std"))]
         network.check_depth().map_err(|rule| rule.at(""))?;
         let Interface { inputs, outputs, columns, classes } = self.interface.clone();
@@ -92,17 +92,17 @@ impl<T: Scalar> Model<T> {
         format::write(&header, &bytes).map_err(damaged)
     }
 
-    /// Reads a model from the bytes of [`to_bytes`](Self::to_bytes), for example from `include_bytes!`. Parameters of
-    /// another number format are rounded to the nearest `T`.
+    /// Reads a model from the bytes of [`to_bytes`](Self::to_bytes), for example from `include_bytes!`. Parameters in
+    /// another number format than `T` are rounded to the nearest `T`.
     ///
-    /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
-    /// with the call to use, for the checkpoint of a run and for a file of another program, such as PyTorch.
-    /// [`Error::CheckpointVersion`] for another version of the file format. [`Error::CustomPart`], with its path, for a
-    /// network with a custom part, which [`from_bytes_registered`](Self::from_bytes_registered) and
-    /// [`from_bytes_with`](Self::from_bytes_with) take. [`Error::Checkpoint`], with its name, for a tensor that is
-    /// missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`] for a parameter or
-    /// buffer that is not finite in `T`. The errors of [`LayerSpec::build`](crate::layer::LayerSpec::build).
+    /// naming the call to use, for the checkpoint of a run and for a file of another program, such as PyTorch.
+    /// [`Error::CheckpointVersion`] for another version of the file format. [`Error::CustomPart`], with the path of
+    /// the part, for a network with a custom part; [`from_bytes_registered`](Self::from_bytes_registered) and
+    /// [`from_bytes_with`](Self::from_bytes_with) read such files. [`Error::Checkpoint`], with the tensor's name, for
+    /// a tensor that is missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`]
+    /// for a parameter or buffer that is not finite in `T`. The errors of
+    /// [`LayerSpec::build`](crate::layer::LayerSpec::build).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;
@@ -110,11 +110,11 @@ impl<T: Scalar> Model<T> {
         assemble(network, description, &header, data)
     }
 
-    /// Reads a model from `bytes`, as [`from_bytes`](Self::from_bytes) does, for a network with custom parts, which
-    /// `registry` builds.
+    /// Reads a model from `bytes`, as [`from_bytes`](Self::from_bytes) does. The network may have custom parts, which
+    /// are built by `registry`.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; those of
+    /// The errors of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; the errors of
     /// [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with).
     pub fn from_bytes_registered(bytes: &[u8], registry: &Registry<T>) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
@@ -127,8 +127,8 @@ impl<T: Scalar> Model<T> {
     /// have custom parts.
     ///
     /// # Errors
-    /// Those of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the layer,
-    /// for the bytes of another network.
+    /// The errors of [`from_bytes`](Self::from_bytes) except [`Error::CustomPart`]; [`Error::Checkpoint`], naming the
+    /// layer, for the bytes of another network.
     pub fn from_bytes_with(network: impl Layer<T> + 'static, bytes: &[u8]) -> Result<Self, Error> {
         check_depth(&network)?;
         let (header, data) = read(bytes, FileKind::Model)?;
@@ -137,11 +137,11 @@ impl<T: Scalar> Model<T> {
         assemble(Box::new(network), description, &header, data)
     }
 
-    /// Saves the model in a file, in the number format of `T`. If the process crashes, either the old or the new file
-    /// is there, complete.
+    /// Saves the model in a file, in the number format of `T`. If the process crashes, the path has either the
+    /// complete old file or the complete new one.
     ///
     /// # Errors
-    /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
+    /// The errors of [`to_bytes`](Self::to_bytes); [`Error::File`] if the system cannot write the file.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         self.save_as(path, Precision::of::<T>()?)
@@ -150,7 +150,7 @@ impl<T: Scalar> Model<T> {
     /// Saves the model in a file, as [`save`](Self::save) does, with the numbers in the format `precision`.
     ///
     /// # Errors
-    /// Those of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] where the system cannot write the file.
+    /// The errors of [`to_bytes_as`](Self::to_bytes_as); [`Error::File`] if the system cannot write the file.
     #[cfg(feature = "std")]
     pub fn save_as(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
         let path = path.as_ref();
@@ -160,7 +160,7 @@ impl<T: Scalar> Model<T> {
     /// Reads a model from a file written by [`save`](Self::save).
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         read_file(path.as_ref(), |bytes| Self::from_bytes(bytes))
@@ -170,17 +170,17 @@ impl<T: Scalar> Model<T> {
     /// parts.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes_with`](Self::from_bytes_with).
+    /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes_with`](Self::from_bytes_with).
     #[cfg(feature = "std")]
     pub fn load_with(network: impl Layer<T> + 'static, path: impl AsRef<Path>) -> Result<Self, Error> {
         read_file(path.as_ref(), |bytes| Self::from_bytes_with(network, bytes))
     }
 
-    /// Reads a model from a file, as [`load`](Self::load) does, for a network with custom parts, which `registry`
-    /// builds.
+    /// Reads a model from a file, as [`load`](Self::load) does. The network may have custom parts, which are built by
+    /// `registry`.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of
+    /// [`Error::File`] for a file that cannot be read; the errors of
     /// [`from_bytes_registered`](Self::from_bytes_registered).
     #[cfg(feature = "std")]
     pub fn load_registered(path: impl AsRef<Path>, registry: &Registry<T>) -> Result<Self, Error> {
@@ -188,16 +188,17 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Reads the file at `path` and parses its bytes by `parse`. An error of `parse` is extended by the name of the file.
+/// Reads the file at `path` and passes its bytes to `parse`. If `parse` fails, the name of the file is added to its
+/// error.
 #[cfg(feature = "std")]
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
     parse(&bytes).map_err(|error| error.of_file(path))
 }
 
-/// Creates the model of `network` with the parameters and buffers of a file, and the scales and names of `description`.
-/// `header` lists the tensors of the file, and `data` holds their bytes. Refuses a tensor that is missing, has another
-/// shape than its block, or belongs to no block.
+/// Creates the model of `network` with the parameters and buffers of a file, and the scales and names of
+/// `description`. `header` lists the tensors of the file, and `data` holds their bytes. Returns an error for a tensor
+/// that is missing, has another shape than its block, or belongs to no block.
 fn assemble<T: Scalar>(
     network: Box<dyn Layer<T>>,
     description: Description,
@@ -222,7 +223,7 @@ fn assemble<T: Scalar>(
     let fits = with_stored_buffers(Model::of_boxed(network, parameters)?, &buffers);
     let mut model = fits.map_err(|error| mismatch(BUFFERS, "the buffers of the network", error))?;
     let Description { inputs, outputs, columns, classes, .. } = description;
-    // The values of a description are checked like the arguments of a caller.
+    // The scales and names of a file are checked like the arguments of a caller.
     if let Some(scale) = inputs {
         model = model.scale_inputs(scale)?;
     }
@@ -238,8 +239,8 @@ fn assemble<T: Scalar>(
     Ok(model)
 }
 
-/// Returns `model` with the buffers that a file holds: `stored` has those of all layers, without the rounding errors
-/// of running statistics, which are set to 0.
+/// Returns `model` with the buffers of a file. `stored` holds the buffers of all layers, except for the rounding
+/// errors of running statistics, which are set to 0.
 fn with_stored_buffers<T: Scalar>(model: Model<T>, stored: &[T]) -> Result<Model<T>, Error> {
     let places = buffer_places(model.network());
     require_length("buffers", places.iter().map(|place| place.stored().len()).sum(), stored.len())?;
@@ -253,8 +254,8 @@ fn with_stored_buffers<T: Scalar>(model: Model<T>, stored: &[T]) -> Result<Model
     model.with_buffers(&buffers)
 }
 
-/// Appends the `count` values of the tensor `name`, rounded to `T`, to `values`. `data` holds the bytes of all tensors.
-/// Refuses another number of values, and a value that is not finite in `T`.
+/// Appends the `count` values of the tensor `name`, rounded to `T`, to `values`. `data` holds the bytes of all
+/// tensors. Returns an error if the tensor has another number of values, or a value that is not finite in `T`.
 fn read_tensor<T: Scalar>(
     name: &str,
     tensor: &Tensor,

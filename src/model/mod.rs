@@ -62,8 +62,8 @@ use core::fmt;
 /// A network with its parameters, the scales of inputs and outputs, and the names of columns and classes.
 ///
 /// Predictions take `&self`: threads can share a model, and each call allocates its own memory. A [`Predictor`] keeps
-/// that memory for many calls, and a [`Stream`] keeps the state of a sequence from step to step. With the feature
-/// `safetensors`, a model can be saved to a single file.
+/// its memory from call to call, and a [`Stream`] keeps the state of a sequence from time step to time step. With the
+/// feature `safetensors`, a model can be saved to a single file.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Linear, model::Model};
@@ -79,8 +79,8 @@ pub struct Model<T: Scalar> {
 }
 
 impl<T: Scalar> Model<T> {
-    /// Creates a model of `network` with these parameters and the initial buffers of its layers, without scales and
-    /// names.
+    /// Creates a model of `network` with the given parameters and the initial buffers of its layers. It has no scales
+    /// and no names.
     ///
     /// # Errors
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
@@ -105,7 +105,7 @@ impl<T: Scalar> Model<T> {
         Ok(Model { network, parameters, buffers, interface: Interface::default() })
     }
 
-    /// Sets the values that layers keep beside their parameters, such as the running statistics of an imported network.
+    /// Sets the buffers, values that layers keep beside their parameters, such as running statistics of a batch norm.
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of the buffers of a
@@ -117,13 +117,13 @@ impl<T: Scalar> Model<T> {
         Ok(Model { buffers: buffers.to_vec(), ..self })
     }
 
-    /// Creates a workspace for inference with the buffers of the model, for passes of up to `capacity`.
+    /// Creates a workspace for inference, with the buffers of the model, for passes within `capacity`.
     fn workspace(&self, capacity: BatchShape<'_>) -> Result<Workspace<T, &dyn Layer<T>>, Error> {
         let mut workspace = Workspace::for_inference(self.network(), capacity)?;
         workspace.set_buffers(&self.buffers).map(|()| workspace)
     }
 
-    /// Sets the standardization that is applied to inputs before the network: that of the training data.
+    /// Sets the standardization of the training inputs. Predictions apply it to their inputs before the network runs.
     ///
     /// # Errors
     /// [`Error::Length`] unless `scale` has one column for each input of the network. [`Error::IncompatibleLayer`] for
@@ -137,7 +137,7 @@ impl<T: Scalar> Model<T> {
         Ok(Model { interface: Interface { inputs: Some(scale), ..self.interface }, ..self })
     }
 
-    /// Sets the standardization of the training targets. It is inverted on the outputs of the network.
+    /// Sets the standardization of the training targets. Predictions invert it on the outputs of the network.
     ///
     /// # Errors
     /// [`Error::Length`] unless `scale` has one column for each output of the network.
@@ -176,7 +176,7 @@ impl<T: Scalar> Model<T> {
         &self.parameters
     }
 
-    /// Returns the network and its parameters; buffers, scales and names are dropped.
+    /// Returns the network and its parameters, and drops buffers, scales and names.
     pub fn into_parts(self) -> (Box<dyn Layer<T>>, Vec<T>) {
         (self.network, self.parameters)
     }
@@ -191,17 +191,17 @@ impl<T: Scalar> Model<T> {
         self.interface.outputs.as_ref()
     }
 
-    /// The names of the input columns; empty without names.
+    /// Returns the names of the input columns; empty if they were not set.
     pub fn columns(&self) -> &[String] {
         &self.interface.columns
     }
 
-    /// The names of the classes; empty without names.
+    /// Returns the names of the classes; empty if they were not set.
     pub fn classes(&self) -> &[String] {
         &self.interface.classes
     }
 
-    /// Creates a predictor, which reuses its memory for many calls from one thread.
+    /// Creates a predictor, which reuses its memory from call to call; each thread needs its own.
     ///
     /// # Errors
     /// The errors of [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
@@ -212,12 +212,12 @@ impl<T: Scalar> Model<T> {
     /// Returns the outputs for the samples of `data`, in their order.
     ///
     /// # Shapes
-    /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
-    /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
+    /// Sample after sample, each \[its output steps, output width\]. If the network outputs one row for a whole
+    /// sequence, for example through [`LastStep`](crate::layer::LastStep), each sample has one output row.
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width than the network's input; [`DataRule::ScaledValue`] for a
-    /// scaled input or output that overflows the number format; [`Error::TooLarge`] where memory cannot hold the
+    /// [`DataRule::Width`] if the width of the data is not that of the network's input; [`DataRule::ScaledValue`] for
+    /// a scaled input or output that overflows the number format; [`Error::TooLarge`] if memory cannot hold the
     /// outputs. The errors of [`predictor`](Self::predictor) and of
     /// [`Workspace::infer`](crate::workspace::Workspace::infer).
     ///
@@ -227,11 +227,11 @@ impl<T: Scalar> Model<T> {
         self.predictor()?.predict(data)
     }
 
-    /// Returns the class of each output row for the samples of `data`: the column of the largest output, or the first
-    /// of equal ones.
+    /// Returns the class of each output row for the samples of `data`: the column of the largest output. If several
+    /// outputs are equally large, it is the first of them.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
+    /// The errors of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
     /// [`Error::NonFinite`] for an output that is NaN.
     ///
     /// # Panics
@@ -240,15 +240,15 @@ impl<T: Scalar> Model<T> {
         predicted_classes(self.classified("predict_classes")?, &self.predict(data)?)
     }
 
-    /// Returns the probabilities of the classes for each output row: `softmax(y)`, or y itself for a network that ends
-    /// in [`Softmax`](crate::layer::Softmax). It is for networks trained with
-    /// [`CrossEntropy`](crate::loss::CrossEntropy), or that end in [`LogSoftmax`](crate::layer::LogSoftmax). For labels
-    /// of their own, trained with [`BinaryCrossEntropy`](crate::loss::BinaryCrossEntropy), apply a sigmoid to
-    /// [`predict`](Self::predict) instead.
+    /// Returns the probabilities of the classes for each output row y: `softmax(y)`, or y itself if the network ends
+    /// in [`Softmax`](crate::layer::Softmax). It is for networks that were trained with
+    /// [`CrossEntropy`](crate::loss::CrossEntropy), or that end in [`LogSoftmax`](crate::layer::LogSoftmax). If
+    /// several labels may be true at once, as with [`BinaryCrossEntropy`](crate::loss::BinaryCrossEntropy), apply a
+    /// sigmoid to [`predict`](Self::predict) instead.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
-    /// [`Error::NonFinite`] for outputs without probabilities: NaN, or ∞ twice in a row.
+    /// The errors of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
+    /// [`Error::NonFinite`] for an output row without probabilities: it has a NaN, or ∞ more than once.
     ///
     /// # Panics
     /// As [`predict`](Self::predict).
@@ -265,8 +265,8 @@ impl<T: Scalar> Model<T> {
         }
     }
 
-    /// Returns the number of classes: the output width. For a network of one output, it returns an error that names the
-    /// method `what`.
+    /// Returns the number of classes: the output width. For a network of one output, returns an error that names
+    /// `what`, the method that needs classes.
     fn classified(&self, what: &'static str) -> Result<usize, Error> {
         match self.network.dims().output {
             1 => Err(Error::IncompatibleLayer {
@@ -277,12 +277,12 @@ impl<T: Scalar> Model<T> {
         }
     }
 
-    /// Creates a stream, which runs the network on one sequence step by step and keeps its state.
+    /// Creates a stream, which runs the network on one sequence, time step by time step, and keeps its state.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`], with the layer and [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable), for a
-    /// layer that reads later steps or needs all of them. The same error is returned for a network with a custom layer
-    /// whose outputs step by step differ from those of one pass over 4 random steps. The errors of
+    /// [`Error::InvalidLayer`], with the layer and [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable), for
+    /// a layer that reads later time steps or needs all of them at once. The same error is returned for a custom
+    /// layer whose outputs, step by step, differ from those of one pass over the same 4 random steps. The errors of
     /// [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
     pub fn stream(&self) -> Result<Stream<'_, T>, Error> {
         Stream::new(self)
@@ -301,11 +301,11 @@ impl<T: Scalar> fmt::Debug for Model<T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the trained model: the network with the [weights that training results in](Trainer::result). A trainer
-    /// [made from a model](Trainer::from_model) gives its scales and names to the new one.
+    /// Returns the trained model: the network with the [weights that training results in](Trainer::result). If the
+    /// trainer was [made from a model](Trainer::from_model), the new model has the scales and names of that model.
     ///
     /// # Errors
-    /// Those of [`Model::new`].
+    /// The errors of [`Model::new`].
     pub fn into_model(self) -> Result<Model<T>, Error>
     where
         L: 'static,
@@ -316,21 +316,22 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Model { interface, ..model })
     }
 
-    /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far, with scales and
-    /// names as [`into_model`](Self::into_model) returns. Training can continue. The network of the model is built from
-    /// the layer specification of the trainer's network.
+    /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far, and with the
+    /// scales and names that [`into_model`](Self::into_model) describes. Training can continue. The network of the
+    /// model is built from the layer specification of the trainer's network.
     ///
     /// # Errors
-    /// [`Error::CustomPart`] for a network with a custom part, which [`model_registered`](Self::model_registered)
-    /// takes; those of [`Model::new`].
+    /// [`Error::CustomPart`] for a network with a custom part, for which there is
+    /// [`model_registered`](Self::model_registered); the errors of [`Model::new`].
     pub fn model(&self) -> Result<Model<T>, Error> {
         self.model_of(self.network().spec().build()?)
     }
 
-    /// Returns a model as [`model`](Self::model) does, for a network with custom parts, which `registry` builds.
+    /// Returns a model as [`model`](Self::model) does. The network may have custom parts, which are built by
+    /// `registry`.
     ///
     /// # Errors
-    /// Those of [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with) and [`Model::new`].
+    /// The errors of [`LayerSpec::build_with`](crate::layer::LayerSpec::build_with) and [`Model::new`].
     pub fn model_registered(&self, registry: &Registry<T>) -> Result<Model<T>, Error> {
         self.model_of(self.network().spec().build_with(registry)?)
     }
@@ -342,9 +343,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>>, C, G> {
-    /// Creates a trainer that starts from the parameters of a model. Its data must already be in the model's scale,
-    /// that of [inputs](Model::input_scale) and that of [outputs](Model::output_scale): the trainer does not
-    /// standardize. It keeps the scales and the names for the model that it returns.
+    /// Creates a trainer that starts from the parameters of a model. It does not standardize: its data must already
+    /// have the model's [input scale](Model::input_scale) and [output scale](Model::output_scale). The trainer keeps
+    /// scales and names for the model that it returns.
     ///
     /// ```
     /// use chainrule::{dataset::{Dataset, Standardize}, layer::{Sequential, initialize}, model::Model};
@@ -364,7 +365,7 @@ impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>
     /// ```
     ///
     /// # Errors
-    /// Those of [`Trainer::new`], except for errors of initialization.
+    /// The errors of [`Trainer::new`], except for errors of initialization.
     pub fn from_model(model: Model<T>, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let Model { network, parameters, buffers, interface } = model;
         let parameters = Aligned::copy_of("the parameters", &parameters)?;

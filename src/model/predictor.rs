@@ -6,7 +6,7 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec::Vec};
 
-/// A model with memory for predictions. Create one per thread and use it for many calls.
+/// A model with memory for predictions, which is reused from call to call. Create one for each thread.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -34,7 +34,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
     /// Returns the outputs for the samples of `data`, in their order, as [`Model::predict`] does.
     ///
     /// # Errors
-    /// Those of [`Model::predict`].
+    /// The errors of [`Model::predict`].
     ///
     /// # Panics
     /// As [`Model::predict`].
@@ -45,11 +45,12 @@ impl<'m, T: Scalar> Predictor<'m, T> {
         Ok(y)
     }
 
-    /// Overwrites `y` with the outputs that [`predict`](Self::predict) returns. After an earlier call for data of this
-    /// size, and without an input scale, a call for one sample or for samples of one step allocates nothing.
+    /// Overwrites `y` with the outputs that [`predict`](Self::predict) returns. A call for a single sample, or for
+    /// samples of one time step, allocates nothing if an earlier call had data of this size and the model has no
+    /// input scale.
     ///
     /// # Errors
-    /// Those of [`Model::predict`]; [`Error::Length`] for a buffer of another length than the outputs.
+    /// The errors of [`Model::predict`]; [`Error::Length`] if the length of the buffer is not that of the outputs.
     ///
     /// # Panics
     /// As [`Model::predict`].
@@ -61,7 +62,7 @@ impl<'m, T: Scalar> Predictor<'m, T> {
 
     fn scaled<'d>(&self, data: &'d Dataset<'d, T>) -> Result<Cow<'d, Dataset<'d, T>>, Error> {
         match &self.model.interface.inputs {
-            // Data of another width is refused below, by an error that names the network.
+            // If the widths differ, a check after this one returns an error that states the network's input width.
             Some(scale) if scale.width() == data.width() => Ok(Cow::Owned(scale.inputs(data)?)),
             _ => Ok(Cow::Borrowed(data)),
         }

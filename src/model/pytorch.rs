@@ -20,8 +20,9 @@ use core::ops::Range;
 
 /// The names of the PyTorch modules that correspond to the layers of a network.
 ///
-/// By default a layer corresponds to the module of its own path: `0`, `2.branch.1`. So plain layers have the names of
-/// an `nn.Sequential` in which each activation is a module of its own.
+/// By default a layer corresponds to the PyTorch module with the layer's own path as its name, such as `0` or
+/// `2.branch.1`. So the layers of a plain chain have the names of an `nn.Sequential` in which each activation is a
+/// module.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, model::{ModuleNames, export_state_dict}};
@@ -33,20 +34,20 @@ use core::ops::Range;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleNames {
-    /// For the path of a layer: the name of its PyTorch module, and its index among the stacked layers of the module
-    /// (`num_layers`).
+    /// For the path of each renamed layer, the name of its PyTorch module, and its index among the stacked layers of
+    /// that module (`num_layers`).
     modules: BTreeMap<String, (String, usize)>,
     skipped: BTreeSet<String>,
 }
 
 impl ModuleNames {
-    /// Creates names by which each layer corresponds to the PyTorch module of its own path.
+    /// Creates names by which each layer corresponds to the PyTorch module named like the layer's own path.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Maps the layer at `path` to the PyTorch module `module`, and each layer inside it to the module of the same path
-    /// inside `module`. Import and export refuse a `path` at which the network has no layer.
+    /// Maps the layer at `path` to the PyTorch module `module`, and each layer inside it to the module at the same
+    /// path inside `module`. Import and export return an error if the network has no layer at `path`.
     #[must_use]
     pub fn module(self, path: &str, module: &str) -> Self {
         self.stacked(path, module, 0)
@@ -69,7 +70,8 @@ impl ModuleNames {
     }
 
     /// Returns the PyTorch module of the layer at `path`, and its index among the stacked layers of the module. They
-    /// follow from the entry of the layer or of the innermost layer around it; without an entry they are `path` and 0.
+    /// follow from the entry of this layer, or else of the innermost layer around it. Without any entry they are
+    /// `path` and 0.
     fn of(&self, path: &str) -> (String, usize) {
         let mut above = path;
         loop {
@@ -86,8 +88,9 @@ impl ModuleNames {
         }
     }
 
-    /// Refuses an entry for a path at which the network has no layer: `parts` are its layers, `blocks` and `places` its
-    /// parameters and buffers, by whose names the layers inside a custom layer are known.
+    /// Returns an error if an entry has a path at which the network has no layer. `parts` are the layers of the
+    /// network. The layers inside a custom layer are found by the names of its parameters in `blocks` and of its
+    /// buffers in `places`.
     fn check(&self, parts: &[(String, &LayerSpec)], blocks: &Blocks, places: &[BufferPlace]) -> Result<(), Error> {
         let owners = blocks.iter().map(|block| block.name.rsplit_once('.').map_or("", |(path, _)| path));
         let paths = parts.iter().map(|(path, _)| &**path).chain(owners).chain(places.iter().map(|place| &*place.path));
@@ -131,21 +134,22 @@ struct Entry {
 enum Kind {
     /// The tensor has the values of the block, in the same order.
     Whole,
-    /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layer has one bias, except for the last rows of a
-    /// GRU, those of the candidate. These are a block of their own: `apart` is its range among the parameters of the
-    /// network, `None` for other cells.
+    /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layers here have one bias. The exception is the
+    /// last third of a GRU's b_hh, the rows of the candidate. They are a separate block here: `apart` is its range
+    /// among the parameters of the network; `None` for other cells.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// Returns an entry for each PyTorch tensor with parameters of `network`, in the order of its `blocks`; `names` gives
-/// the PyTorch modules of its layers. Refuses a GRU whose reset gate acts before the product, which PyTorch does not
-/// have.
+/// Returns an entry for each PyTorch tensor that holds parameters of `network`, in the order of its `blocks`; `names`
+/// gives the PyTorch modules of the layers. Returns an error for a GRU whose reset gate acts before the matrix
+/// product, since PyTorch has no such GRU.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
     for block in blocks {
         let (path, own) = block.name.rsplit_once('.').unwrap_or(("", &block.name));
-        // The last part at this path is the innermost: a reversed layer has the same path as its inner layer.
+        // The last of the parts at this path is the innermost: a `Reversed` layer has the same path as its inner
+        // layer.
         let part = parts.iter().rev().find(|(at, _)| at == path).map(|(_, part)| *part);
         let is_vector = matches!(block.role, Role::Bias | Role::Gain) && block.shape[1] == 1;
         let shape = block.shape[..if is_vector { 1 } else { 2 }].to_vec();
@@ -166,7 +170,7 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
                 "another variant",
             ));
         }
-        // The directions of a bidirectional layer are one module.
+        // In PyTorch both directions of a bidirectional layer belong to one module.
         let (at, direction) = direction_of(&parts, path);
         let (module, layer) = names.of(at);
         let dot = if module.is_empty() { "" } else { "." };
@@ -186,15 +190,15 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
     Ok(entries)
 }
 
-/// Returns the full name of the tensor `own` of the PyTorch module `module`: both with a dot between them, or `own` if
-/// `module` is empty.
+/// Returns the full name of the tensor `own` in the PyTorch module `module`: the module's name, a dot and `own`, or
+/// just `own` if `module` is empty.
 fn below(module: &str, own: &str) -> String {
     if module.is_empty() { own.into() } else { format!("{module}.{own}") }
 }
 
 /// Returns the names of the PyTorch tensors that hold the buffers at `places`, with their ranges among the buffers of
-/// the network. A batch norm has two tensors, running mean and running variance, without their rounding errors; any
-/// other layer has one.
+/// the network. A batch norm has two tensors, running mean and running variance; their rounding errors are not
+/// exported. Any other layer has one tensor.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
     for place in places {
@@ -211,8 +215,9 @@ fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, R
     entries
 }
 
-/// Returns the path of the bidirectional layer around the recurrent layer at `path`, of whose direction it is the only
-/// recurrent layer, and the suffix of PyTorch's names for this direction. Otherwise returns `path` and no suffix.
+/// If the recurrent layer at `path` is the only one in a direction of a bidirectional layer, returns the path of the
+/// bidirectional layer, and the suffix that PyTorch's names have for this direction. Otherwise returns `path` and no
+/// suffix.
 fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, &'static str) {
     let mut at = path;
     while !at.is_empty() {
@@ -238,10 +243,10 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
 
 /// Sets parameters and buffers of `network` to the tensors of `state`, each rounded to the nearest `T`.
 ///
-/// Linear layers, embeddings, norms, PReLU, RNN, LSTM and GRU have PyTorch's names, gate orders and shapes, stacked or
-/// bidirectional. PyTorch's two biases of a gate become one, their sum, except for the candidate of a GRU, which has
-/// two here as well. Any other block is read from the tensor of its own name. The buffers of a batch norm are
-/// `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from the tensor
+/// Linear layers, embeddings, norms, PReLU, RNN, LSTM and GRU, stacked or bidirectional, have PyTorch's names, gate
+/// orders and shapes. PyTorch has two biases for each gate, of which only the sum is kept here; the candidate of a
+/// GRU has two here as well. Any other block is read from the tensor of the block's name. The buffers of a batch norm
+/// are `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from the tensor
 /// `buffers`. On an error `w` and `buffers` are unchanged.
 ///
 /// ```
@@ -257,12 +262,11 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
+/// [`Error::Length`] if `w` does not have the length of the network's parameters, or `buffers` that of its
 /// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] for a tensor that is missing or has another
-/// shape, and for a tensor that no layer takes and `names` does not [skip](ModuleNames::skip). It is also returned for
-/// a GRU whose reset gate acts before the product, which PyTorch does not have, and for `names` of a path without a
-/// layer. [`Error::CheckpointValue`] for a value
-/// that is not finite in `T`, and for a negative variance.
+/// shape, and for a tensor that no layer uses and `names` does not [skip](ModuleNames::skip). It is also returned for
+/// a GRU whose reset gate acts before the matrix product, which PyTorch does not have, and if `names` has a path
+/// without a layer. [`Error::CheckpointValue`] for a value that is not finite in `T`, and for a negative variance.
 pub fn import_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &mut [T],
@@ -317,7 +321,7 @@ pub fn import_state_dict<T: Scalar>(
     Ok(())
 }
 
-/// Returns the values of the tensor `name`. Refuses a `state` without it, or with another shape than `shape`.
+/// Returns the values of the tensor `name`, or an error if `state` has no such tensor or its shape is not `shape`.
 fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [f64], Error> {
     let tensor = state.get(name).ok_or_else(|| missing(name, shape, state))?;
     if tensor.shape != shape {
@@ -327,8 +331,8 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
     Ok(&tensor.values)
 }
 
-/// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. A
-/// gate's one bias becomes `bias_ih`, and `bias_hh` is 0 but for the candidate of a GRU, which has two biases.
+/// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. The
+/// one bias of a gate is exported as `bias_ih`, with a `bias_hh` of 0; the candidate of a GRU has both biases.
 ///
 /// ```
 /// use chainrule::{layer::Linear, model::{ModuleNames, export_state_dict}};
@@ -339,9 +343,9 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] where `w` does not have the network's parameters, or `buffers` not its
-/// [buffers](crate::workspace::Workspace::buffers); [`Error::StateDict`] where two tensors would have one name, for
-/// `names` of a path without a layer, or for a GRU whose reset gate acts before the product.
+/// [`Error::Length`] if `w` does not have the length of the network's parameters, or `buffers` that of its
+/// [buffers](crate::workspace::Workspace::buffers). [`Error::StateDict`] if two tensors would have the same name, if
+/// `names` has a path without a layer, or for a GRU whose reset gate acts before the matrix product.
 pub fn export_state_dict<T: Scalar>(
     network: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -361,7 +365,7 @@ pub fn export_state_dict<T: Scalar>(
     };
     for entry in entries(&spec, &blocks, names)? {
         let values = entry.places(&blocks)?.map(|at| match entry.kind {
-            // The layer's one bias was written to `bias_ih`.
+            // The layer's one bias is exported as `bias_ih`, so `bias_hh` is 0.
             Kind::RecurrentBias { .. } if blocks.at(at).is_some_and(|block| block.name == entry.block) => 0.0,
             _ => to_f64(w[at]),
         });

@@ -26,9 +26,9 @@ use std::path::Path;
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Tensor {
-    /// The length of each axis. Empty for a single number.
+    /// The length of each axis; empty for a single number.
     pub shape: Vec<usize>,
-    /// The values, row-major. Their number is the product of the lengths.
+    /// The values, row-major. Their number is the product of the lengths in `shape`.
     pub values: Vec<f64>,
 }
 
@@ -100,13 +100,14 @@ impl StateDict {
         self.tensors.get(name)
     }
 
-    /// Reads the tensors from the bytes of a safetensors file, written by any program. Integers become floats; `BOOL`
-    /// becomes 0 and 1.
+    /// Reads the tensors from the bytes of a safetensors file, written by any program. Integers are converted to
+    /// floats, and `BOOL` values to 0 and 1.
     ///
     /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated or in another format; [`Error::FileKind`] for a zip
-    /// archive, as `torch.save` writes. [`Error::StateDict`], naming the tensor, for a number format other than F64,
-    /// F32, F16, BF16, BOOL and the integers, and for an integer beyond 2⁵³, which no `f64` holds exactly.
+    /// archive, which `torch.save` writes. [`Error::StateDict`], naming the tensor, for a number format other than
+    /// F64, F32, F16, BF16, BOOL and the integers, and for an integer of magnitude above 2⁵³, which `f64` may not
+    /// hold exactly.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = open(bytes)?;
         let mut tensors = BTreeMap::new();
@@ -127,7 +128,8 @@ impl StateDict {
         Ok(StateDict { tensors })
     }
 
-    /// Returns the bytes of a safetensors file with all tensors, rounded to the nearest number of `precision`.
+    /// Returns the bytes of a safetensors file with all tensors, each value rounded to the nearest one in
+    /// `precision`.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a value that `precision` cannot hold.
@@ -157,7 +159,7 @@ impl StateDict {
     /// Reads the tensors of a safetensors file.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read; those of [`from_bytes`](Self::from_bytes).
+    /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes`](Self::from_bytes).
     #[cfg(feature = "std")]
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -165,11 +167,11 @@ impl StateDict {
         Self::from_bytes(&bytes).map_err(|error| error.of_file(path))
     }
 
-    /// Saves all tensors in a safetensors file, in the number format `precision`. If the process crashes, either the
-    /// old or the new file is there, complete.
+    /// Saves all tensors in a safetensors file, in the number format `precision`. If the process crashes, the path
+    /// has either the complete old file or the complete new one.
     ///
     /// # Errors
-    /// Those of [`to_bytes`](Self::to_bytes); [`Error::File`] where the system cannot write the file.
+    /// The errors of [`to_bytes`](Self::to_bytes); [`Error::File`] if the system cannot write the file.
     #[cfg(feature = "std")]
     pub fn save(&self, path: impl AsRef<Path>, precision: Precision) -> Result<(), Error> {
         let path = path.as_ref();
@@ -177,7 +179,7 @@ impl StateDict {
     }
 }
 
-/// A number format of a tensor that can be read: a float, or an integer of `size` bytes. `BOOL` counts as an integer.
+/// The number format of a tensor that is read: a float, or an integer of `size` bytes. `BOOL` counts as an integer.
 enum Number {
     Float(Precision),
     Integer { size: usize, signed: bool },
@@ -206,7 +208,7 @@ impl Number {
         }
     }
 
-    /// Decodes the number in `bytes`, little-endian; `None` for an integer of a magnitude above 2⁵³, which `f64` may
+    /// Decodes the number in `bytes`, little-endian; `None` for an integer of magnitude above 2⁵³, which `f64` may
     /// not hold exactly.
     fn read(&self, bytes: &[u8]) -> Option<f64> {
         match self {
@@ -221,7 +223,7 @@ impl Number {
     }
 }
 
-/// Returns the error about `tensor` of a state dict, with the texts of what was `expected` and what was `found`.
+/// Returns the error about `tensor` of a state dict. It states what was `expected` and what was `found`.
 pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
 }

@@ -1,4 +1,4 @@
-//! Prediction of a sequence step by step.
+//! Prediction of a sequence time step by time step.
 
 use super::Model;
 #[cfg(doc)]
@@ -16,20 +16,21 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::Range};
 
-/// Returns the error about a layer that cannot run step by step, for `reason`. `path` and `kind` name the layer; an
-/// empty path is the network.
+/// Returns the error about a layer that cannot run time step by time step, for `reason`. `path` and `kind` name the
+/// layer; an empty path stands for the whole network.
 fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     let layer = if path.is_empty() { "network" } else { path };
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
-/// Runs a network on a sequence step by step. Each step returns the output for the sequence up to that step, and the
-/// state is kept for the next.
+/// Runs a network on a sequence, time step by time step. Each step returns the output for the sequence up to that
+/// step, and the state is kept for the next step.
 ///
-/// The outputs have the same bits as one pass over the whole sequence. A network with one output a sequence, such as
-/// one with [`LastStep`](crate::layer::LastStep), returns that of the sequence up to the current step. A
-/// [`MeanOverSteps`](crate::layer::MeanOverSteps) gives the mean over the steps so far to the layers after it. It must
-/// be the network or one of its layers; the layers of a chain inside a chain count as such.
+/// The outputs have the same bits as those of one pass over the whole sequence. If the network has one output for a
+/// whole sequence, for example through [`LastStep`](crate::layer::LastStep), a step returns the output for the
+/// sequence so far. A [`MeanOverSteps`](crate::layer::MeanOverSteps) computes the mean over the time steps so far; it
+/// must be the network itself, or a layer of a [`Sequential`](crate::layer::Sequential) that is inside no other kind
+/// of layer.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::{Sequential, initialize}, model::Model};
@@ -46,14 +47,14 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 /// ```
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
-    /// The network as one stage. If one of its layers is a mean over steps, each layer is a stage, those of inner
-    /// chains too.
+    /// The network as one stage. If it contains a mean over time steps, each layer of its chains (`Sequential`) is a
+    /// stage.
     stages: Vec<Stage<'m, T>>,
     x: Vec<T>,
     y: Vec<T>,
 }
 
-/// Writes the model, which is its network, and the number of parts that run one after the other.
+/// Writes the model, which shows its network, and the number of stages that run one after the other.
 impl<T: Scalar> fmt::Debug for Stream<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut stream = f.debug_struct("Stream");
@@ -61,18 +62,18 @@ impl<T: Scalar> fmt::Debug for Stream<'_, T> {
     }
 }
 
-/// A part of a stream that runs step by step: the whole network, or one of its layers.
+/// A stage of a stream, which runs time step by time step: the whole network, or one of its layers.
 struct Stage<'m, T: Scalar> {
     workspace: Workspace<T, &'m dyn Layer<T>>,
-    /// The range of the part's parameters among those of the network.
+    /// The range of the stage's parameters among the parameters of the network.
     parameters: Range<usize>,
-    /// The sums of the layer's outputs over all steps so far, one for each column; `None` unless it is a mean over
-    /// steps.
+    /// The sums of the layer's outputs over all time steps so far, one for each column; `None` unless the layer is a
+    /// mean over time steps.
     means: Option<RunningMeans<T>>,
 }
 
-/// Whether the layers at the paths `a` and `b` are in different branches of the layer with parallel branches at the
-/// path `parallel`.
+/// Whether the layers at the paths `a` and `b` are in different branches of the layer at the path `parallel`, which
+/// has parallel branches.
 fn in_other_branches(parallel: &str, a: &str, b: &str) -> bool {
     let branch = |path: &str| {
         let below = path.strip_prefix(parallel)?;
@@ -86,9 +87,10 @@ impl<'m, T: Scalar> Stream<'m, T> {
     pub(super) fn new(model: &'m Model<T>) -> Result<Self, Error> {
         let spec = model.network.spec();
         let (mut means, mut custom) = (Vec::new(), false);
-        // The paths of the chains that no layer contains but other chains.
+        // The paths of the chains (`Sequential`) that lie inside no layers but other chains.
         let mut chains = Vec::<String>::new();
-        // The paths of the layers with parallel branches, and of the layers that take the last step.
+        // The paths of the layers with parallel branches, and of the layers whose output is one row for all time
+        // steps.
         let (mut parallels, mut ends) = (Vec::<String>::new(), Vec::<String>::new());
         for (path, part) in spec.parts() {
             let inside = path.rsplit_once('.').map_or("", |(outer, _)| outer);
@@ -96,7 +98,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
             let ended = ends.iter().any(|end| !parallels.iter().any(|at| in_other_branches(at, end, &path)));
             let reason = match part {
                 LayerSpec::Reversed(_) | LayerSpec::Bidirectional { .. } => "reads later steps",
-                // After a layer that takes the last step it is the mean of one step.
+                // Below a layer that outputs one row for the whole sequence, it is a mean over one time step, which
+                // needs no sums.
                 LayerSpec::MeanOverSteps(_) if ended => continue,
                 LayerSpec::MeanOverSteps(_) if in_chains => {
                     means.push(path.clone());
@@ -134,7 +137,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         let widest = stream.stages.iter().map(|stage| stage.workspace.dims().output);
         let widest = widest.chain([dims.input]).max().unwrap_or(0);
         stream.y = filled("the output of a step", widest, T::zero())?;
-        // It is not known which steps a custom layer reads, so a trial decides.
+        // Which time steps a custom layer reads is not known, so the network runs a trial.
         if custom && !stream.agrees()? {
             let (path, kind) = match find(&*model.network, "", &model.parameters, &disagrees)? {
                 Some((path, part)) => (path, part.spec().title()),
@@ -145,8 +148,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(stream)
     }
 
-    /// Whether 4 random steps, run one by one, give at each step the last output of one pass over all steps up to it.
-    /// NaN equals NaN. If they do, the state is zero afterwards.
+    /// Runs the network on 4 random time steps, one by one. Returns whether the output at each step is the last
+    /// output of one pass over all steps so far; NaN equals NaN. If so, the state is zero afterwards.
     fn agrees(&mut self) -> Result<bool, Error> {
         let mut whole = self.model.workspace(BatchShape::sequences(1, TRIAL_STEPS))?;
         let x = trial_input(&whole)?;
@@ -163,8 +166,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(true)
     }
 
-    /// Runs the network on the step `self.x`, writes its output for the sequence up to this step to `self.y`, and
-    /// carries the state to the next step. If a stage fails, no state is carried.
+    /// Runs the network on `self.x`, the input of one time step, and writes its output for the sequence so far to
+    /// `self.y`. The state is kept for the next step. If a stage fails, the state stays that before this step.
     fn advance(&mut self) -> Result<(), Error> {
         let (x, y) = (&self.x, &mut self.y);
         y.clear();
@@ -187,14 +190,14 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(())
     }
 
-    /// Runs the next step with the input `x`, and returns its output, both unscaled as for [`Model::predict`]. It does
-    /// not allocate.
+    /// Runs the next time step with the input `x`, and returns its output. Both are unscaled, as for
+    /// [`Model::predict`]. It does not allocate.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value that
-    /// is NaN or infinite; [`DataRule::ScaledValue`] for one that overflows the number format after scaling. None of
-    /// them changes the state, except for an output that overflows when it is scaled back: its step is done. The errors
-    /// of [`Workspace::infer`](crate::workspace::Workspace::infer).
+    /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value
+    /// that is NaN or infinite; [`DataRule::ScaledValue`] for a value that overflows the number format when it is
+    /// scaled. These errors leave the state unchanged, unless an output overflows: then the step has already been
+    /// made. The errors of [`Workspace::infer`](crate::workspace::Workspace::infer).
     ///
     /// # Panics
     /// As [`Model::predict`]. The state is then that before the step.
@@ -223,10 +226,9 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 }
 
-/// Adds `layer`, at `path`, to `stages` as one stage. If it is a chain with a mean over steps, in it or in a chain
-/// inside, its layers are added one by one. `parameters` is its range among those of the network, and `means` are the
-/// paths of the means. The values of the layer's buffers, such as running statistics, are the first of `buffers`, and
-/// are removed.
+/// Adds `layer`, at `path`, to `stages`: as one stage, or layer by layer if it contains one of the means over time
+/// steps. `means` has the paths of these means. `parameters` is the range of the layer's parameters among those of
+/// the network. The values of its buffers, such as running statistics, are taken from the front of `buffers`.
 fn push_stages<'m, T: Scalar>(
     layer: &'m dyn Layer<T>,
     path: &str,
@@ -252,17 +254,17 @@ fn push_stages<'m, T: Scalar>(
     Ok(())
 }
 
-/// Whether the layer at `path` is inside the layer at the path `outer`, or is that layer.
+/// Whether the layer at `path` is the layer at the path `outer`, or lies inside it.
 fn is_below(path: &str, outer: &str) -> bool {
     let below = path.strip_prefix(outer);
     below.is_some_and(|below| outer.is_empty() || below.is_empty() || below.starts_with('.'))
 }
 
-/// The number of random steps for which outputs step by step are compared with those of one pass.
+/// The number of random time steps for which step-by-step outputs are compared with those of one pass.
 const TRIAL_STEPS: usize = 4;
 
-/// Returns [`TRIAL_STEPS`] random input rows for the network of `workspace`: values between −1 and 1, or indices for
-/// a network that reads indices.
+/// Returns random inputs for [`TRIAL_STEPS`] time steps of the network of `workspace`: values between −1 and 1, or
+/// valid indices if the network reads indices.
 fn trial_input<T: Scalar>(workspace: &Workspace<T, &dyn Layer<T>>) -> Result<Vec<T>, Error> {
     let mut rng = generator(0);
     let count = workspace.dims().input.saturating_mul(TRIAL_STEPS);
@@ -276,13 +278,13 @@ fn trial_input<T: Scalar>(workspace: &Workspace<T, &dyn Layer<T>>) -> Result<Vec
     Ok(x)
 }
 
-/// Whether the values are equal. NaN equals NaN.
+/// Whether the values in `a` and `b` are equal; NaN equals NaN.
 fn equal<T: Scalar>(a: &[T], b: &[T]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
 }
 
-/// Whether `layer` with the parameters `w`, run on random steps one by one with its state carried, gives at any step
-/// another output than the last row of one pass over the steps so far.
+/// Runs `layer`, with the parameters `w`, on random time steps one by one, with its state carried. Returns whether
+/// any output differs from the last row of one pass over the steps so far.
 fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     let mut whole = Workspace::for_inference(layer, BatchShape::sequences(1, TRIAL_STEPS))?;
     let mut single = Workspace::for_inference(layer, BatchShape::batch(1))?;
@@ -302,12 +304,12 @@ fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
 /// A test of a property of a layer, given the layer and its parameters.
 type Test<'t, T> = dyn Fn(&dyn Layer<T>, &[T]) -> Result<bool, Error> + 't;
 
-/// The path of a layer, and the layer; `None` if there is none.
+/// A layer that was found, with its path; `None` if none was found.
 type Found<'a, T> = Option<(String, &'a dyn Layer<T>)>;
 
-/// Returns the innermost layer for which `test` is true: `layer`, at `path` and with the parameters `w`, or the first
-/// layer inside it that is. `None` if `test` is false for `layer`. Layers inside a layer for which it is false are not
-/// tested.
+/// If `test` is true for `layer`, which is at `path` and has the parameters `w`, returns the innermost layer for
+/// which it is true: the first such layer inside `layer`, or `layer` itself. If `test` is false for a layer, the
+/// layers inside it are not tested; `None` if it is false for `layer`.
 fn find<'a, T: Scalar>(
     layer: &'a dyn Layer<T>,
     path: &str,

@@ -1,4 +1,5 @@
-//! The gradient budget: the product of the chain rule, factor by factor, in decades.
+//! The gradient budget: by how many decades (powers of ten) each factor of the chain rule changes the gradient's
+//! norm.
 
 use super::{Event, Factor, GradientMonitor, Link, NormStats};
 use crate::{block::Role, scalar::Scalar};
@@ -10,25 +11,27 @@ use alloc::{string::String, vec::Vec};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkBudget {
-    /// The name of the link: the path of its layer, such as `3`, or this path and a part of the layer, such as
-    /// `0.recurrent`.
+    /// The name of the link (factor of the chain rule): the path of its layer, such as `3`, or this path and a part
+    /// of the layer, such as `0.recurrent`.
     pub name: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The time step of a link over time, from step to step; `None` for a link over depth, from layer to layer.
+    /// The time step, for a link between the time steps of a recurrent layer; `None` for a link from layer to layer.
     pub step: Option<usize>,
-    /// Whether the link is on the main path from loss to input; false inside parallel branches, such as that of a
-    /// residual.
+    /// Whether the link (factor of the chain rule) is on the main path from loss to input; false inside parallel
+    /// branches, such as that of a residual.
     pub on_main_path: bool,
-    /// The norm of the gradient that enters the link in the backward pass: that with respect to the link's output.
+    /// The norm of the gradient with respect to the output of the link (factor of the chain rule), which enters it in
+    /// the backward pass.
     pub norm_in: NormStats,
-    /// The norm of the gradient that leaves the link in the backward pass: that with respect to the link's input.
+    /// The norm of the gradient with respect to the input of the link (factor of the chain rule), which leaves it in
+    /// the backward pass.
     pub norm_out: NormStats,
 }
 
 impl LinkBudget {
-    /// Returns `norm_out.norm / norm_in.norm`, the factor by which the link multiplies the norm of the gradient; NaN if
-    /// both are zero.
+    /// Returns `norm_out.norm / norm_in.norm`, the factor by which this link of the chain rule multiplies the norm of
+    /// the gradient; NaN if both are zero.
     pub fn gain(&self) -> f64 {
         self.norm_out.norm / self.norm_in.norm
     }
@@ -55,34 +58,36 @@ pub struct BlockBudget {
     pub gradient: NormStats,
 }
 
-/// The decades (powers of ten) that the links of each [`Factor`] of the chain rule add to the norm of the gradient.
-/// They sum to log10 of the norm after the last link over the norm before the first.
+/// The decades (log10) by which each kind of [`Factor`] of the chain rule changes the norm of the gradient along a
+/// path. They sum to log10 of the norm at the end of the path over the norm at its start.
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
-/// change is attributed to that later link. If it stays zero, the share of the factor that made it zero is −∞.
+/// change is attributed to that later link. If it stays zero, the field of the factor that made it zero is −∞.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Shares {
-    /// The share of products with weights: Σ log10 ‖Wᵀd‖/‖d‖ over matrices W, d being the gradient before
-    /// each.
+    /// The decades (log10 of the change of the norm) by products with weights: Σ log10 ‖Wᵀd‖/‖d‖ over matrices W,
+    /// d being the gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub weights: f64,
-    /// The share of activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the gradient before each.
+    /// The decades (log10 of the change of the norm) by activations φ: Σ log10 ‖φ′ ⊙ g‖/‖g‖, g being the
+    /// gradient before each.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub activation: f64,
-    /// The share of additions, where the gradients of two paths meet, such as those of a residual and its skip: Σ
+    /// The decades by additions, where the gradients of two paths meet, such as those of a residual and its skip: Σ
     /// log10 of the norm after an addition over the norm before it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub addition: f64,
-    /// The share of all other links, such as normalization, and of layers that report no link.
+    /// The decades (log10 of the change of the norm) by all other layers, such as normalization, and by layers that
+    /// report no link to monitors.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub other: f64,
 }
 
 impl Shares {
-    /// Returns the shares of `links`, those of one path in the order of the backward pass. A change of the norm between
-    /// two links, at a layer that reports none, counts as [`other`](Self::other).
+    /// Sums up `links`, the links (factors of the chain rule) of one path in the order of the backward pass. A change
+    /// of the norm between two links, by a layer that reports no link, counts as [`other`](Self::other).
     pub fn of<'a>(links: impl IntoIterator<Item = &'a LinkBudget>) -> Self {
         let mut shares = Shares::default();
         // The last norm that was not zero, and the factor that made the gradient zero, if it is zero.
@@ -119,19 +124,20 @@ impl Shares {
         }
     }
 
-    /// Returns the sum of the shares: log10 of the gradient's norm after the last link over its norm before the first.
+    /// Returns the sum of the four fields: log10 of the gradient's norm at the end of the path over its norm at the
+    /// start.
     pub fn total(&self) -> f64 {
         self.weights + self.activation + self.addition + self.other
     }
 }
 
-/// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored pass,
-/// over depth and over time. Its `Display` is a table.
+/// A monitor that records the norms of the gradient at each link (factor of the chain rule) of the last monitored
+/// pass, from layer to layer and from time step to time step. Its `Display` is a table.
 ///
-/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with A_l the share of activations at layer l,
-/// V_l of weights, J_l of additions and O_l of other links. The budget begins at g_L, the gradient of the network's
-/// output. It ends at g_0, the last gradient computed: that of the first pre-activation, or of the input if requested.
-/// Once it has recorded the longest pass, it does not allocate.
+/// `log10 ‖g_0‖ = log10 ‖g_L‖ + Σ_l (A_l + V_l + J_l + O_l)`, with the decades A_l by activations at layer l, V_l
+/// by weights, J_l by additions and O_l by other links. The budget begins at g_L, the gradient of the network's
+/// output. It ends at g_0, the last gradient computed: with respect to the first pre-activation or, if requested, the
+/// input. Once it has recorded the longest pass, it does not allocate.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}, monitor::GradientBudget};
@@ -155,7 +161,8 @@ pub struct GradientBudget {
     of_update: Option<f64>,
 }
 
-/// The links of one pass, in the order in which they were reported. Their memory is reused from pass to pass.
+/// The links (factors of the chain rule) of one pass, in the order in which they were reported. Their memory is
+/// reused from pass to pass.
 #[derive(Clone, Debug, Default)]
 struct Rows {
     rows: Vec<LinkBudget>,
@@ -200,38 +207,38 @@ impl Rows {
 }
 
 impl GradientBudget {
-    /// Creates a budget that has not recorded a pass.
+    /// Creates a monitor that has not recorded a pass.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the links over depth of the last monitored pass, from loss to input, also those inside parallel
-    /// branches.
+    /// Returns the links (factors of the chain rule) from layer to layer of the last monitored pass, from loss to
+    /// input, including those inside parallel branches.
     pub fn links(&self) -> &[LinkBudget] {
         self.depth.rows()
     }
 
-    /// Returns the links over time of the last monitored pass, layer by layer in the order of the backward pass; in a
-    /// layer from the last step to the first.
+    /// Returns the links (factors of the chain rule) from time step to time step of the last monitored pass. They are
+    /// in the order of the backward pass: layer by layer, and in each layer from the last time step to the first.
     pub fn steps(&self) -> &[LinkBudget] {
         self.time.rows()
     }
 
-    /// Returns the parameter blocks, with the norms of their values and of their gradients, those of the last monitored
-    /// update or, without a trainer, of the last monitored backward pass; empty before the first.
+    /// Returns the norms of each parameter block and of its gradient, in the last monitored update or, without a
+    /// trainer, in the last monitored backward pass. Empty before the first.
     pub fn blocks(&self) -> &[BlockBudget] {
         &self.blocks
     }
 
-    /// Returns the weight of the rows of the last monitored pass over the weight of all rows of its update. It is
-    /// below 1 where a rank has some of the shards, or where an update has several passes. The links are those of this
-    /// pass, the [blocks](Self::blocks) those of the whole update. `None` without a trainer.
+    /// Returns the weight of the rows of the last monitored pass divided by the weight of all rows of its update;
+    /// `None` without a trainer. It is below 1 if other ranks process a part of the batch, or if an update has
+    /// several passes. [`links`](Self::links) then describe this pass, and [`blocks`](Self::blocks) the whole update.
     pub fn of_update(&self) -> Option<f64> {
         self.of_update
     }
 
-    /// Returns the decades (powers of ten) that each factor of the chain rule adds to the norm of the gradient, on the
-    /// main path from loss to input, in the last monitored pass.
+    /// Returns the decades (powers of ten) by which each kind of factor of the chain rule changes the norm of the
+    /// gradient, on the main path from loss to input, in the last monitored pass.
     pub fn shares(&self) -> Shares {
         Shares::of(self.links().iter().filter(|link| link.on_main_path))
     }
@@ -248,15 +255,14 @@ impl GradientBudget {
         names
     }
 
-    /// Returns the links over time (from step to step) of the recurrent layer at the path `layer`, from the last step
-    /// to the first; none for an unknown layer.
+    /// Returns the factors of the chain rule between the time steps of the recurrent layer at the path `layer`, from
+    /// the last time step to the first; none for an unknown layer.
     pub fn steps_of<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a LinkBudget> {
         self.steps().iter().filter(move |link| layer_of(&link.name) == layer)
     }
 
-    /// Returns the norm of the gradient with respect to the state after each step, `‖∂L/∂(h, c)‖`, of the
-    /// recurrent layer at the path `layer`. They go from the first step to the last; there are none for an unknown
-    /// layer.
+    /// Returns the norm of the gradient with respect to the state after each time step, `‖∂L/∂(h, c)‖`, of the
+    /// recurrent layer at the path `layer`, from the first time step to the last. Empty for an unknown layer.
     pub fn state_gradients(&self, layer: &str) -> Vec<f64> {
         let mut norms: Vec<f64> = self
             .steps_of(layer)

@@ -1,4 +1,4 @@
-//! The gradient budget as a table.
+//! The table of a [`GradientBudget`]: the change of the gradient's norm by each factor of the chain rule.
 
 use super::{
     Factor, GradientBudget, LinkBudget, Shares,
@@ -25,8 +25,9 @@ impl fmt::Display for Decades {
     }
 }
 
-/// Writes a row of the table without a line end: a name, the norm of the gradient after the row's links, the `shares`
-/// of these links in decades, and a bar of their sum. The bar has one mark for each half decade, at most 24.
+/// Writes a row of the table without a line end: a name, the norm of the gradient after the row's factors of the
+/// chain rule, their `shares` in decades, and a bar that shows the sum. The bar has one character for each half
+/// decade (a factor √10), at most 24.
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
     let total = shares.total();
     let marks = (Float::abs(total) * 2.0).min(24.0) as usize;
@@ -41,8 +42,9 @@ fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares)
     )
 }
 
-/// Writes a table over depth from loss to input, with a row for each product with weights together with the links
-/// before it. Then it writes a table over time for each recurrent layer, its steps in at most twelve groups.
+/// Writes a table from loss to input. Each row sums up one product with weights and the factors of the chain rule
+/// between it and the previous product. For each recurrent layer a table over its time steps follows, in at most
+/// twelve groups.
 impl fmt::Display for GradientBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path: Vec<&LinkBudget> = self.links().iter().filter(|link| link.on_main_path).collect();
@@ -59,7 +61,7 @@ impl fmt::Display for GradientBudget {
             let Some(last) = links.last() else { continue };
             let ends = last.factor != Factor::Weights;
             let layer = match unseen.first() {
-                // The path ends before the first weights, whose blocks are the rest.
+                // The path ends before the product with the first weights. The remaining blocks belong to it.
                 Some(first) if ends => layer_of(&first.name),
                 _ => last.name.strip_suffix(".input").unwrap_or(&last.name),
             };
@@ -112,7 +114,7 @@ fn write_blocks<'a>(f: &mut fmt::Formatter<'_>, blocks: impl Iterator<Item = &'a
     writeln!(f)
 }
 
-/// The largest number of groups of steps in a table over time; in a longer sequence a group has several steps.
+/// The largest number of rows of a table over time. In a longer sequence each row sums up several time steps.
 const STRETCHES: usize = 12;
 
 impl GradientBudget {

@@ -1,4 +1,5 @@
-//! The decades of each link over the passes of a run, in bounded memory.
+//! The decades (powers of ten) by which each link changes the gradient's norm, over the passes of a run, in bounded
+//! memory.
 
 use super::Factor;
 #[cfg(doc)]
@@ -44,8 +45,8 @@ pub(super) fn halve<V>(items: &mut Vec<V>) {
     });
 }
 
-/// The decades (powers of ten) by which each link of the main path changes the norm of the gradient, over the passes of
-/// a run, in bounded memory.
+/// The decades (powers of ten) by which each link (factor of the chain rule) of the main path changes the norm of the
+/// gradient, over the passes of a run, in bounded memory.
 ///
 /// Every k-th pass is kept, k = 1 at first. At 128 passes every other one is dropped and k is doubled, so that 64 to
 /// 128 passes of a long run are kept, at equal distances. It allocates only for a link that was not reported before.
@@ -56,11 +57,12 @@ pub struct BudgetHistory {
     /// The number of each kept pass. [`Statistics`](super::Statistics) counts monitored passes, from 1. In a
     /// [`RunRecord`](crate::monitor::RunRecord) it is the number of the update.
     pub numbers: Vec<u64>,
-    /// The links of the main path, in the order in which they were first reported, which is from loss to input.
+    /// The links (factors of the chain rule) of the main path, in the order in which they were first reported, which
+    /// is from loss to input.
     pub links: Vec<LinkHistory>,
     #[cfg_attr(feature = "serde", serde(skip))]
     thinning: Thinning,
-    /// Whether the current pass is kept; `None` before its first link.
+    /// Whether the current pass is kept; `None` before its first call of [`push`](Self::push).
     #[cfg_attr(feature = "serde", serde(skip))]
     open: Option<bool>,
     /// The index in `links` at which the search for the next link starts.
@@ -77,24 +79,26 @@ impl fmt::Debug for BudgetHistory {
     }
 }
 
-/// The decades of one link over the passes of a [`BudgetHistory`].
+/// The decades (powers of ten) by which one link, a factor of the chain rule, changes the gradient's norm, over the
+/// passes that a [`BudgetHistory`] keeps.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LinkHistory {
-    /// The name of the link: `3`, `0.recurrent`.
+    /// The name of the link (factor of the chain rule): the path of its layer, `3`, or this path and a part,
+    /// `0.recurrent`.
     pub name: String,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// [`LinkBudget::decades`] in each kept pass; `None` for a pass in which the link was not reported, or the norms
-    /// before and after it were both zero.
+    /// log10 of the link's factor on the gradient's norm ([`LinkBudget::decades`]) in each kept pass. `None` for a
+    /// pass in which the link was not reported, or both norms were zero.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub decades: Vec<Option<f64>>,
 }
 
 impl BudgetHistory {
-    /// Returns the sum of the decades of all links in each kept pass; `None` for a pass in which every link had a
-    /// gradient of zero.
+    /// Returns, for each kept pass, the sum of the decades of all links: log10 of the factor by which the main path
+    /// changes the gradient's norm. `None` for a pass in which every link had a gradient of zero.
     pub fn totals(&self) -> Vec<Option<f64>> {
         let total = |pass: usize| {
             let decades = self.links.iter().filter_map(|link| link.decades.get(pass).copied().flatten());
@@ -103,14 +107,14 @@ impl BudgetHistory {
         (0..self.numbers.len()).map(total).collect()
     }
 
-    /// Ends the current pass: the next link that is added begins another.
+    /// Ends the current pass: the next call of [`push`](Self::push) begins a new one.
     pub(super) fn end(&mut self) {
         self.open = None;
     }
 
-    /// Adds a link of the main path, with the norms of the gradient before and after it in the backward pass. The first
-    /// link after [`end`](Self::end) begins a pass with the number `number`; for the other links of the pass `number`
-    /// is ignored.
+    /// Adds a link (factor of the chain rule) of the main path, with the norms of the gradient before and after it in
+    /// the backward pass. The first call after [`end`](Self::end) begins a pass with the number `number`; later calls
+    /// ignore `number`.
     pub(super) fn push(&mut self, number: u64, name: &str, factor: Factor, [before, after]: [f64; 2]) {
         if self.open.is_none() {
             self.begin(number);

@@ -11,9 +11,9 @@ pub enum Factor {
     Weights,
     /// The product with the activation's derivative, `φ′(z) ⊙ g`.
     Activation,
-    /// The addition of the gradients of two paths: a skip connection, or a loss at each step.
+    /// The addition of the gradients of two paths: a skip connection, or a loss at each time step.
     Addition,
-    /// Other layers: normalization, pooling, dropout, and a whole recurrent layer as a link over depth.
+    /// Other layers: normalization, pooling, dropout, and a whole recurrent layer from its output to its input.
     Other,
 }
 
@@ -21,27 +21,29 @@ pub enum Factor {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Link<'a> {
-    /// The name of the link: the path of its layer, such as `3` or `3.residual.1`, or this path and a part of the
-    /// layer, such as `0.recurrent`.
+    /// The name of the link (factor of the chain rule): the path of its layer, such as `3` or `3.residual.1`, or this
+    /// path and a part of the layer, such as `0.recurrent`.
     pub name: &'a str,
-    /// The index of the link's name among the link names of the network: those of a layer itself, then those of the
-    /// layers inside it, in order.
+    /// The index of the link's name in the list of the network's link names. In this list, the names of a layer's own
+    /// links precede those of the layers inside it.
     pub index: usize,
     /// The factor of the chain rule that the link applies.
     pub factor: Factor,
-    /// The time step of a link over time, from step to step; `None` for a link over depth, from layer to layer.
+    /// The time step, for a link between the time steps of a recurrent layer; `None` for a link from layer to layer.
     pub step: Option<usize>,
-    /// The gate to which the link belongs, in a cell with gates; otherwise `None`.
+    /// The gate of a recurrent cell whose activation the link applies; `None` for other links.
     pub gate: Option<Gate>,
-    /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
+    /// Whether the link (factor of the chain rule) is on the main path from loss to input, not inside a parallel
+    /// branch.
     pub on_main_path: bool,
-    /// The batch shape of the pass. For a link over depth that is reported in parts, it is the shape of the part.
+    /// The batch shape of the pass. If a link is reported in several calls, it is the shape of the segment of time
+    /// steps that this call reports.
     pub shape: BatchShape<'a>,
-    /// The number of parts of the same link that this pass reported before. A link over depth within a
-    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer is reported in parts, one for each segment of steps. All
-    /// other links are reported at once.
+    /// The number of earlier calls of this pass for the same link. A link from layer to layer within a
+    /// [`Checkpointed`](crate::recurrent::Checkpointed) layer is reported in one call for each segment of time steps.
+    /// All other links are reported in one call, with 0 here.
     pub parts_before: usize,
-    /// The number of parts of the same link that this pass reports later: 0 for the last or only one.
+    /// The number of later calls of this pass for the same link: 0 in the last or only call.
     pub parts_after: usize,
     /// The activation, if the factor is [`Factor::Activation`].
     pub activation: Option<&'a dyn AnyActivation>,

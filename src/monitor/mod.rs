@@ -39,17 +39,17 @@ pub use tensorboard::TensorBoard;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a, T> {
-    /// The next pass belongs to the same update: it computes a further part of an accumulated gradient.
+    /// Announces that the next pass belongs to the same update, whose gradient is accumulated over several passes.
     NextPart,
-    /// The rows of the pass that count in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before the backward
-    /// pass.
+    /// The weights of the output rows of the pass in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before
+    /// the backward pass.
     Rows {
-        /// The weight of these rows over that of all rows of the update, on all ranks. With
-        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards count alike, it is the
-        /// weight of these rows in the mean over shards.
+        /// The weight of these rows divided by that of all rows of the update, on all ranks. With
+        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards (parts of the batch)
+        /// count equally, it is the weight of these rows in the mean over shards.
         of_update: f64,
-        /// The effective number of these rows over the number of output rows of the pass. It is `(Σ w)²/Σ w²` for rows
-        /// of weight w (Kish 1965): the number of rows of weight 1 if all others have weight 0.
+        /// The effective number of these rows divided by the number of output rows of the pass. It is `(Σ w)²/Σ w²`
+        /// for rows of weight w (Kish 1965): the number of rows of weight 1 if all others have weight 0.
         effective: f64,
     },
     /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports it once
@@ -65,8 +65,8 @@ pub enum Event<'a, T> {
     /// The loss on the samples of an update, their mean or sum by the loss's [`Reduction`](crate::loss::Reduction),
     /// computed from the parameters before the update.
     Loss(f64),
-    /// The factor, at most 1, by which clipping changed the norm of the gradient of this update; the product of the
-    /// factors of several clips. It is sent with each update of a chain that clips, also if it is 1.
+    /// The factor, at most 1, by which clipping multiplied the norm of the gradient of this update; with several
+    /// clips, the product of their factors. It is sent with each update of a chain that clips, also if it is 1.
     Clip(f64),
     /// The parameters and the update that is added to them next.
     Update {
@@ -105,8 +105,8 @@ impl<T> fmt::Debug for Event<'_, T> {
     }
 }
 
-/// An observer of every link of a pass: every factor of the chain rule, such as a product with weights. Its methods
-/// receive shared slices, so that they cannot change a pass.
+/// An observer of every link of a forward and backward pass. A link is one factor of the chain rule, such as a
+/// product with weights. Its methods receive shared slices, so that they cannot change a pass.
 ///
 /// ```
 /// use chainrule::{GradientMonitor, Scalar, monitor::Link, to_f64};
@@ -127,7 +127,7 @@ impl<T> fmt::Debug for Event<'_, T> {
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
-/// | `begin_pass` | does nothing | something is kept for one pass, such as a budget |
+/// | `begin_pass` | does nothing | values are kept for one pass only, as in [`GradientBudget`] |
 /// | `is_active` | `true` | some passes need no monitor: layers then compute nothing for it |
 /// | `forward` | does nothing | values are read: the input and the output of each link |
 /// | `backward` | does nothing | gradients are read: with respect to the output and the input of each link |
@@ -135,10 +135,11 @@ impl<T> fmt::Debug for Event<'_, T> {
 /// | `should_stop` | `false` | the monitor can end a run: see [`should_stop`](Self::should_stop) |
 ///
 /// # Order of calls
-/// Over depth, `backward` is called once per link, in the order of the backward pass. For a link within a
-/// [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment; [`Link::parts_before`] counts
-/// the calls. Over time, with [`Link::step`] set, it is called for each factor of each step. `forward`, `backward` and
-/// `event` are called only while the monitor is active; [`Event::NextPart`] and [`Event::Epoch`] are always sent.
+/// For links from layer to layer, `backward` is called once per link, in the order of the backward pass. For a link
+/// within a [`Checkpointed`](crate::recurrent::Checkpointed) layer it is called once per segment of time steps;
+/// [`Link::parts_before`] counts the calls. Within a recurrent layer it is also called for each factor of each time
+/// step, with [`Link::step`] set. `forward`, `backward` and `event` are called only while the monitor is active;
+/// [`Event::NextPart`] and [`Event::Epoch`] are always sent.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a monitor",
     label = "not a monitor",
@@ -166,7 +167,7 @@ pub trait GradientMonitor<T: Scalar> {
     /// For an addition, `dy` and `dx` are the gradients before and after the addition.
     fn backward(&mut self, _at: &Link<'_>, _dy: &[T], _dx: &[T]) {}
 
-    /// Receives an event of the pass or the update. Match the events that the monitor reads, and ignore others.
+    /// Receives an event of the pass or the update. Match the events that the monitor needs, and ignore all others.
     ///
     /// # Panics
     /// A monitor may panic where slices do not have the parameters of their `blocks`; workspaces, trainers and

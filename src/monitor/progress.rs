@@ -30,8 +30,8 @@ pub struct Step {
     /// skipped.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub clipped_norm: Option<f64>,
-    /// The number of samples of the update. With truncated backpropagation, which makes an update for each window of
-    /// steps, each window counts all samples of the batch.
+    /// The number of samples of the update. With truncated backpropagation, each window of time steps is one update,
+    /// and counts all samples of the batch.
     pub samples: usize,
     /// The time of the update in seconds; `None` without a clock (`no_std`, bare wasm32), and in a
     /// [`Trainer::step`](crate::trainer::Trainer::step) that begins with an inactive monitor.
@@ -108,7 +108,7 @@ impl fmt::Display for Spike {
     }
 }
 
-/// The messages of one update between [ranks](crate::distributed), as one of them counts them.
+/// The messages between [ranks](crate::distributed) in one update, as counted on one rank.
 ///
 /// A broadcast counts once: as sent at its root, as received elsewhere. Only the bytes of the values count, not those
 /// that the [`Communicator`](crate::distributed::Communicator) adds for its own use.
@@ -120,16 +120,16 @@ pub struct Communication {
     pub sent: u64,
     /// The bytes that the rank received.
     pub received: u64,
-    /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator); 0 without a clock. They include
-    /// those in which the rank waited for a slower one, and those of messages
+    /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator); 0 without a clock. They
+    /// include the time in which the rank waits for a slower one, and that of messages
     /// [during](crate::distributed::DataParallel::overlap) a backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub seconds: f64,
 }
 
 impl Step {
-    /// Returns the number of samples of the update over its seconds; `None` if [`seconds`](Self::seconds) is `None` or
-    /// 0.
+    /// Returns the number of samples of the update divided by its seconds; `None` if [`seconds`](Self::seconds) is
+    /// `None` or 0.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }
@@ -151,14 +151,15 @@ pub struct Epoch {
     pub validation: Option<Evaluation>,
     /// The number of applied updates since the start of training, at the end of the epoch.
     pub steps: u64,
-    /// The number of skipped updates of this epoch: by a transform, or because all rows have weight 0.
+    /// The number of updates of this epoch that were skipped, by a transform or because all rows have weight 0.
     pub skipped: u64,
     /// The learning rate of the first update of this epoch; `None` if the transform states none.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub learning_rate: Option<f64>,
     /// The mean of [`Step::gradient_norm`] over the applied updates of this epoch that have a record; `None` if none
-    /// has. With a callback or a monitor all updates have one; with a monitor in an
-    /// [`Every`](struct@crate::monitor::Every) some do. Without either a norm would cost a pass over the gradient.
+    /// has. With a callback or a monitor all updates have a record; with a monitor in an
+    /// [`Every`](struct@crate::monitor::Every) some have one. Without callback and monitor the norm is not computed,
+    /// to save time.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub gradient_norm: Option<f64>,
     /// The mean of [`Step::clipped_norm`] over the updates of this epoch that have it; `None` if none has.
@@ -173,8 +174,8 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Returns the number of samples of the epoch over its seconds; `None` if [`seconds`](Self::seconds) is `None` or
-    /// 0.
+    /// Returns the number of samples of the epoch divided by its seconds; `None` if [`seconds`](Self::seconds) is
+    /// `None` or 0.
     pub fn samples_per_second(&self) -> Option<f64> {
         rate(self.samples, self.seconds)
     }
@@ -191,8 +192,8 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Two epochs are equal if all values but their times and gradient norms are equal: a run is a function of data,
-/// settings and seed, and a monitor adds norms alone.
+/// Two epochs are equal if all values but their times and gradient norms are equal. All other values depend only on
+/// data, settings and seed, but norms are present only with a monitor or a callback.
 impl PartialEq for Epoch {
     fn eq(&self, other: &Self) -> bool {
         let results = |epoch: &Epoch| {

@@ -9,13 +9,14 @@ use std::io::{self, Write};
 /// blocks with their gradient, updates, and the records of updates and epochs. Loss and clipping are in the records of
 /// updates.
 ///
-/// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a block, `step` and
-/// `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch). A link that is
-/// reported in parts ([`Link::parts_before`]) has a line for each. `on_main_path` and `same_update` are written if they
-/// are true: [`Link::on_main_path`], and a pass that computes a further part of an accumulated gradient. A slice is
-/// written as `{norm, zeros, non_finite, values}`, under the names `before` and `after`: x and y, ∂L/∂y and
-/// ∂L/∂x, w and ∂L/∂w, or w and its update. A number that is not finite is `"NaN"`, `"inf"` or `"-inf"`. After
-/// the first failure nothing more is written; [`finish`](Self::finish) returns the error.
+/// Each line has `pass` and `event`: `forward` and `backward` of a link, `gradient` and `update` of a parameter
+/// block, `step` and `epoch` with the fields of [`Step`](crate::trainer::Step) and [`Epoch`](crate::trainer::Epoch).
+/// A link that is reported in parts ([`Link::parts_before`]) has a line for each. `on_main_path`
+/// ([`Link::on_main_path`]) and `same_update` are written if they are true. `same_update` marks a pass that adds to
+/// the gradient of the pass before. A slice is written as `{norm, zeros, non_finite, values}`, under the names
+/// `before` and `after`: x and y, ∂L/∂y and ∂L/∂x, w and ∂L/∂w, or w and its update. A number that is not
+/// finite is `"NaN"`, `"inf"` or `"-inf"`. After the first failure nothing more is written; [`finish`](Self::finish)
+/// returns the error.
 ///
 /// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as a page.
 ///
@@ -35,7 +36,7 @@ use std::io::{self, Write};
 pub struct Recorder<W: Write> {
     writer: W,
     pass: u64,
-    /// Whether the current pass computes a further part of the gradient of the same update as the pass before.
+    /// Whether the current pass belongs to the same update as the pass before, whose gradient it adds to.
     same_update: bool,
     /// Whether the next pass belongs to the same update as the current one.
     next_part: bool,

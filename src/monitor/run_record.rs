@@ -19,8 +19,9 @@ use std::{collections::HashMap, io::BufRead};
 /// A run as a [`Recorder`] wrote it: its updates, its epochs, and its budget, the decades (powers of ten) by which each
 /// link of the chain rule changes the norm of the gradient.
 ///
-/// The norms of an update are those over all its passes: the parts of an accumulated gradient, the shards of a rank. A
-/// loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are numbered from 1.
+/// If an update has several passes (an accumulated gradient, or several shards of a rank), its norms are those over
+/// all of them. A loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are
+/// numbered from 1.
 ///
 /// [`to_html`](Self::to_html) draws the run as a page.
 ///
@@ -47,8 +48,7 @@ pub struct RunRecord {
     budget: BudgetHistory,
 }
 
-/// Writes the numbers of updates and epochs, the last record of each, and the numbers of passes and links of the
-/// budget.
+/// Writes the numbers of updates and epochs and the last record of each, and a summary of the [`BudgetHistory`].
 impl fmt::Debug for RunRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut run = f.debug_struct("RunRecord");
@@ -58,7 +58,7 @@ impl fmt::Debug for RunRecord {
     }
 }
 
-/// The contents of one line that a run reads: a link in the backward pass, an update, or an epoch.
+/// The contents of a line that is read: a factor of the chain rule in the backward pass, an update, or an epoch.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
@@ -78,7 +78,7 @@ struct LinkLine {
     on_main_path: bool,
     name: String,
     factor: Factor,
-    /// The time step of a link over time; `None` for a link over depth.
+    /// The time step, for a factor of the chain rule between time steps of a recurrent layer; otherwise `None`.
     step: Option<u64>,
     before: Norm,
     after: Norm,
@@ -90,8 +90,8 @@ struct Norm {
     norm: f64,
 }
 
-/// The links of the main path in the current update, each with the norms of the gradient before and after it. The norms
-/// are over all passes and parts of the update.
+/// The links (factors of the chain rule) of the main path in the current update. Each has the norms of the gradient
+/// before and after it, over all its lines in the update.
 #[derive(Default)]
 struct Update {
     pass: u64,
@@ -104,7 +104,7 @@ struct Update {
 }
 
 impl Update {
-    /// Moves the links to `budget`, as a pass with the number `number`, and ends that pass.
+    /// Moves the links to `budget` as one pass with the number `number`.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (place, norms) in self.links.drain(..) {
             budget.push_at(place, number, norms);
@@ -176,8 +176,8 @@ impl RunRecord {
         &self.epochs
     }
 
-    /// Returns the decades (powers of ten) by which each link of the main path changes the norm of the gradient, over
-    /// the updates.
+    /// Returns the decades (powers of ten) by which each link (factor of the chain rule) of the main path changes the
+    /// norm of the gradient, over the updates.
     pub fn budget(&self) -> &BudgetHistory {
         &self.budget
     }

@@ -39,14 +39,15 @@ impl LayerSpec {
     /// `registry`.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build) except [`Error::CustomPart`]. [`Error::Registered`] for a part that is not
-    /// registered, is registered twice, cannot be built, or has another specification when it is built.
+    /// The errors of [`build`](Self::build) except [`Error::CustomPart`]. [`Error::Registered`] for a custom part
+    /// that is not registered, is registered twice, cannot be built, or differs from its specification when it is
+    /// built.
     pub fn build_with<T: Scalar>(&self, registry: &Registry<T>) -> Result<Box<dyn Layer<T>>, Error> {
         registry.check()?;
         T::layer_build(self, Some(registry))
     }
 
-    /// Implements [`build`](Self::build), and [`build_with`](Self::build_with) for a `registry`.
+    /// Implements [`build`](Self::build) if `registry` is `None`, and [`build_with`](Self::build_with) otherwise.
     pub(crate) fn build_typed<T: Scalar>(&self, registry: Option<&Registry<T>>) -> Result<Box<dyn Layer<T>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at("", &Typed, registry)
@@ -56,8 +57,8 @@ impl LayerSpec {
     /// slower, but its code is compiled once, not for each activation. It can contain custom activations.
     ///
     /// # Errors
-    /// Those of [`build`](Self::build), but [`Error::CustomPart`] for a custom activation only if it was read from a
-    /// file and no registry has built it.
+    /// The errors of [`build`](Self::build), except that a custom activation is an [`Error::CustomPart`] only if it
+    /// was read from a file and no registry has built it.
     pub(crate) fn build_to_look_at(&self) -> Result<Box<dyn Layer<f64>>, Error> {
         self.check_depth().map_err(|rule| rule.at(""))?;
         self.build_at("", &Behind, None)
@@ -101,9 +102,10 @@ impl LayerSpec {
         })
     }
 
-    /// Builds a layer without layers inside it; errors name its `path`. Custom parts come from `registry`; without one
-    /// they are refused, except for activations that `dispatch` accepts. `dispatch` chooses the form of an activation:
-    /// its own type, which is not known here for a custom one, or a trait object.
+    /// Builds a layer without layers inside it; errors name its `path`. Custom cells, activations and initializers
+    /// come from `registry`. Without a registry they are refused, except for activations that `dispatch` accepts.
+    /// `dispatch` builds the layer with the activation's own type, which is unknown for a custom activation, or with
+    /// a trait object.
     ///
     /// It is a separate function, so that its large stack frame is not in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(
@@ -200,7 +202,8 @@ impl<T: Scalar> ActivationVisitor for BuildActivationLayer<T> {
     }
 }
 
-/// The settings of a recurrent layer without its cell. As a visitor of a cell it returns the layer with this cell.
+/// The settings of a recurrent layer without its cell. As a [`CellVisitor`], it builds the recurrent layer with the
+/// visited cell.
 pub(super) struct Unroll<T> {
     widths: [usize; 2],
     weights: InitializerKind,

@@ -15,7 +15,8 @@ use core::fmt;
 
 /// A builder of networks: each method adds a layer whose input is the output of the layer before.
 ///
-/// The first error is kept, and [`build`](Self::build) returns it.
+/// A method that fails stores the error, later methods do nothing, and [`build`](Self::build) returns the first
+/// error.
 ///
 /// ```
 /// use chainrule::{activation::Relu, layer::Sequential};
@@ -51,7 +52,7 @@ impl<T: Scalar> Builder<T> {
         self.network.width()
     }
 
-    /// Adds `layer`, of this crate or custom.
+    /// Adds `layer`, which may be a layer of this crate or a custom one.
     #[must_use]
     pub fn layer(self, layer: impl Layer<T> + 'static) -> Self {
         self.add_made(|_| Ok(layer), false)
@@ -63,15 +64,15 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(Linear::new(width, outputs)))
     }
 
-    /// Adds a [`GatedLinear`] layer of `outputs` units, with `activation` on the gate and the default initializers of
-    /// the layer.
+    /// Adds a [`GatedLinear`] layer of `outputs` units, which multiplies one linear map of the input by `activation`
+    /// of another, with the default initializers.
     #[must_use]
     pub fn gated_linear(self, outputs: usize, activation: impl Activation) -> Self {
         self.add(|width| Ok(GatedLinear::new(width, outputs, activation)))
     }
 
-    /// Adds an [`Embedding`], which replaces each value of a row, an index, by a vector of `dimension` values from one
-    /// table of `vocabulary` vectors.
+    /// Adds an [`Embedding`], which replaces each value of a row by a vector of `dimension` values. The value is an
+    /// index into one table of `vocabulary` vectors.
     #[must_use]
     pub fn embedding(self, vocabulary: usize, dimension: usize) -> Self {
         self.add(|width| Ok(Embedding::new(vocabulary, dimension).columns(width)))
@@ -157,7 +158,7 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Dropout::new(width, rate))
     }
 
-    /// Adds [`Dropout`] of probability `rate`, with one mask for all steps of a sample.
+    /// Adds [`Dropout`] of probability `rate`, with one mask for all time steps of a sample.
     #[must_use]
     pub fn locked_dropout(self, rate: f64) -> Self {
         self.add(|width| Ok(Dropout::new(width, rate)?.locked()))
@@ -215,7 +216,8 @@ impl<T: Scalar> Builder<T> {
         self.recurrent(hidden, Lstm::new())
     }
 
-    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units, whose reset gate acts after the product, as in PyTorch.
+    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units, whose reset gate multiplies the product with the
+    /// recurrent matrix, not its input, as in PyTorch.
     #[must_use]
     pub fn gru(self, hidden: usize) -> Self {
         self.recurrent(hidden, Gru::default())
@@ -231,12 +233,12 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds a [`Bidirectional`] layer of `hidden` units of `cell` for each direction, in which each direction outputs
-    /// its last step: the forward direction after the last input, the backward direction after the first. So each has
-    /// read the whole sequence.
+    /// Adds a [`Bidirectional`] layer of `hidden` units of `cell` for each direction, which outputs one row per
+    /// sequence. It has the last state of the forward direction, after the last time step, and that of the backward
+    /// direction, after the first time step. So each has read the whole sequence.
     ///
-    /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would instead output the backward
-    /// direction after one input.
+    /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would instead output the state of
+    /// the backward direction after it has read one time step only.
     #[must_use]
     pub fn bidirectional_summary(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {
@@ -247,21 +249,21 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer. It keeps the values of
-    /// few of the T steps, about √T with [`CheckpointInterval::SquareRoot`], and recomputes the others in the
-    /// backward pass.
+    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer. Of T time steps it
+    /// keeps the values of few, about √T with [`CheckpointInterval::SquareRoot`], and recomputes the other steps in
+    /// the backward pass.
     #[must_use]
     pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))
     }
 
-    /// Adds [`LastStep`], which outputs only the last step of each sample.
+    /// Adds [`LastStep`], which outputs only the last time step of each sample.
     #[must_use]
     pub fn last_step(self) -> Self {
         self.add(|width| Ok(LastStep::new(width)))
     }
 
-    /// Adds [`MeanOverSteps`], which outputs the mean over the steps of each sample.
+    /// Adds [`MeanOverSteps`], which outputs the mean over the time steps of each sample.
     #[must_use]
     pub fn mean_over_steps(self) -> Self {
         self.add(|width| Ok(MeanOverSteps::new(width)))
@@ -271,8 +273,9 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds the layer that `layer` creates for its argument, the current output width, or stores the first error. `own`
-    /// states whether it is a layer of this crate, whose slices are then not checked again in each pass.
+    /// Adds the layer that `layer` creates for its argument, the current output width, or stores the first error.
+    /// `own` states whether it is a layer of this crate. The slices that such a layer receives are not checked again
+    /// in each pass.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();

@@ -1,4 +1,5 @@
-//! Custom parts by name, for networks that are built from their layer specification.
+//! Registry of custom layers, cells, activations and initializers by name, to build networks from layer
+//! specifications.
 
 use super::build::Unroll;
 use crate::{
@@ -32,10 +33,10 @@ enum Around<'a, T> {
     Cell(&'a CellKind, Unroll<T>),
 }
 
-/// An activation as data, and the layer built around it; `None` if no layer is built.
+/// An activation as data, and the layer built around it; `None` in place of the layer if none is built.
 type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 
-/// A cell as data, and the recurrent layer with this cell.
+/// A recurrent cell as data, and the recurrent layer with this cell.
 type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
 
 /// A registered function that builds an activation from its settings, together with the layer around it. It is a trait,
@@ -68,9 +69,9 @@ impl<A: Activation> ActivationDispatch for Fixed<A> {
     }
 }
 
-/// Custom layers, cells, activations and initializers, each registered under the name by which it is saved: by default
-/// that of its type, without path. A registry builds saved networks and models that contain them, by
-/// [`LayerSpec::build_with`] and, with the feature `safetensors`,
+/// Custom layers, cells, activations and initializers, each registered under the name by which it is saved: by
+/// default the name of its type without the module path. A registry builds saved networks and models that contain
+/// them, by [`LayerSpec::build_with`] and, with the feature `safetensors`,
 /// [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
 ///
 /// A file holds the name and the settings of each part: JSON or any other text, by default the `Debug` text. The
@@ -97,7 +98,7 @@ pub struct Registry<T: Scalar> {
     cells: BTreeMap<String, Build<Unroll<T>, Unrolled<T>>>,
     activations: BTreeMap<String, Box<dyn Place<T>>>,
     initializers: BTreeMap<String, Build<(), InitializerKind>>,
-    /// The first name that was registered twice, after the kind of its part, such as `layer`.
+    /// The kind, such as `layer`, and the name of the first part whose name was registered twice.
     twice: Option<(&'static str, String)>,
 }
 
@@ -179,7 +180,8 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Replaces a custom activation or initializer of the layer at `path`, of which only name and settings are known,
-    /// by one that the registry builds; [`Error::Registered`] if it cannot. Others are left as they are.
+    /// by one that the registry builds; [`Error::Registered`] if it cannot. Activations and initializers of this
+    /// crate are left as they are.
     pub(super) fn exchange(&self, path: &str, kind: Kind<'_>) -> Result<(), Error> {
         match kind {
             Kind::Activation(kind) => {
@@ -243,9 +245,9 @@ impl<T: Scalar> Registry<T> {
         Ok(layer)
     }
 
-    /// Builds the custom layer registered as `name` from the `dims` and `settings` of its layer specification, for its
-    /// place at `path`. [`Error::Registered`] if no layer has this name, it cannot be built, or the built layer has
-    /// other dims, another name or other settings.
+    /// Builds the custom layer registered as `name` from the `dims` and `settings` of its layer specification, for
+    /// its place at `path`. [`Error::Registered`] if no layer has this name, it cannot be built, or the built layer
+    /// differs in dims, name or settings.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -292,8 +294,8 @@ impl Wanted<'_> {
         self.error(RegistryRule::Build { path: self.place(), reason: Box::new(reason) })
     }
 
-    /// Returns the entry of `parts` under this part's name, with or without the path of the type. Without an entry, the
-    /// error lists similar names.
+    /// Returns the entry of `parts` with this part's name, with or without the module path of its type. Without an
+    /// entry, the error lists similar names.
     fn find<'r, P>(&self, parts: &'r BTreeMap<String, P>) -> Result<&'r P, Error> {
         let found = parts.get(self.name).or_else(|| parts.get(&without_paths(self.name)));
         found.ok_or_else(|| {
@@ -307,8 +309,9 @@ impl Wanted<'_> {
         build(argument, self.settings).map_err(|reason| self.failed(reason))
     }
 
-    /// Returns [`Error::Registered`] if a part was built with another property than it was saved with. `what` names the
-    /// property, such as `settings`; its text is `expected` in the layer specification, and `found` in the part.
+    /// Returns [`Error::Registered`] if a property of the built part differs from that of the saved part. `what`
+    /// names the property, such as `settings`; its text is `expected` in the layer specification, and `found` in the
+    /// built part.
     fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
         if expected == found {
             return Ok(());

@@ -46,7 +46,7 @@ pub struct Summary {
 pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     assert_depth(&network);
     let blocks = Blocks::collect(|visit| network.blocks(visit));
-    // Adds each block to its layer and to every part around it.
+    // Adds the number of parameters of each block to its layer and to every layer around it.
     let mut counts = BTreeMap::<&str, usize>::new();
     for block in &blocks {
         let dots = block.name.match_indices('.').map(|(dot, _)| &block.name[..dot]);
@@ -55,7 +55,7 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     let (described, mut rows) = (network.spec(), Vec::<SummaryRow>::new());
     for (path, node) in described.parts() {
         let is_whole = path.is_empty() && matches!(node, LayerSpec::Sequential { .. });
-        // The layer inside a Reversed has the same path.
+        // The layer inside a `Reversed` has the same path as the `Reversed` itself, and gets no row of its own.
         if is_whole || rows.last().is_some_and(|above| above.path == path) {
             continue;
         }

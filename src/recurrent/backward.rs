@@ -1,12 +1,12 @@
 //! The backward pass of a recurrent layer: backpropagation through time (Werbos 1990).
 //!
-//! With g_t = ∂L/∂h_t and δ_t = ∂L/∂z_t, for the steps from last to first:
+//! With g_t = ∂L/∂h_t and δ_t = ∂L/∂z_t, for the time steps t from last to first:
 //!
 //! 1. `g_t = dy_t + d_h_prev`, where `d_h_prev` is the gradient that step t + 1 passed back.
 //! 2. The cell's stages, from last to first: δ_t from g_t, in place of the saved values.
 //! 3. `d_h_prev = δ_t U`, added to the gradient that the cell itself passes to h_{t−1}.
 //!
-//! Then, for many steps at once: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`. At the end, for all rows:
+//! Then, for many time steps at once: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`. At the end, for all rows:
 //! `dx = δ W`.
 
 use super::{
@@ -36,7 +36,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The values of a recurrent layer that all steps of a backward pass read.
+/// The values of a recurrent layer that all time steps of a backward pass read.
 struct BackwardSteps<'a, T> {
     packed_products: &'a [T],
     h_start: &'a [T],
@@ -56,7 +56,7 @@ struct BackwardSteps<'a, T> {
 
 impl<T: Scalar> BackwardSteps<'_, T> {
     /// Overwrites `d_h` with `g_t = d_h_prev + dy_t`, the gradient with respect to h_t. `rows` are rows of y, all of
-    /// one step; `d_h_prev` and `d_h` hold these rows alone. Leading rows that `self.dy` omits count as 0.
+    /// one time step; `d_h_prev` and `d_h` hold these rows alone. Leading rows that `self.dy` omits count as 0.
     fn add_dy(&self, rows: Range<usize>, d_h_prev: &[T], d_h: &mut [T]) {
         let hidden = d_h.len() / rows.len();
         let zeros = self.zero_rows.saturating_sub(rows.start).min(rows.len());
@@ -70,21 +70,21 @@ impl<T: Scalar> BackwardSteps<'_, T> {
     }
 }
 
-/// The values and gradients of one thread's samples that the steps of a backward pass write.
+/// The values and gradients of one thread's samples that the time steps of a backward pass write.
 struct StepValues<'a, T> {
-    /// The pre-activations, overwritten by their gradient δ: in each step \[samples, gates · hidden\].
+    /// The pre-activations, overwritten by their gradient δ: at each time step \[samples, gates · hidden\].
     z: StepRows<'a, T>,
-    /// The results of separate products, overwritten by their gradients: \[samples, separate gates · hidden\].
+    /// The results of products that are kept separate, then their gradients: \[samples, separate gates · hidden\].
     u: StepRows<'a, T>,
     /// The gradient with respect to h_t: \[samples, hidden\].
     d_h: StepRows<'a, T>,
-    /// The gradient with respect to h_{t−1}.
+    /// The gradient with respect to h_{t−1}: \[samples, hidden\].
     d_h_prev: StepRows<'a, T>,
     /// The gradient with respect to the operand, the vector that a stage writes for the next product.
     d_operand: StepRows<'a, T>,
     /// The gradient with respect to the cell state.
     d_cell_state: StepRows<'a, T>,
-    /// Gradients that a stage leaves for the backward pass of an earlier stage.
+    /// Gradients that the backward pass of a stage (part of a time step) leaves for that of an earlier stage.
     between_stages: StepRows<'a, T>,
     /// The gradient with respect to the h that recurrent dropout masked.
     d_masked: StepRows<'a, T>,
@@ -110,7 +110,7 @@ impl Unrolled {
     ///
     /// With a `segment` of a longer pass, the slices of `pass` hold the rows of the segment alone, and `segment` gives
     /// its position. Segments run from the last in time to the first, after which `pass.dw` is complete. Without a
-    /// `segment` all steps run.
+    /// `segment` all time steps run.
     ///
     /// # Shapes
     /// x, dx: \[rows, inputs\]; y, dy: \[rows, hidden\]; `w`, `pass.dw`: W \[gates · hidden, inputs\], U \[gates ·
@@ -176,7 +176,7 @@ impl Unrolled {
             Some(state) => state.split_at(batch * hidden),
             None => (&zeros[..batch * hidden], &zeros[..batch * cell_width]),
         };
-        // Holds the gradient of each sample's final state until the pass reaches that sample's last step.
+        // Holds the gradient of each sample's final state until the pass reaches that sample's last time step.
         match d_final_state {
             Some(gradient) => {
                 d_h_prev.copy_from_slice(&gradient[..batch * hidden]);
@@ -277,8 +277,8 @@ impl Unrolled {
         }
     }
 
-    /// Runs the steps `steps` backward, from last to first, for the samples of `values`. `given` holds the values
-    /// that all steps read. `live` is memory for the gradients that the monitor of `ctx` receives; empty without one.
+    /// Runs the time steps `steps` backward, from last to first, for the samples of `values`. `given` holds values
+    /// for all steps. `live` is memory for the gradients that the monitor of `ctx` receives; empty without one.
     fn backward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -363,7 +363,7 @@ impl Unrolled {
                 }
                 gradient.report(ACTIVATION_LINK, Factor::Activation, self.sole_activation(cell));
                 let wants_state = step > 0 || given.wants_start;
-                // STEP 3: d_h_prev += δ U, or the same for the operand that the stage before wrote.
+                // STEP 3: d_h_prev += δ U; d_operand = δ U for products that read a stage's operand.
                 let mut has_operand = false;
                 for (product, column, weights) in self.packed_of_stage(stage, given.packed_products, true) {
                     let (slab, stride): (&[T], _) = if product.keep_separate { (u, apart) } else { (z, gates) };

@@ -69,7 +69,7 @@ impl<F, B> Bidirectional<F, B> {
         let mut kept = [checked(Answers::of(&forward), "forward")?, checked(Answers::of(&backward), "backward")?];
         let backward = Reversed::of(backward, kept[1]);
         kept[1] = reversed(kept[1]).map_err(|rule| rule.at("backward"))?;
-        // The Reversed inside does not count as a level, as in a layer specification.
+        // The `Reversed` inside does not count as a level of nesting, nor does it in a layer specification.
         kept[1].depth -= 1;
         let [expected, found] = kept.map(|kept| kept.dims.input);
         if expected != found {

@@ -9,14 +9,14 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The number of steps beyond which a recurrent layer states no bounds on its Jacobians: they are a table with an entry
-/// per step.
+/// The number of time steps beyond which a recurrent layer states no bounds on its Jacobians: they are a table with
+/// an entry per step.
 pub(crate) const MOST_BOUNDED_STEPS: usize = 1 << 22;
 
 impl Unrolled {
-    /// Returns, for each of the first `steps` steps, bounds on the Jacobians of the new state with respect to the
-    /// previous state and to the input. They are those of the layer with this `cell` and the parameters `w`, recurrent
-    /// dropout and zoneout included. `None` if the cell states none, `w` is too short, or there are more than
+    /// Returns, for each of the first `steps` time steps, bounds on the Jacobians of the new state with respect to
+    /// the previous state and to the input. They hold for the layer with this `cell` and the parameters `w`, with
+    /// its recurrent dropout and zoneout. `None` if the cell states none, `w` is too short, or there are more than
     /// [`MOST_BOUNDED_STEPS`] steps.
     fn step_bounds<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], steps: usize) -> Option<Vec<StepBounds>> {
         if w.len() < self.dims().parameters || steps > MOST_BOUNDED_STEPS {
@@ -44,7 +44,8 @@ impl Unrolled {
         (0..steps).map(|step| cell.step_bounds(&gates, step).map(|bounds| self.zoned_out(bounds))).collect()
     }
 
-    /// Returns the bounds of a step with zoneout, given the `bounds` of the cell; without zoneout, `bounds` unchanged.
+    /// Returns the bounds of a time step with zoneout, given the `bounds` of the cell; without zoneout, `bounds`
+    /// unchanged.
     ///
     /// With `J = ∂s̃_t/∂s_{t−1}`, s̃ the state that the cell computes, and d the kept fraction of the previous
     /// one, s = h and s = c each have `∂s_t/∂s_{t−1} = diag(d) + diag(1 − d) J`, of norm at most
@@ -60,13 +61,13 @@ impl Unrolled {
     }
 
     /// Returns an upper bound on the 2-norm of the Jacobian of all outputs by all inputs of a pass over `shape`, for
-    /// one sample. `None` as for `step_bounds`: without bounds of the `cell`, if `w` is too short, or for too many
-    /// steps.
+    /// one sample. `None` if the `cell` states no bounds, `w` is too short, or there are more than
+    /// [`MOST_BOUNDED_STEPS`] steps.
     ///
     /// The bound is `√(‖A‖₁ ‖A‖_∞)` of the matrix A of bounds `A_tk ≥ ‖∂h_t/∂x_k‖₂`, k ≤ t,
     /// for which `∂h_t/∂x_k = ∂h_t/∂s_{t−1} … ∂s_{k+1}/∂s_k ∂s_k/∂x_k` with s the state. The norm
     /// of a matrix of blocks is at most that of the matrix of the norms of its blocks. Sums of its rows and columns are
-    /// recurrences over the steps.
+    /// recurrences over the time steps.
     pub(super) fn gain_bound<T: Scalar>(&self, cell: &dyn Stages<T>, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
         let (mut row, mut longest_row) = ([Upper::ZERO; 2], Upper::ZERO);
@@ -92,8 +93,8 @@ impl Unrolled {
         shape: BatchShape<'_>,
     ) -> Option<Vec<f64>> {
         let steps = self.step_bounds(cell, w, shape.steps)?;
-        // The bounds are made non-decreasing over the steps. Then the product over any k consecutive steps is at most
-        // that over the last k.
+        // Each step's bounds are replaced by the largest up to that step. Then the product over any k consecutive
+        // time steps is at most that over the last k.
         let mut highest = [[Upper::ZERO; 2]; 2];
         let rising = steps.iter().map(|step| {
             highest = [0, 1].map(|i| [0, 1].map(|j| highest[i][j].max(Upper::of(step.state[i][j]))));

@@ -1,4 +1,4 @@
-//! Recurrent layers in segments of steps: backpropagation through time in bounded memory.
+//! Recurrent layers in segments of time steps: backpropagation through time in bounded memory.
 
 use super::segments::{Entry, Plan};
 use crate::{
@@ -14,27 +14,29 @@ use crate::{
 };
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 
-/// Recurrent layers that keep their state at the bounds of segments only, and compute each segment again in the
-/// backward pass.
+/// Recurrent layers that keep their state only at the bounds of segments of time steps, and compute each segment
+/// again in the backward pass.
 ///
-/// The gradient is that of [`Sequential`](crate::layer::Sequential) with the same layers, to the bit. With segments of
-/// k of T steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of T. Time:
-/// one more forward pass, so that both passes together take about 1.33 times as long. Source: Chen et al. 2016;
-/// Gruslys et al. 2016.
+/// The gradient is that of [`Sequential`](crate::layer::Sequential) with the same layers, to the bit. With segments
+/// of k of T time steps the layers keep `T/k` states and the saved values of k steps, instead of the saved values of
+/// T. The price is one more forward pass, so that both passes together take about 1.33 times as long. Source: Chen
+/// et al. 2016; Gruslys et al. 2016.
 ///
-/// The backward pass first adds up the terms of dW over blocks of steps: about as many as fit in 128 or 256 rows, by
-/// the size of the layer, and at least one. An interval is rounded up to whole blocks of all layers.
+/// The backward pass first adds up the terms of dW over blocks of consecutive time steps. A block has about as many
+/// steps as fit in 128 or 256 rows, depending on the size of the layer, and at least one. An interval is rounded up
+/// to whole blocks of all layers.
 ///
 /// The layers may be recurrent layers that read from the start, activations and dropout. A
 /// [`LastStep`](crate::layer::LastStep) may be the last: then the outputs of the other steps are not kept either. A
-/// layer that reads later steps is refused. Each direction of a bidirectional layer can be checkpointed by itself:
-/// `Bidirectional::new(forward, backward)` takes two of these.
+/// layer that reads later time steps is refused. Each direction of a bidirectional layer can be checkpointed by
+/// itself: `Bidirectional::new(forward, backward)` takes two of these.
 ///
-/// A monitor receives the links (factors of the chain rule) of each step once, and a link that acts on all steps in
-/// parts, one per segment ([`Link::parts_before`](crate::monitor::Link::parts_before)). A budget, statistics and a
-/// diagnosis add the parts up.
+/// A monitor receives the links (factors of the chain rule) of each time step once, and a link that acts on all
+/// steps in parts, one per segment ([`Link::parts_before`](crate::monitor::Link::parts_before)). Monitors of this
+/// crate, such as [`GradientBudget`](crate::monitor::GradientBudget), and a diagnosis add the parts up.
 ///
-/// Recurrent dropout and zoneout are those of the full pass: masks are keyed by sample and step, and computed again.
+/// Recurrent dropout and zoneout are those of the full pass: masks are keyed by sample and time step, and drawn
+/// again.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, recurrent::{CheckpointInterval, Lstm}};
@@ -55,8 +57,8 @@ pub struct Checkpointed<T> {
     /// The `LastStep` layer at the end, if there is one.
     pub(super) last_step: Option<Entry<T>>,
     interval: CheckpointInterval,
-    /// The largest number of rows (samples at single steps) whose terms of dW form one partial sum in a layer inside; a
-    /// single step may have more.
+    /// The largest number of rows (samples at single time steps) whose terms of dW form one partial sum in a layer
+    /// inside; a single time step may have more.
     block_rows: usize,
 }
 
@@ -66,8 +68,8 @@ impl<T: Scalar> Checkpointed<T> {
     /// # Errors
     /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
     /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::Empty`] without a recurrent
-    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 steps or a
-    /// width of 0.
+    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 time
+    /// steps or a width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -117,11 +119,11 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Sets the interval to [`CheckpointInterval::Bytes`] of `bytes`, which is enough for a training pass over `shape`,
-    /// and over smaller ones.
+    /// Sets the interval to [`CheckpointInterval::Bytes`] of `bytes`, and checks that these suffice for a training
+    /// pass over `shape`, and so over fewer samples or time steps.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; those of
+    /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; the errors of
     /// [`BatchShape::check`].
     pub fn within(self, bytes: usize, shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
@@ -156,12 +158,12 @@ impl<T: Scalar> Checkpointed<T> {
     }
 
     /// Returns the division into segments, by [`CheckpointInterval::Bytes`] of `bytes`, of a pass over `shape` in
-    /// `mode`, and a bound on the number of values that this interval counts. For a larger batch or more steps the
-    /// bound is not smaller.
+    /// `mode`, and a bound on the number of values that this interval counts. For a larger batch or more time steps
+    /// the bound is not smaller.
     fn plan_within(&self, bytes: usize, shape: BatchShape<'_>, mode: Mode) -> (Plan, usize) {
         let plan = |power: u32| Plan::new(1 << power, self.block_rows, shape);
         let values = |power| saturating_sum(self.own_sizes(&plan(power), mode));
-        // From the last power on there is one segment.
+        // With the power `last`, or a larger one, there is one segment.
         let last = shape.steps.checked_next_power_of_two().map_or(usize::BITS - 1, usize::ilog2);
         let least = (0..=last).map(values).min().unwrap_or_default();
         let bound = (bytes / size_of::<T>().max(1)).max(least).min(values(last));
@@ -179,8 +181,8 @@ impl<T: Scalar> Checkpointed<T> {
         saturating_sum(self.layers.iter().flat_map(|entry| entry.states))
     }
 
-    /// Returns two lengths, in values, for the layer `entry` in a segment of `plan`: of the values that it saves, and
-    /// of its outputs with room for one step before. In a `mode` that does not save, the first is 0.
+    /// Returns two lengths, in values, for the layer `entry` in a segment of `plan`: of the values that it saves,
+    /// and of its outputs with room for one time step before them. In a `mode` that does not save, the first is 0.
     pub(super) fn segment_sizes(entry: &Entry<T>, plan: &Plan, mode: Mode) -> [usize; 2] {
         let saved = entry.layer.memory(BatchShape::sequences(1, plan.rows), mode).saved;
         [saved, plan.batch.saturating_add(plan.rows).saturating_mul(entry.kept.dims.output)]
@@ -253,8 +255,8 @@ impl<T: Scalar> Layer<T> for Checkpointed<T> {
 
     /// Saved: the states before the segments, and the saved values and outputs of one segment. Scratch: the largest
     /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums of dW. If
-    /// `mode` does not save, all of it is scratch. If it does, under [`CheckpointInterval::Bytes`], all but the scratch
-    /// of the layers is saved.
+    /// `mode` does not save, all of it is scratch. If it does, under [`CheckpointInterval::Bytes`], all of it except
+    /// the scratch of the layers is part of the saved values.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (plan, [kept, own]) = match self.interval {
             CheckpointInterval::Bytes(bytes) => {

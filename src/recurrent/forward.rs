@@ -22,7 +22,7 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The values of a recurrent layer that all steps of a forward pass read.
+/// The values of a recurrent layer that all time steps of a forward pass read.
 struct ForwardSteps<'a, T> {
     /// Whether the pass saves values for a backward pass.
     saves: bool,
@@ -75,7 +75,7 @@ impl Unrolled {
             SavedValues::new(sizes, batch, 2 * batch, cut(SCRATCH, &mut scratch, step))
         };
         let [h_computed, cell_computed] = computed;
-        // Without saving, two buffers hold the cell states of even and odd steps.
+        // If nothing is saved, two buffers hold the cell states of even and of odd time steps.
         let kept = |steps: usize| if keep { StepStorage::EveryStep } else { StepStorage::Ring(steps) };
         let given =
             ForwardSteps { saves: keep, packed_products, recurrent_bias, h_start, cell_state_start, mask, zoneout };
@@ -114,20 +114,21 @@ impl Unrolled {
         ctx.report_forward(Factor::Other, x, y);
     }
 
-    /// Runs the steps `steps` in order for the samples of `slabs`. `given` holds the values that all steps read. `live`
-    /// is memory for the values that the monitor of `ctx` receives; empty without a monitor.
+    /// Runs the time steps `steps` in order for the samples of `slabs`. `given` holds the values that all steps
+    /// read. `live` is memory for the values that the monitor of `ctx` receives; empty without a monitor.
     ///
-    /// `slabs` are, in this order: the pre-activations z, the separate products u, the operands (vectors that a stage
-    /// writes for the next product), cell states, and y. Then follow final h, final cell state, masked h, and h and
-    /// cell state before zoneout. z holds `W x + b` on entry. For each stage of the cell:
+    /// `slabs` are, in this order: the pre-activations z, the results u of products that are kept separate, the
+    /// operands (vectors that a stage writes for the next product), cell states, and y. Then follow final h, final
+    /// cell state, masked h, and h and cell state before zoneout. z holds `W x + b` on entry. For each stage
+    /// (element-wise part) of the cell:
     ///
     /// 1. `z += h_{t−1} Uᵀ`, or `u = h_{t−1} Uᵀ + b_u` for a separate product, or one of these with the cell's
     ///    own operand in place of `h_{t−1}`;
     /// 2. the stage itself: `h_t` and the cell state from z, u and the state before.
     ///
     /// # Shapes
-    /// Of a step: z \[samples, gates · hidden\], u \[samples, gates with a separate product · hidden\], y \[samples,
-    /// hidden\].
+    /// Of a time step: z \[samples, gates · hidden\], u \[samples, gates with a separate product · hidden\], y
+    /// \[samples, hidden\].
     fn forward_steps<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,

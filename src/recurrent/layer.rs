@@ -16,11 +16,11 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use rand_core::Rng;
 
-/// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each step.
+/// A cell unrolled over time: it owns W, U and the biases, and its output is the hidden state of each time step.
 ///
-/// The input projection of all steps is one matrix product, and so are dW and dU; only the products with the state run
-/// step by step. Backward is the sum over time of the immediate gradients: `dL/dθ = Σ_t ∂⁺h_t/∂θ · dL/dh_t`,
-/// where ∂⁺ holds h_{t−1} constant (Pascanu, Mikolov & Bengio 2013, eq. 3–5).
+/// The input projection of all time steps is one matrix product, and so are dW and dU; only the products with the
+/// state run step by step. The gradient of a parameter θ is a sum over time: `dL/dθ = Σ_t ∂⁺h_t/∂θ · dL/dh_t`, where
+/// ∂⁺ holds h_{t−1} constant (Pascanu, Mikolov & Bengio 2013, eq. 3–5).
 ///
 /// By default W is initialized by [`Glorot::uniform`], U orthogonal gate by gate, and the biases with zeros, except for
 /// ones of a forget gate (Jozefowicz et al. 2015).
@@ -86,21 +86,21 @@ impl<C: Cell> Recurrent<C> {
     }
 
     /// Sets the rate of recurrent dropout: in training each product with U reads `m ⊙ h_{t−1}` in place of
-    /// `h_{t−1}`. The mask m is 0 with probability `rate`, otherwise `1/(1 − rate)`, and the same for all steps of
-    /// a sample in a pass; each window of a truncated series has its own.
+    /// `h_{t−1}`. The mask m is 0 with probability `rate`, otherwise `1/(1 − rate)`, and the same for all time steps
+    /// of a sample in a pass. In truncated backpropagation each window of steps has a mask of its own.
     ///
     /// Source: Gal & Ghahramani 2016, §4, with one mask for all gates (tied weights). The mask acts on the products
     /// alone, so it works for every [`Cell`]. Paths without weights are not masked: the c of an LSTM, and
     /// `z ⊙ h_{t−1}` of a GRU. Semeniuta et al. 2016 mask the candidate instead, which a plain cell does not have.
-    /// With the reset gate before the product, U reads `m ⊙ r ⊙ h_{t−1}`. Dropout of x is a
-    /// [`Dropout`](crate::layer::Dropout) before the layer, with [`locked`](crate::layer::Dropout::locked) masks in the
-    /// paper.
+    /// For a GRU with the reset gate before the product, U reads `m ⊙ r ⊙ h_{t−1}`. For dropout of x, as in the
+    /// paper, put a [`Dropout`](crate::layer::Dropout) layer with [`locked`](crate::layer::Dropout::locked) masks
+    /// before this one.
     ///
-    /// Masks are keyed as those of [`Dropout`](crate::layer::Dropout): by seed, training step, layer and sample. The
-    /// backward pass and segments of [`Checkpointed`](super::Checkpointed) draw the same masks; threads and the
-    /// division of a batch change no bit. The bounds of a certificate hold for every mask, as U counts `1/(1 − rate)`
-    /// times. The module [`theory`](crate::theory) predicts the gradients of such a layer from samples that draw
-    /// masks.
+    /// Masks are keyed like those of [`Dropout`](crate::layer::Dropout): by seed, training step, layer and sample.
+    /// The backward pass and segments of [`Checkpointed`](super::Checkpointed) draw the same masks; threads and the
+    /// division of a batch change no bit. The bounds of a [`Certificate`](crate::theory::Certificate) hold for every
+    /// mask: U enters them times `1/(1 − rate)`. The module [`theory`](crate::theory) predicts the gradients of such
+    /// a layer from samples that draw masks.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ `rate` < 1.
@@ -110,14 +110,14 @@ impl<C: Cell> Recurrent<C> {
     }
 
     /// Sets the rates of zoneout, `hidden` for h and `cell` for the cell state: in training a unit keeps its previous
-    /// value with the given probability, drawn for each unit of each step. Outside training the unit takes the
-    /// expectation.
+    /// value with the given probability, drawn for each unit of each time step. Outside training the new value is
+    /// the expectation.
     ///
     /// `h_t = d ⊙ h_{t−1} + (1 − d) ⊙ h̃_t`, where `h̃_t` is the state that the cell computes from the previous state.
-    /// The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise the rate. Masks
-    /// are keyed as those of [`recurrent_dropout`](Self::recurrent_dropout), and by the time step. A certificate uses
-    /// the bounds of the cell; from state to state it uses `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`, and the same for
-    /// the cell state.
+    /// The cell state has the same equation with a mask of its own; d is 1 or 0 in training, otherwise the rate.
+    /// Masks are keyed like those of [`recurrent_dropout`](Self::recurrent_dropout), and by the time step. A
+    /// [`Certificate`](crate::theory::Certificate) uses the bounds of the cell; from state to state it uses
+    /// `√(1 + ‖J‖²)`, with `J = ∂h̃_t/∂h_{t−1}`, and the same for the cell state.
     ///
     /// Source: Krueger et al. 2017, §3.
     ///
@@ -183,8 +183,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
     }
 
     /// Returns `√(‖A‖₁ ‖A‖_∞)`, where `A_tk` is a bound on `‖∂h_t/∂x_k‖₂`, from the input of
-    /// step k to the output of step t. `None` if the cell states no bounds, `w` is too short, or there are too many
-    /// steps for a table of bounds.
+    /// time step k to the output of time step t. `None` if the cell states no bounds, `w` is too short, or there are
+    /// too many steps for a table of bounds.
     fn gain_bound(&self, w: &[T], shape: BatchShape<'_>) -> Option<f64> {
         self.unrolled.gain_bound(&self.cell, w, shape)
     }

@@ -1,7 +1,7 @@
 //! Recurrent layers: cells, and the layers that unroll them over time.
 //!
-//! For sequences too long for memory [`Checkpointed`] keeps the saved values of √T steps instead of T, with the same
-//! gradient. `TrainConfig::truncation` makes an update for each window of steps.
+//! For sequences too long for memory [`Checkpointed`] keeps the saved values of √T time steps instead of T, with the
+//! same gradient. `TrainConfig::truncation` updates the parameters after each window of time steps.
 
 mod backward;
 mod bidirectional;

@@ -1,4 +1,5 @@
-//! The events of a recurrent layer's steps for a monitor: gates, and the gradient through each link.
+//! The events of a recurrent layer's time steps for a monitor: gates, and the gradient through each link (factor of
+//! the chain rule).
 
 use super::{plan::Unrolled, stage::Stages};
 use crate::{
@@ -9,16 +10,16 @@ use crate::{
 };
 
 /// The index, within a recurrent layer, of the link (factor of the chain rule) of the input product `W x`, which acts
-/// on all steps at once. Link 0 is the whole layer.
+/// on all time steps at once. Link 0 is the whole layer.
 pub(super) const INPUT_LINK: usize = 1;
-/// The index, within a recurrent layer, of the addition at each step, a link (factor of the chain rule). It adds the
-/// gradient with respect to the step's output to the gradient that the next step passes back.
+/// The index, within a recurrent layer, of the addition at each time step, a link (factor of the chain rule). It
+/// adds the gradient with respect to the step's output to the gradient that the next step passes back.
 pub(super) const ADDITION_LINK: usize = 2;
-/// The index, within a recurrent layer, of the link (factor of the chain rule) of each step through the gates and the
-/// other element-wise functions.
+/// The index, within a recurrent layer, of the link (factor of the chain rule) of each time step through the gates
+/// and the other element-wise functions.
 pub(super) const ACTIVATION_LINK: usize = 3;
-/// The index, within a recurrent layer, of the link (factor of the chain rule) of each step through the products with
-/// the recurrent weights U.
+/// The index, within a recurrent layer, of the link (factor of the chain rule) of each time step through the
+/// products with the recurrent weights U.
 pub(super) const RECURRENT_LINK: usize = 4;
 
 impl Unrolled {
@@ -49,9 +50,9 @@ impl Unrolled {
         }
     }
 
-    /// Reports each gate's pre-activations and values at a step to the monitor of `ctx`, except for gates without an
-    /// activation. `z` holds the pre-activations of all gates, `active` rows. `live` is memory for two values of each
-    /// unit of these rows.
+    /// Reports each gate's pre-activations and values at a time step to the monitor of `ctx`, except for gates
+    /// without an activation. `z` holds the pre-activations of all gates, `active` rows. `live` is memory for two
+    /// values of each unit of these rows.
     pub(super) fn report_gates<T: Scalar>(
         &self,
         cell: &dyn Stages<T>,
@@ -78,9 +79,9 @@ impl Unrolled {
     }
 }
 
-/// The gradient through the links (factors of the chain rule) of one step, for a monitor. Values from several slices
-/// are gathered into one of two buffers; the other has the gradient before the link. Without an active monitor its
-/// methods do nothing.
+/// The gradient through the links (factors of the chain rule) of one time step, for a monitor. Values from several
+/// slices are gathered into one of two buffers; the other has the gradient before the link. Without an active
+/// monitor its methods do nothing.
 pub(super) struct StepGradient<'a, T: Scalar> {
     buffers: Option<[&'a mut [T]; 2]>,
     before: usize,
@@ -122,8 +123,8 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
     }
 
     /// Reports the link (factor of the chain rule) with index `link` within the layer, of the kind `factor`: the
-    /// gradient before it and the gathered one, which is then the gradient before the next link. `activation` is that
-    /// of the link; `None` if it has none or several.
+    /// gradient before it and the gathered one, which is then the gradient before the next link. `activation` is the
+    /// activation of the link; `None` if it has none or several.
     pub(super) fn report(&mut self, link: usize, factor: Factor, activation: Option<&dyn AnyActivation>) {
         if let Some([before, after]) = &self.buffers {
             let link = self.ctx.path.part(link).link(factor, self.ctx.shape).at_step(self.step);

@@ -40,9 +40,9 @@ pub(super) const HIDDEN: usize = 0;
 /// The index of the cell state in arrays of the two pieces of a state, h and cell state.
 pub(super) const CELL: usize = 1;
 
-/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed.
-/// Where masks are drawn d is 1 with the probability of the rate, 0 otherwise, for each unit of each step; otherwise d
-/// is the rate.
+/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. In a pass
+/// that draws masks, d is 1 with the probability `rate` and 0 otherwise, drawn for each unit of each time step. In
+/// other passes d is the rate itself.
 #[derive(Clone, Copy)]
 pub(super) struct Zoneout {
     rates: [f64; 2],
@@ -52,9 +52,9 @@ pub(super) struct Zoneout {
 }
 
 impl Zoneout {
-    /// Calls `visit` with the index of each value of a piece of the state ([`HIDDEN`] or [`CELL`]) at `step`, and with
-    /// the fraction d of its previous value that zoneout keeps. There are `values` values in rows of `width`; row 0 is
-    /// sample `first` of the pass.
+    /// Calls `visit` with the index of each value of a piece of the state ([`HIDDEN`] or [`CELL`]) at time step
+    /// `step`, and with the fraction d of its previous value that zoneout keeps. There are `values` values in rows
+    /// of `width`; row 0 is sample `first` of the pass.
     fn each(
         &self,
         piece: usize,
@@ -81,7 +81,7 @@ impl Zoneout {
     }
 
     /// Copies `state`, which the cell computed, to `computed`, and overwrites `state` with the state after zoneout.
-    /// `previous` is the state of the step before.
+    /// `previous` is the state of the time step before.
     ///
     /// All slices hold one `piece` of the state ([`HIDDEN`] or [`CELL`]) at `step`, in rows of `width` values; row 0 is
     /// sample `first` of the pass.

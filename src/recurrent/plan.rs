@@ -22,8 +22,8 @@ use alloc::{string::ToString, vec::Vec};
 use core::ops::Range;
 use rand_core::Rng;
 
-/// The gates, products and sizes that a cell states, checked. If they break a rule, gates and products are empty here,
-/// and sizes are 0.
+/// The gates, products and sizes that a cell states, checked. If they break a rule of [`Cell`], gates and products
+/// are empty here, and sizes are 0.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Plan {
     pub(super) gates: &'static [Gate],
@@ -104,7 +104,7 @@ impl Plan {
     }
 }
 
-/// Values per row in the buffers of the steps of a recurrent layer; a row is one sample at one step.
+/// Values per row in the buffers of a recurrent layer; a row is one sample at one time step.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) hidden: usize,
@@ -118,7 +118,7 @@ pub(super) struct Sizes {
     pub(super) masked: usize,
     /// Values of h, and of the cell state, as the cell computed them, before zoneout; 0 without zoneout.
     pub(super) computed: [usize; 2],
-    /// The number of stages (element-wise parts of a step) of the cell.
+    /// The number of stages (element-wise parts of a time step) of the cell.
     pub(super) stages: usize,
 }
 
@@ -129,13 +129,14 @@ impl Sizes {
         saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
-    /// Returns an upper bound on the number of values, per row, of a gradient that a monitor receives within a step.
+    /// Returns an upper bound on the number of values, per row, of a gradient that a monitor receives within a time
+    /// step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
 }
 
-/// Returns the range of the rows that `steps` have in a pass over `shape`. There must be at least one step.
+/// Returns the range of the rows that the time steps `steps` have in a pass over `shape`. `steps` must not be empty.
 pub(super) fn rows_of(shape: BatchShape<'_>, steps: Range<usize>) -> Range<usize> {
     shape.step(steps.start).start..shape.step(steps.end - 1).end
 }
@@ -172,8 +173,9 @@ impl Unrolled {
         Dims::new(self.inputs, self.hidden, weights.saturating_add(biases))
     }
 
-    /// Returns the memory of a pass over `shape` in `mode`. `sums` is the length, in values, of the buffer of partial
-    /// sums within the scratch: [`sum_buffer`](Self::sum_buffer), or 0 in a segment, which has its own.
+    /// Returns the memory of a pass over `shape` in `mode`. `sums` is the length, in values, of the buffer of
+    /// partial sums within the scratch: [`sum_buffer`](Self::sum_buffer), or 0 for a segment of a longer pass, which
+    /// has a buffer elsewhere.
     pub(super) fn memory<T: Scalar>(&self, shape: BatchShape<'_>, mode: Mode, sums: usize) -> MemorySizes {
         let (sizes, batch, all) = (self.sizes(), shape.batch, shape.rows());
         let Sizes { hidden, z, cell_state, .. } = sizes;
@@ -182,7 +184,8 @@ impl Unrolled {
         let forward = saturating_sum([zeros, packed_b_len::<T>(z, self.inputs), forward_products]);
         let monitored = saturating_product(&[2, batch, sizes.live()]);
         let step = batch.saturating_mul(sizes.kept().saturating_add(cell_state));
-        // With a smaller batch, one product covers more steps, and perhaps more rows.
+        // A smaller batch runs more time steps per product, and perhaps more rows: this is the largest number of
+        // rows.
         let rows = all.min(self.rows_together::<T>().max(batch));
         let outer = self.gradient_scratch::<T>(rows, self.gradient_parts(rows));
         let products = saturating_sum([backward_products, outer, sums]);
@@ -309,8 +312,8 @@ impl Unrolled {
         [forward, saturating_sum(outputs().map(|outputs| packed_b_len::<T>(hidden, outputs)))]
     }
 
-    /// Returns the length, in values, of the buffer for the partial sums, over groups of steps, of the gradient of the
-    /// parameters in a pass over `shape`.
+    /// Returns the length, in values, of the buffer for the partial sums, over blocks of time steps, of the gradient
+    /// of the parameters in a pass over `shape`.
     pub(super) fn sum_buffer<T: Scalar>(&self, shape: BatchShape<'_>) -> usize {
         let blocks = shape.steps.div_ceil(self.steps_together::<T>(shape.batch.max(1)));
         BlockSum::<T>::buffer_len(self.dims().parameters, blocks)
@@ -329,9 +332,9 @@ impl Unrolled {
         })
     }
 
-    /// Returns the products that run just before `stage`. Each has the column at which its result begins in a row of u
-    /// (if it is kept separate) or z, and its packed factor: `U_gᵀ` \[hidden, outputs\], or if `backward` `U_g`
-    /// \[outputs, hidden\]. `packed` holds the packed factors of all products, in order.
+    /// Returns the products with U that run just before `stage`. Each has the column at which its result begins in a
+    /// row of u (if it is kept separate) or z, and its packed factor: `U_gᵀ` \[hidden, outputs\], or if `backward`
+    /// `U_g` \[outputs, hidden\]. `packed` holds the packed factors of all products, in order.
     pub(super) fn packed_of_stage<'a, T: Scalar>(
         &'a self,
         stage: usize,
@@ -348,9 +351,10 @@ impl Unrolled {
         })
     }
 
-    /// Returns the number of parts into which `batch` samples are divided for `steps` steps: one per thread, or 1 if
-    /// threads do not pay. Each thread keeps the state of its part in its cache and reads U once per step. If a monitor
-    /// is active (`watched`) there is one part: a monitor receives whole slices, on its own thread.
+    /// Returns the number of parts into which `batch` samples are divided for `steps` time steps: one per thread, or
+    /// 1 if the work is too little for threads. Each thread keeps the state of its part in its cache and reads U
+    /// once per step. If a monitor is active (`watched`) there is one part: a monitor receives whole slices, on its
+    /// own thread.
     pub(super) fn parts(&self, batch: usize, steps: usize, watched: bool) -> usize {
         // A product does about 50 multiplications per nanosecond; an activation takes about 4 nanoseconds.
         let nanoseconds = saturating_product(&[steps, batch, self.sizes().z, self.hidden / 50 + 4]);

@@ -13,8 +13,8 @@ use crate::{
 use alloc::boxed::Box;
 use core::fmt;
 
-/// A layer that reads each sequence from its end: step t of `x` is step T − 1 − t of the inner layer, where T is the
-/// number of steps of that sequence. The output is reversed back: step t of `y` belongs to step t of `x`.
+/// A layer that reads each sequence from its end: time step t of `x` is step T − 1 − t of the inner layer, where T
+/// is the number of steps of that sequence. The output is reversed back: step t of `y` belongs to step t of `x`.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::LastStep, recurrent::Reversed, workspace::Workspace};
@@ -24,7 +24,7 @@ use core::fmt;
 /// ```
 ///
 /// # Shapes
-/// Those of the inner layer.
+/// The shapes of x, y and the parameters are those of the inner layer.
 #[derive(Clone, PartialEq)]
 pub struct Reversed<L> {
     pub(super) layer: L,
@@ -91,8 +91,8 @@ pub(super) fn check_shape_after(layer: &str, shape: BatchShape<'_>, after: Batch
     check_output_shape(shape, after).unwrap_or_else(|rule| panic!("{layer}: {rule}"));
 }
 
-/// Copies the rows of `width` values of a pass over `shape` from `from` to `to`, with the steps of each sample in
-/// reverse order, over the sample's own length.
+/// Copies the rows of `width` values of a pass over `shape` from `from` to `to`, with the time steps of each sample
+/// in reverse order. Samples may have different numbers of steps.
 fn reverse<T: Copy>(shape: BatchShape<'_>, width: usize, from: &[T], to: &mut [T]) {
     let mut rows = from.chunks(width);
     for step in 0..shape.steps {

@@ -1,9 +1,9 @@
-//! The values of the steps of a recurrent layer that its passes keep.
+//! The values of the time steps of a recurrent layer that its passes keep.
 
 use super::plan::Sizes;
 
-/// The values of all steps that the forward pass saves for the backward pass. In
-/// [`Mode::Infer`](crate::layer::Mode::Infer) they are kept for one step, and cell states for two.
+/// The values of all time steps that the forward pass saves for the backward pass. In
+/// [`Mode::Infer`](crate::layer::Mode::Infer) they are kept for one step only, and cell states for two.
 pub(super) struct SavedValues<'a, T> {
     pub(super) z: &'a mut [T],
     pub(super) u: &'a mut [T],

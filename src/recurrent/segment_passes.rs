@@ -25,8 +25,8 @@ impl<T: Scalar> Checkpointed<T> {
     /// Runs the layers over one segment of a pass divided by `plan`; `ctx` has the segment's shape. `x` and the states,
     /// before and after it, are of the segment alone; without `initial_state` the state before it is zero.
     ///
-    /// `buffers` receives the saved values and the outputs of each layer, in order. The outputs come after room for one
-    /// step.
+    /// `buffers` receives the saved values and the outputs of each layer, in order. In front of each layer's outputs
+    /// there is room for the outputs of one earlier time step.
     #[allow(clippy::too_many_arguments)]
     fn forward_segment(
         &self,
@@ -59,9 +59,9 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Overwrites the start of `dy` with the gradient with respect to the last layer's output over the steps `steps` of
-    /// a pass over `shape`, and returns its length, in values. `from` is the gradient with respect to the output of the
-    /// whole pass: of the last step of each sample if there is a `LastStep`.
+    /// Overwrites the start of `dy` with the gradient with respect to the last layer's output over the time steps
+    /// `steps` of a pass over `shape`, and returns its length, in values. `from` is the gradient with respect to the
+    /// output of the whole pass: of the last time step of each sample if there is a `LastStep`.
     ///
     /// With a `LastStep`, leading zero rows are omitted if the last layer allows it and the pass is not `monitored`.
     fn spread(&self, shape: BatchShape<'_>, steps: Range<usize>, monitored: bool, from: &[T], dy: &mut [T]) -> usize {
@@ -178,7 +178,7 @@ impl<T: Scalar> Checkpointed<T> {
             let (from, values, dropout) = (shape.step(first).start, rows.rows(), key.at_later_step(first));
             let x = &x[from * input..][..values * input];
             let [d_end, d_start] = [&mut *d_end, &mut *d_start].map(|state| &mut state[..slot.len()]);
-            // The values of the last segment are still there from the forward pass.
+            // The values that the forward pass saved for the last segment are still in the buffers.
             if k + 1 < count {
                 let mut no_monitor = ();
                 let ctx = Context { dropout, path, ..Context::new(rows, mode, &mut no_monitor) };

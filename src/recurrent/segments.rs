@@ -1,4 +1,4 @@
-//! Segments of the steps of a pass: their layers, lengths, samples, and the states between them.
+//! Segments of the time steps of a pass: their layers, lengths, samples, and the states between them.
 
 use super::blocks::steps_of_block;
 use crate::{
@@ -30,29 +30,31 @@ impl<T: Scalar> Entry<T> {
         self.block_rows > 0
     }
 
-    /// Returns the number of steps whose terms of the parameters' gradient form one partial sum, for `batch` samples.
+    /// Returns the number of time steps, for `batch` samples, whose terms of the parameters' gradient form one
+    /// partial sum.
     pub(super) fn block_steps(&self, batch: usize) -> usize {
         steps_of_block(self.block_rows, batch)
     }
 }
 
-/// The division of a pass into segments. Each segment except the last is a whole number of blocks of each recurrent
-/// layer: the steps whose terms of its gradient form one partial sum.
+/// The division of a pass into segments. A block is the time steps whose terms of a recurrent layer's parameter
+/// gradient form one partial sum. Each segment except the last consists of whole blocks of every recurrent layer.
 pub(super) struct Plan {
     pub(super) batch: usize,
-    /// The number of steps of the pass.
+    /// The number of time steps of the pass.
     pub(super) all_steps: usize,
-    /// The number of steps in a segment; the last one may have fewer.
+    /// The number of time steps in a segment; the last one may have fewer.
     pub(super) steps: usize,
-    /// An upper bound on the number of segments. For a larger batch or more steps it is not smaller.
+    /// An upper bound on the number of segments. For a larger batch or more time steps it is not smaller.
     pub(super) slots: usize,
-    /// An upper bound on the number of rows of a segment. For a larger batch or more steps it is not smaller.
+    /// An upper bound on the number of rows of a segment. For a larger batch or more time steps it is not smaller.
     pub(super) rows: usize,
 }
 
 impl Plan {
-    /// Returns the division of a pass over `shape` into segments of `wanted` steps, at least 1, rounded up to whole
-    /// blocks. `block_rows` is the largest number of rows in a block of a layer; the blocks of other layers nest in it.
+    /// Returns the division of a pass over `shape` into segments of `wanted` time steps, at least 1, rounded up to
+    /// whole blocks (steps whose gradients form one partial sum). `block_rows` is the largest number of rows in a
+    /// block of any layer; it is a whole number of blocks of each other layer.
     pub(super) fn new(wanted: usize, block_rows: usize, shape: BatchShape<'_>) -> Self {
         let batch = shape.batch.max(1);
         let block = steps_of_block(block_rows, batch);
@@ -96,11 +98,12 @@ pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to
     }
 }
 
-/// A monitor that passes the events of a segment on as events of the whole pass. Links (factors of the chain rule) of
-/// one step get this step in the whole pass; links of all steps get the numbers of segments before and after.
+/// A monitor that passes the events of a segment on as events of the whole pass. A link (factor of the chain rule)
+/// of one time step gets the index of this step in the whole pass. A link of all steps gets the numbers of segments
+/// before and after this one.
 pub(super) struct OfSegment<'a, T> {
     pub(super) monitor: &'a mut dyn GradientMonitor<T>,
-    /// The first step of the segment.
+    /// The first time step of the segment.
     pub(super) first: usize,
     /// The batch shape of the whole pass.
     pub(super) shape: BatchShape<'a>,
@@ -125,7 +128,8 @@ impl<T: Scalar> GradientMonitor<T> for OfSegment<'_, T> {
 }
 
 /// Returns the link `at` (factor of the chain rule) of a segment as a link of the whole pass over `shape`. `first` is
-/// the first step of the segment; `before` and `after` count the other segments, in the order in which they run.
+/// the first time step of the segment; `before` and `after` count the other segments, in the order in which they
+/// run.
 fn of_pass<'l>(at: &Link<'l>, first: usize, shape: BatchShape<'l>, [before, after]: [usize; 2]) -> Link<'l> {
     match at.step {
         Some(step) => Link { step: Some(step + first), shape, ..*at },

@@ -1,4 +1,5 @@
-//! The stages of a cell for all samples of a step: the only code of a recurrent layer that is compiled for each cell.
+//! The stages (element-wise parts of a time step) of a cell, for all samples of the step. Only this code of a
+//! recurrent layer is compiled for each cell.
 
 use super::plan::{Sizes, rows, rows_mut};
 use crate::{
@@ -10,18 +11,18 @@ use crate::{
 
 /// The methods of a cell that a recurrent layer calls in its passes, for a trait object.
 pub(super) trait Stages<T>: Sync {
-    /// Runs one stage (element-wise part) of a step, for all samples that reach the step.
+    /// Runs one stage (element-wise part) of a time step, for all samples that reach the step.
     fn forward(&self, step: ForwardStage<'_, T>);
 
-    /// Runs one stage (element-wise part) of a step backward, for all samples that reach the step.
+    /// Runs one stage (element-wise part) of a time step backward, for all samples that reach the step.
     fn backward(&self, step: BackwardStage<'_, T>);
 
     /// Returns the activation of gate number `gate`; `None` if the cell states none.
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation>;
 
-    /// Returns [`Cell::step_bounds`]: bounds on the Jacobian of the state after step number `step`, counted from 0,
-    /// with respect to the previous state and the input, given bounds on the weights of each gate. `None` if the cell
-    /// states none.
+    /// Returns [`Cell::step_bounds`]: bounds on the Jacobian of the state after time step number `step`, counted
+    /// from 0, with respect to the previous state and the input, given bounds on the weights of each gate. `None` if
+    /// the cell states none.
     fn step_bounds(&self, gates: &[GateBounds], step: usize) -> Option<StepBounds>;
 }
 
@@ -43,12 +44,12 @@ impl<T: Scalar, C: Cell> Stages<T> for C {
     }
 }
 
-/// The kernel that runs a stage (element-wise part of a step): a cell, and the arguments `S`, [`ForwardStage`] or
-/// [`BackwardStage`].
+/// The kernel that runs a stage (element-wise part of a time step): a cell, and the arguments `S`, [`ForwardStage`]
+/// or [`BackwardStage`].
 struct OfCell<'a, C, S>(&'a C, S);
 
-/// The arguments of a stage (element-wise part) of a forward step, for all active samples: those whose sequences reach
-/// the step.
+/// The arguments of a stage (element-wise part) of a forward time step, for all active samples: those whose
+/// sequences reach the step.
 pub(super) struct ForwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,
@@ -93,8 +94,8 @@ impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, ForwardStage<'_, T>> {
     }
 }
 
-/// The arguments of a stage (element-wise part) of a backward step, for all active samples: those whose sequences reach
-/// the step.
+/// The arguments of a stage (element-wise part) of a backward time step, for all active samples: those whose
+/// sequences reach the step.
 pub(super) struct BackwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,

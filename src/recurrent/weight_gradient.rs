@@ -1,4 +1,4 @@
-//! The gradients of W, U and the biases over some steps: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`.
+//! The gradients of W, U and the biases over some time steps: `dW += δᵀ x`, `dU += δᵀ h_{t−1}`, `db += Σ δ`.
 
 use super::{
     plan::{Sizes, Unrolled, rows, rows_of},
@@ -31,8 +31,8 @@ impl SampleRows {
     }
 
     /// Returns a matrix of `count` rows of `width` values from row `first` on. `values` holds the rows of all samples,
-    /// but `first` and `count` number rows as in a pass over the chosen samples alone. Unless all are chosen, the rows
-    /// must be whole steps, and all samples must have the same length.
+    /// but `first` and `count` number rows as in a pass over the chosen samples alone. Unless all samples are
+    /// chosen, the rows must be whole time steps, and all samples must have the same length.
     pub(super) fn matrix<'a, T>(self, values: &'a [T], first: usize, count: usize, width: usize) -> Matrix<'a, T> {
         if self.count == self.batch {
             return Matrix::new(rows(values, first, count, width), width);
@@ -49,11 +49,11 @@ pub(super) struct Operands<'a, T> {
     /// `add_gradient` is that of a pass over them alone, while the slices hold the rows of all samples.
     pub(super) samples: SampleRows,
     pub(super) x: &'a [T],
-    /// The outputs y. In a segment of a longer pass, the output of the step before comes first, with a row for each
-    /// sample of the segment.
+    /// The outputs y. In a segment of a longer pass, the output of the time step before comes first, with a row for
+    /// each sample of the segment.
     pub(super) outputs: &'a [T],
-    /// The number of samples that ran at the step before the segment, if this is a segment of a longer pass; 0 if there
-    /// is no such step.
+    /// The number of samples that ran at the time step before the segment, if this is a segment of a longer pass; 0
+    /// if there is no such step.
     pub(super) samples_before: usize,
     /// The masked h of recurrent dropout, which the products read in place of h; empty without recurrent dropout.
     pub(super) masked: &'a [T],
@@ -62,11 +62,11 @@ pub(super) struct Operands<'a, T> {
 }
 
 impl Unrolled {
-    /// Adds the terms of the steps `steps` to `dw`: to dW, dU and the gradients of the biases, if `trainable`. `slabs`
-    /// holds δ, the gradients of the pre-activations, in place of z and u.
+    /// Adds the terms of the time steps `steps` to `dw`: to dW, dU and the gradients of the biases, as far as they
+    /// are `trainable`. `slabs` holds δ, the gradients of the pre-activations, in place of z and u.
     ///
-    /// `shape` is that of the samples of `operands`, and `steps` counts in it. `scratch` may be sized for fewer threads
-    /// than there are.
+    /// `shape` is the batch shape of the samples of `operands` alone, and `steps` are time steps of it. `scratch`
+    /// may be sized for fewer threads than there are.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_gradient<T: Scalar>(
         &self,
@@ -96,8 +96,8 @@ impl Unrolled {
     }
 
     /// Does the work of [`add_gradient`](Self::add_gradient) for the rows `own` of W, U and the bias alone. `d_weight`,
-    /// `d_recurrent` and `d_bias` hold the gradients of these rows, to which the terms are added; without a bias the
-    /// last is empty. The other arguments are those of `add_gradient`.
+    /// `d_recurrent` and `d_bias` hold the gradients of these rows, to which the terms are added; `d_bias` is empty
+    /// without a bias. The other arguments are those of `add_gradient`.
     #[allow(clippy::too_many_arguments)]
     fn add_rows<T: Scalar>(
         &self,
@@ -113,14 +113,14 @@ impl Unrolled {
         let Sizes { hidden, z: gates, u: apart, operands, .. } = self.sizes();
         let of = rows_of(shape, steps.clone());
         let z = samples.matrix(slabs.z, of.start, of.len(), gates).skip(0, own.start);
-        // First, while z is in the cache.
+        // The bias first, while z is in the cache.
         if trainable.block(2) && !d_bias.is_empty() {
             add_matrix_sums(z, of.len(), d_bias);
         }
         for separate in [false, true] {
             let u = samples.matrix(slabs.u, of.start, of.len(), apart);
             // dW and dU are products with the same left factor. It is packed once if each gate begins with a whole
-            // strip.
+            // strip of `MR` rows.
             let shared = !separate && trainable.block(0) && trainable.block(1) && hidden.is_multiple_of(MR);
             let (d, spare) = match shared {
                 true => TransposedA::pack(z, [of.len(), own.len()], &mut *scratch),
@@ -158,12 +158,12 @@ impl Unrolled {
                     add(of.start, of.len(), samples.matrix(masked, of.start, of.len(), hidden));
                     continue;
                 }
-                // In a segment, `outputs` has one more step: the operand of step 0.
+                // In a segment, `y` begins with the outputs of the time step before it: the operand of step 0.
                 let earlier = if samples_before > 0 { shape.batch } else { 0 };
                 if steps.start == 0 && earlier == 0 && !h_start.is_empty() {
                     add(0, shape.batch, Matrix::new(&h_start[samples.first * hidden..], hidden));
                 }
-                // Consecutive steps with the same samples as the step before them are one product.
+                // Consecutive time steps with the same samples as the step before them are one product.
                 let mut step = if earlier > 0 { steps.start } else { steps.start.max(1) };
                 while step < steps.end {
                     let (now, count) = (shape.step(step).start, shape.active(step));

@@ -58,13 +58,13 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     for magnitude in [REACH, f64::MIN_POSITIVE, f64::MAX, f32::MIN_POSITIVE.into(), f32::MAX.into()] {
         all.extend([magnitude, -magnitude]);
     }
-    // Arguments at which implementations switch formulas, and arguments on both sides of them.
+    // Arguments at which implementations often switch formulas, and arguments on both sides of them.
     for turn in (0..=40).map(|i| 0.5 * f64::from(i)).chain([88.0, 709.0]) {
         let (single, step) = (turn as f32, f64::from(f32::EPSILON));
         let beside = [turn, turn.next_down(), turn.next_up(), f64::from(single) * (1.0 - step), turn * (1.0 + step)];
         all.extend(beside.into_iter().flat_map(|z| [z, -z]));
     }
-    // The largest number of kinks with arguments of their own.
+    // The largest number of kinks for which arguments on and beside them are added.
     const MOST: usize = 512;
     for &kink in kinks.iter().step_by(kinks.len().div_ceil(MOST).max(1)) {
         let single = f64::from(kink as f32);
@@ -88,9 +88,10 @@ fn sorted(mut all: Vec<f64>) -> Vec<f64> {
 }
 
 /// Returns finite test arguments in increasing order: those of [`arguments`], and a grid that is fine enough to show
-/// short stretches in which an activation is wrong. `seed` draws where each part of the grid begins. Its spacing is
-/// just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational number, so that no function of round period
-/// has the same phase at all points. Beyond ±10 each point is exact in `f32`, and every second one elsewhere.
+/// short stretches in which an activation is wrong. `seed` shifts each of the three parts of the grid by a random
+/// fraction of its spacing. The spacing is just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational
+/// number, so that no function of round period has the same phase at all points. Beyond ±10 each point is exact in
+/// `f32`, and every second one elsewhere.
 pub(super) fn dense(kinks: &[f64], seed: u64) -> Vec<f64> {
     let mut all = arguments(kinks, seed);
     all.extend(fine(seed));

@@ -9,16 +9,16 @@ use crate::activation::{Activation, Bounds};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The number of local maxima over the sampled points, taken from the highest down, that golden sections refine.
+/// The number of local maxima over the sampled points, the highest ones, that golden sections refine.
 const CANDIDATES: usize = 24;
 /// The number of golden sections that shrink the interval around a maximum: to 0.618⁴⁸ ≈ 1e-10 of its width, at
 /// which a smooth maximum is exact to 1e-20.
 const SECTIONS: usize = 48;
 /// The smallest jump of a function that is searched for, relative to its largest magnitude nearby: some million
-/// roundings.
+/// rounding errors.
 const JUMP: f64 = 1e-9;
-/// The number of decimals, in scientific notation, of a suggested bound that is not a short number. Rounded outward, it
-/// is within 1e-8.
+/// The number of decimals, in scientific notation, of a suggested bound that is not a short number. Rounded outward,
+/// it is off by a relative 1e-8 at most.
 const DIGITS: usize = 8;
 
 /// Returns the largest value of `f` that was found, and its argument; (−∞, 0) if `f` is NaN at all points. The 24
@@ -30,7 +30,7 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
         .filter(|&i| !(values[i].is_nan() || at(i) < at(i.wrapping_sub(1)) || at(i) < at(i + 1)))
         .collect();
     peaks.sort_by(|&i, &j| values[j].total_cmp(&values[i]));
-    // Points of a plateau are left out.
+    // Of equal maxima, such as those of a plateau, one is kept.
     peaks.dedup_by_key(|i| values[*i].to_bits());
     let mut best = peaks.first().map_or((f64::NEG_INFINITY, 0.0), |&i| (values[i], points[i]));
     for &i in peaks.iter().take(CANDIDATES) {
@@ -65,14 +65,14 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64], breaks: &[f64]) -> V
         let least = JUMP * size.max(fa.abs()).max(fb.abs()) + f64::MIN_POSITIVE;
         loop {
             let change = (fb - fa).abs();
-            // NaN is tested by other laws.
+            // Other laws test for NaN.
             if change.is_nan() || change <= least {
                 break;
             }
             let middle = 0.5 * a + 0.5 * b;
             // Towards 0 the bisection stops at the smallest normal numbers.
             if middle <= a || middle >= b || b - a < 1e-280 {
-                // Smooth but steep: eight times the width gives eight times the change.
+                // A steep but smooth `f` changes about eight times as much over eight times the width.
                 let width = 8.0 * (b - a);
                 let beside = (fa - f(a - width)).abs() + (f(b + width) - fb).abs();
                 let z = between(a, b);
@@ -83,7 +83,7 @@ pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64], breaks: &[f64]) -> V
                 break;
             }
             let f_middle = f(middle);
-            // A jump lies in one of the halves; a slope changes both alike.
+            // A jump lies in one of the halves; without one, `f` changes by the same amount in both.
             if ((f_middle - fa) - (fb - f_middle)).abs() <= 0.25 * least {
                 break;
             }
@@ -169,8 +169,8 @@ fn simple(f: &dyn Fn(f64) -> f64, Extreme { value, at, unbounded }: Extreme) -> 
 }
 
 /// Returns `x` rounded to 9 significant digits: to nearest if that is `x` up to 4 ε · `size`, else towards `sign` ·
-/// ∞. Returns 0 if |x| is at most 4 ε · `size`. `size` is the larger magnitude of the finite bounds of which `x` is
-/// one.
+/// ∞. Returns 0 if |x| is at most 4 ε · `size`. `x` is one of the two bounds of φ′, and `size` is the larger
+/// magnitude of those that are finite.
 fn outward(x: f64, sign: f64, size: f64) -> f64 {
     if x.abs() <= 4.0 * f64::EPSILON * size {
         return 0.0;

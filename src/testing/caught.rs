@@ -3,8 +3,8 @@
 use super::{Evidence, Law, Violations, law::Trial};
 use alloc::{format, string::String};
 
-/// Runs a suite, which notes its findings in `trial`, and returns the verdict. A panic that the suite does not report
-/// by itself is noted as a violation of [`Law::NoPanic`].
+/// Runs a suite, which notes its findings in `trial`, and returns the verdict. A panic that the suite does not catch
+/// itself is noted as a violation of [`Law::NoPanic`].
 pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result<Evidence, Violations> {
     if let Err(panic) = caught(|| suite(&mut trial)) {
         trial.breaks(Law::NoPanic, "a method beside the passes", "an answer", panic, "");
@@ -12,7 +12,7 @@ pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result
     trial.verdict()
 }
 
-/// Ignores an answer: only the call matters.
+/// Drops the result of a method that is called only to see whether it panics.
 pub(super) fn ignored<T>(_: T) {}
 
 /// Calls methods that describe an implementation, each given by its name and a call. Returns whether none panics; the
@@ -33,7 +33,7 @@ pub(super) fn caught<R>(body: impl FnOnce() -> R) -> Result<R, String> {
     use std::{cell::Cell, panic, sync::Once};
     std::thread_local!(static CAUGHT: Cell<usize> = const { Cell::new(0) });
     static HOOK: Once = Once::new();
-    // A violation reports the panic: the message of each would hide it.
+    // The report of a violation states the panic. Printed messages of all caught panics would bury it.
     HOOK.call_once(|| {
         let print = panic::take_hook();
         panic::set_hook(alloc::boxed::Box::new(move |info| {

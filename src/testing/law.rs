@@ -61,7 +61,7 @@ laws! {
     ReadsOnlyWritten: "nothing is read that was not given or written before",
     /// Layers and cells: memory beside the slices is untouched.
     StaysInside: "nothing outside the given slices is touched",
-    /// Layers: blocks cover the parameters, each once, under names of their own.
+    /// Layers: blocks cover each parameter once, and have different names.
     BlocksTile: "the blocks tile the parameters, in order, under different names",
     /// Layers: each parameter block has a gradient other than zero for some input.
     BlocksMatter: "every block of parameters has a gradient",
@@ -74,9 +74,9 @@ laws! {
     SavedPerRow: "values saved of some rows are all that the backward pass of these rows needs",
     /// Layers with the hint `accepts_short_dy` or `dx_zero_before_last_step`: leading rows of zeros are left out.
     ShortGradients: "rows of a gradient that are zero may be missing",
-    /// Layers: the links (factors of the chain rule) that a layer and its parts report to a monitor.
+    /// Layers: the links (factors of the chain rule) that a layer and its inner layers report to a monitor.
     ReportsLinks: "links are reported as they are computed, inside another layer as by itself",
-    /// Layers whose `reads_later_steps` is false: the first steps of a sequence alone give the same outputs.
+    /// Layers whose `reads_later_steps` is false: the first time steps alone give the same outputs.
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
@@ -84,15 +84,15 @@ laws! {
     Repeatable: "the same pass gives the same bits",
     /// Layers: the modes `Evaluate` and `Infer` give the same output up to rounding.
     ModesAgree: "inference gives what evaluation gives",
-    /// Layers: a gradient that is not requested does not change the others.
+    /// Layers: leaving out an optional gradient does not change the other gradients.
     OptionalGradients: "a gradient that is not requested changes no other",
-    /// Layers: without an initial state, or without the gradient of the final one, a pass is that of zeros.
+    /// Layers: without an initial state, or a gradient of the final one, a pass is as if these were zero.
     AbsentState: "a state, or a gradient of it, that is not given is zero",
     /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
     /// Layers whose samples are independent, at least in evaluation: a batch whose samples are reordered.
     Permutation: "samples in another order give the same rows in that order",
-    /// Layers whose samples are independent, at least in evaluation: each part of a batch.
+    /// Layers whose samples are independent, at least in evaluation: a batch that runs in several parts.
     Split: "a batch in parts gives the same bits",
     /// Layers whose samples are independent, at least in evaluation: a batch of sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
@@ -112,11 +112,11 @@ laws! {
     Range: "entries lie in the stated range",
     /// Initializers that state a variance: only uncorrelated entries give sums the variance that theory assumes.
     Uncorrelated: "entries of a stated variance are uncorrelated",
-    /// Tested for initializers that state orthogonality.
+    /// Initializers that state orthogonality: tested on the drawn values.
     Orthogonality: "rows or columns are orthogonal, of the stated length",
     /// Initializers, layers: initial values as a function of the seed.
     Seeded: "a seed decides every bit, and another seed other bits",
-    /// Initializers, layers: units with equal rows of weights would remain equal in training.
+    /// Initializers, layers: no two rows of weights are equal, since such units would remain equal in training.
     Distinct: "random rows differ",
     /// All implementations: panics on valid input.
     NoPanic: "valid input does not make it panic",
@@ -132,7 +132,7 @@ laws! {
     ReducesNorm: "a clip increases the magnitude of no value",
     /// Clipping by norm: all values of the gradient are multiplied by one factor.
     KeepsDirection: "a clip by norm keeps the direction",
-    /// Clipping transforms: a second application changes nothing.
+    /// Clipping transforms: clipping a clipped gradient again changes nothing.
     Idempotent: "clipped twice is clipped once",
     /// Optimizers without weight decay.
     RestsAtZero: "a gradient of zero moves nothing",
@@ -141,17 +141,17 @@ laws! {
     /// Layers, and transforms that update each parameter by itself: an update inside the backward pass gives the
     /// parameters plus the update.
     Descends: "a step in one pass is the update, added",
-    /// Optimizers: updates along a constant gradient point against it.
+    /// Optimizers: with a constant gradient, the updates point against it.
     Downhill: "an optimizer steps downhill",
     /// Optimizers: parameters whose gradient is 0 keep their size, or shrink by weight decay.
     Shrinks: "without a gradient an optimizer does not make the parameters grow",
-    /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some steps only.
+    /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some optimizer steps only.
     Applies: "not every step of finite gradients is skipped",
     /// Transforms: rates, factors of clips and averages, as monitors and trainers read them.
     TrueReports: "reported rates, factors and averages are those of the updates",
     /// Transforms with a given formula.
     Formula: "each update is that of the formula",
-    /// Transforms: all memory is the state slice.
+    /// Transforms: all values kept from step to step are in the state slice.
     Resumes: "the state slice is all that a resumed run needs",
     /// Monitors: the results of a training run are the same bits without the monitor.
     ChangesNothing: "a monitor changes nothing",
@@ -173,7 +173,7 @@ impl fmt::Display for Law {
 pub struct Violation {
     /// The law that is broken.
     pub law: Law,
-    /// The place of the violation: scalar, shape, block and argument, as they apply.
+    /// Where the law is broken: the scalar, shape, parameter block and argument, as far as they apply.
     pub place: String,
     /// The value that the law requires.
     pub expected: String,
@@ -223,7 +223,7 @@ impl fmt::Display for Violations {
 
 impl core::error::Error for Violations {}
 
-/// The evidence that an implementation keeps its laws: the worst error of each law that measures one.
+/// The evidence that an implementation keeps its laws: the worst error under each law that measures errors.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evidence {
@@ -231,8 +231,8 @@ pub struct Evidence {
     pub subject: String,
     /// The seed of the random inputs of the tests.
     pub seed: u64,
-    /// The law, the scalar (`"f32"` or `"f64"`), the worst error and the allowed error, for each law and scalar with a
-    /// measured error. Errors are in the unit of the law.
+    /// The law, the scalar (`"f32"` or `"f64"`), the worst error and the allowed error, for each law and scalar with
+    /// a measured error. Each law has its own unit of errors.
     pub worst: Vec<(Law, &'static str, f64, f64)>,
 }
 
@@ -269,8 +269,8 @@ impl Trial {
         Trial { subject: subject.into(), seed, violations: Vec::new(), worst: Vec::new(), excepted: Vec::new() }
     }
 
-    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws without which
-    /// no other can be tested are tested all the same.
+    /// Leaves out the laws `excepted`: their violations are not noted, and reports name the laws. Laws that all other
+    /// tests assume are always tested.
     pub(super) fn except(mut self, excepted: &[Law]) -> Self {
         if !excepted.is_empty() {
             let names: Vec<String> = excepted.iter().map(|law| format!("{law:?}")).collect();
@@ -285,8 +285,8 @@ impl Trial {
         self.subject = format!("{} ({note})", self.subject);
     }
 
-    /// Whether `law` was left out of the tests. False for the laws without which no other can be tested: no panic, no
-    /// write outside the slices, repeatable passes, blocks that tile the parameters.
+    /// Whether `law` was left out of the tests. False for the laws that all other tests assume: no panic, no write
+    /// outside the slices, repeatable passes, blocks that tile the parameters.
     pub(super) fn excepts(&self, law: Law) -> bool {
         let is_basic = matches!(law, Law::NoPanic | Law::StaysInside | Law::Repeatable | Law::BlocksTile);
         !is_basic && self.excepted.contains(&law)
@@ -312,7 +312,7 @@ impl Trial {
         }
     }
 
-    /// Drops the violations of laws for which `follows` is true: they follow from another one.
+    /// Drops the violations of laws for which `follows` is true: they are consequences of another violation.
     pub(super) fn drops(&mut self, follows: impl Fn(Law) -> bool) {
         self.violations.retain(|violation| !follows(violation.law));
     }
@@ -339,7 +339,7 @@ impl Trial {
 }
 
 /// Whether two results of the tested code differ by more than `allowed`. Equal infinities and two NaN do not differ:
-/// an overflow is judged elsewhere.
+/// other laws test for overflow.
 pub(super) fn differ(a: f64, b: f64, allowed: f64) -> bool {
     let same = a == b || a.is_nan() && b.is_nan();
     !same && beyond((a - b).abs(), allowed)

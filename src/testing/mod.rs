@@ -1,7 +1,8 @@
-//! Law suites for implementations of the crate's traits.
+//! Property tests for implementations of the crate's traits.
 //!
-//! Each trait has laws. A suite searches for a case that breaks a law. It reports the law, the place, the expected and
-//! the found value, the seed and the smallest input. One line makes a suite a test:
+//! Each trait has laws: properties that every implementation must have. A suite of tests searches for a case that
+//! breaks a law. It reports the law, where it is broken, the expected and the found value, the seed and the smallest
+//! input. One line makes a suite a test:
 //!
 //! | | one line | plain function |
 //! | --- | --- | --- |
@@ -24,22 +25,22 @@
 //! | test | tested | not promised: that |
 //! | --- | --- | --- |
 //! | every test | the laws at one seed; rare faults need other values of `CHAINRULE_SEED` | a fault at single floats is found: a search cannot try all 2⁶⁴ |
-//! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak, or a wrong stretch, narrower than 1/1024 up to ±10 and than 1 up to ±10⁴ is found |
+//! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak or a wrong interval of φ′ is found if it is narrower than 1/1024 within ±10, or than 1 within ±10⁴ |
 //! | [`loss_laws`] | the value in both formats, the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large; that it is the formula of a paper, or that every output is read |
-//! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, no shared magnitudes, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated |
-//! | [`transform_laws`] | memory, frozen blocks, both formats, skipped and downhill steps, reported rates and averages, a given formula | the update is that of a paper, without a given formula; that every parameter moves; that it converges |
-//! | [`monitor_laws`] | no event and no fit makes it panic, and it receives the same alone and composed | its report is right, since its meaning is not known |
-//! | [`cell_laws`] | the laws of layers at 4 sizes and the gradients at 4 more, single steps, the values that monitors receive, gates that carry the state | a declared activation that grows is the one used: a factor of the cell can hide it; that a pre-activation is shown with its sign, where φ′ is even; that a gate that is not marked carries no state, or how much one carries whose activation is not declared |
-//! | [`layer_laws`] | the gradients in `f64` to 1e-11 of ‖c‖‖J v‖, in `f32` to 1e-3, memory, rows, states, modes, links, bounds, two threads | forward is the formula of a paper: the laws compare a layer with itself; that larger sizes behave alike, unless given as `shapes:`; that a mask differs from step to step of a sequence, which may share it; that first values are drawn at random, as a constant may be meant, or differ from part to part; that bounds hold at every buffer, such as a running variance, or at every input; that roles, gates, names and shapes of blocks (a square one may be transposed), or a spec read back, are those meant; that batches of more than 200,000 parameters times rows behave alike; that masks of layers with coupled samples differ; that a NaN of the input reaches the output |
+//! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, no shared magnitudes, gates | a moment that depends on a few entries is right (heavy tails); that a property that is not stated holds |
+//! | [`transform_laws`] | memory, frozen blocks, both formats, skipped and downhill optimizer steps, reported rates and averages, a given formula | the update is that of a paper, without a given formula; that every parameter moves; that it converges |
+//! | [`monitor_laws`] | no event and no fit makes it panic, and it receives the same events alone as in a tuple or another wrapper | its report is right, since its meaning is not known |
+//! | [`cell_laws`] | the laws of layers at 4 sizes and the gradients at 4 more, sequences one time step at a time, the values that monitors receive, gates that carry the state | a declared activation that does not saturate is the one used, since a factor of the cell can hide it; that a reported pre-activation has the right sign, if φ′ is even; that a gate not declared to carry the state carries none, or how much a gate without a declared activation carries |
+//! | [`layer_laws`] | the gradients in `f64` to 1e-11 of ‖c‖‖J v‖, in `f32` to 1e-3, memory, rows, states, modes, reports to monitors, bounds, two threads | forward is the formula of a paper, since the laws compare a layer with itself; that larger sizes behave alike, unless given as `shapes:`; that dropout masks differ between time steps, which may share one; that initial values are random, since a constant may be intended, or that they differ between inner layers; that bounds hold at every buffer, such as a running variance, or at every input; that roles, gates, names and shapes of blocks (a square one may be transposed), or a spec read back, are those meant; that batches of more than 200,000 parameters times rows behave alike; that masks of layers with coupled samples differ; that a NaN of the input reaches the output |
 //!
-//! Some gradients are smaller than the rounding errors of usual ones, for example those of a saturated activation. They
-//! may have any value of that size: 1e-13 of the usual gain in `f64`, 1e-5 in `f32`. The type of the error for an
-//! invalid call is not tested.
+//! Some gradients are smaller than the rounding errors of usual ones, for example those of a saturated activation.
+//! Such gradients may have any value up to that error: 1e-13 of the usual gain in `f64`, 1e-5 in `f32`. The type of
+//! the error for an invalid call is not tested.
 //!
-//! An activation, layer or loss that deliberately breaks a law, such as a straight-through estimator, leaves it out by
-//! `except: [Adjoint]`. The evidence names such laws. Panics, writes outside the slices, blocks that do not tile the
-//! parameters, and passes that do not repeat cannot be left out. A part whose outputs or parameters must be of a kind,
-//! such as probabilities or positive numbers, converts numbers to them by `outputs:` or `parameters:`.
+//! An activation, layer or loss that deliberately breaks a law, such as a straight-through estimator, leaves it out
+//! by `except: [Adjoint]`. The printed report names such laws. Panics, writes outside the slices, blocks that do not
+//! tile the parameters, and passes that do not repeat cannot be left out. A part whose outputs or parameters must be
+//! of a kind, such as probabilities or positive numbers, converts numbers to them by `outputs:` or `parameters:`.
 //!
 //! The seed is 0, or the value of the environment variable `CHAINRULE_SEED`.
 //!

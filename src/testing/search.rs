@@ -7,11 +7,12 @@ use super::probe::{Probe, slope};
 use alloc::vec::Vec;
 
 /// For each round of the search, the number of best intervals that enter it, and the number of golden sections that
-/// shrink each. 60 sections shrink an interval by 1e-12. A smooth maximum is then exact to 1e-24 of its height.
+/// shrink each. 60 sections shrink an interval to 1e-12 of its width. A smooth maximum is then exact to 1e-24 of its
+/// height.
 const ROUNDS: [(usize, usize); 3] = [(4096, 6), (256, 12), (24, 60)];
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
-/// The largest number of bisections of an interval with a hidden peak: over it, the mean slope of φ exceeds φ′ at
-/// both ends.
+/// The largest number of bisections of an interval with a hidden peak: an interval over which the mean slope of φ
+/// exceeds φ′ at both ends.
 const HALVINGS: usize = 24;
 
 /// The values of φ and φ′ at a number.
@@ -113,7 +114,7 @@ impl<'a> Search<'a> {
             for _ in 0..HALVINGS {
                 let middle = Sample::new(self.activation, 0.5 * a.z + 0.5 * b.z);
                 let (left, right) = (steepness(a, middle), steepness(middle, b));
-                // A φ′ as large as the mean rise of φ shows that the peak was found.
+                // A φ′ as large as the mean slope of φ shows that the peak was found.
                 if sign * middle.slope >= left.max(right) || middle.z <= a.z || middle.z >= b.z {
                     break;
                 }
@@ -131,7 +132,7 @@ impl<'a> Search<'a> {
     fn runs_away(&self, heights: &[f64]) -> bool {
         [-1.0, 1.0].into_iter().any(|side| {
             [1.0, -1.0].into_iter().any(|direction| {
-                // Exponents of |z| outward, and of 1/|z| inward, from |z| = 1 on.
+                // Binary exponents of |z| (outward) or of 1/|z| (inward), from |z| = 1 on.
                 let climbed = || {
                     let seen = self.samples.iter().zip(heights).filter(|(sample, height)| {
                         side * sample.z > 0.0 && direction * sample.exponent >= 0.0 && height.is_finite()
@@ -158,7 +159,8 @@ fn finite(x: f64) -> f64 {
 
 /// Whether `f` keeps growing towards `at` from either side, down to the resolution of floats.
 pub(super) fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
-    // Exponents of the distance, relative to |at|; absolute ones at 0, down to the smallest normal numbers.
+    // Binary exponents of the distance from `at`, as a fraction of |at|. At 0 the distance is absolute, down to the
+    // smallest normal numbers.
     const FROM: f64 = -8.0;
     let (unit, to) = if at == 0.0 { (1.0, -1022.0) } else { (at.abs(), -49.0) };
     let mut greatest = f64::NEG_INFINITY;
@@ -170,9 +172,9 @@ pub(super) fn is_pole(f: &dyn Fn(f64) -> f64, at: f64) -> bool {
     grows(&maxima)
 }
 
-/// Returns the magnitudes of `values`, those of `f` at the `points`, and 0 where one is not finite or beside a pole.
-/// Poles are searched at 0 and at `breaks`, which are in increasing order. Beside a pole, within 1/1024, |f| may have
-/// any magnitude, so it is no unit for rounding errors elsewhere.
+/// Returns the magnitudes of `values`, the values of `f` at the `points`. A magnitude is replaced by 0 if it is not
+/// finite, or within 1/1024 of a pole. There |f| may be arbitrarily large, so it is no unit for rounding errors
+/// elsewhere. Poles are searched at 0 and at `breaks`, which are in increasing order.
 pub(super) fn magnitudes(f: &dyn Fn(f64) -> f64, values: &[f64], points: &[f64], breaks: &[f64]) -> Vec<f64> {
     const BESIDE: f64 = 1.0 / 1024.0;
     let mut poles: Vec<f64> = breaks.iter().copied().chain([0.0]).filter(|&at| is_pole(&|z| f(z).abs(), at)).collect();
@@ -188,8 +190,9 @@ pub(super) fn central(magnitudes: &[f64], points: &[f64]) -> f64 {
     inside.fold(0.0, |most: f64, (&size, _)| most.max(size))
 }
 
-/// Whether running maxima at equally spaced exponents keep growing. They do if they grow up to the last, and from ½ to
-/// 1 of the range by at least 0.9 times the growth from ¼ to ½. `ln ln z` keeps growing; `1 − 1/ln z` does not.
+/// Whether running maxima at equally spaced exponents keep growing. They do if they grow up to the last, and over the
+/// second half of the range by at least 0.9 times as much as over the second quarter. `ln ln z` keeps growing; `1 −
+/// 1/ln z` does not.
 fn grows(maxima: &[f64; 33]) -> bool {
     let [quarter, half, late, before, end] = [maxima[8], maxima[16], maxima[28], maxima[31], maxima[32]];
     let (second, first) = (end - half, half - quarter);
@@ -220,7 +223,8 @@ impl Bracket {
         self.best.0.max(self.least)
     }
 
-    /// Shrinks the interval by one golden section: drops the part beyond the inner point at which `f` is lower.
+    /// Shrinks the interval by one golden section: drops the end of the interval next to the inner point with the
+    /// lower `f`.
     fn section(&mut self, f: &dyn Fn(f64) -> f64) {
         let width = self.high - self.low;
         let at = |share: f64| {

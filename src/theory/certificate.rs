@@ -21,14 +21,14 @@ use num_traits::Float;
 pub struct LinkBound {
     /// The path of the link (a factor of the chain rule, such as a layer) in the network: `2`, `3.branch.0`.
     pub name: String,
-    /// The kind of the link's layer, such as `Linear`.
+    /// The kind of the layer whose factor this bounds, such as `Linear`.
     pub kind: String,
-    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link; `None` if its layer states no
-    /// bound.
+    /// Upper bound on `‖∂y/∂x‖₂`, x the input and y the output of the link (such as a layer); `None` if its
+    /// layer states no bound.
     pub bound: Option<f64>,
 }
 
-/// Upper bounds on the gradient through the state of one recurrent layer, over k = 0, 1, … steps.
+/// Upper bounds on the gradient through the state of one recurrent layer, over k = 0, 1, … time steps.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Horizon {
@@ -36,16 +36,16 @@ pub struct Horizon {
     pub name: String,
     /// The kind of the recurrent layer, such as `Recurrent Lstm`.
     pub kind: String,
-    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, s_t the state after step t, for k = 0, 1, … up to the number
-    /// of steps of the certificate's batches; `None` if the layer states none. For an LSTM, s is (h, c).
+    /// Upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, s_t the state after time step t, for k = 0, 1, … up to the sequence
+    /// length of the certificate; `None` if the layer states none. For an LSTM, s is (h, c).
     pub bounds: Option<Vec<f64>>,
 }
 
 impl Horizon {
-    /// Returns the smallest N such that a gradient is certain to fall below `threshold` times its norm over more than N
-    /// steps.
+    /// Returns the smallest N such that a gradient is certain to fall below `threshold` times its norm over more than
+    /// N time steps.
     ///
-    /// `None` if the bounds do not prove this within the steps of the certificate, or there are no bounds.
+    /// `None` if there are no bounds, or if they do not prove this within the sequence length of the certificate.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
         let bounds = self.bounds.as_ref()?;
         let below = |bound: &f64| *bound < threshold;
@@ -67,8 +67,8 @@ impl Horizon {
 /// Over time, the bounds on `‖∂s_t/∂s_{t−k}‖₂` of a [`Horizon`] decrease with k if vanishing is certain
 /// (Pascanu, Mikolov & Bengio 2013, §2.2: `‖U‖₂ < 1/γ`).
 ///
-/// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for one
-/// sample with all its steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
+/// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for
+/// one sample with all its time steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
 ///
 /// ```
 /// use chainrule::{BatchShape, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};
@@ -91,15 +91,15 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The factor on a gradient's norm below which the printed certificate calls the gradient vanished: four decades.
+    /// The factor on a gradient's norm below which the printed certificate calls the gradient vanished.
     pub const VANISHED: f64 = 1e-4;
 
     /// Computes the certificate of `network` with the parameters `w`, for passes over batches of `shape`.
     ///
     /// # Errors
-    /// Those of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² steps, since the bounds over time are a
-    /// table with an entry for each step. [`Error::Length`] if `w` does not have the network's number of parameters.
-    /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// The errors of [`BatchShape::check`]. [`Error::TooLarge`] for more than 2²² time steps, since the bounds over
+    /// time are a table with an entry for each step. [`Error::Length`] if `w` does not have the network's number of
+    /// parameters. [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), w: &[T], shape: BatchShape<'_>) -> Result<Self, Error> {
         shape.check()?;
         check_depth(&network)?;
@@ -128,7 +128,7 @@ impl Certificate {
     }
 
     /// Returns the links (factors of the chain rule) whose layer states no bound. If there is one, the certificate
-    /// proves nothing over depth.
+    /// proves nothing about the gradient from output to input.
     pub fn missing(&self) -> impl Iterator<Item = &LinkBound> {
         self.links.iter().filter(|link| link.bound.is_none())
     }
@@ -142,8 +142,8 @@ impl Certificate {
         self.product(1.0).map(Product::value)
     }
 
-    /// Returns `log10` of [`bound`](Self::bound), which is in the range of `f64` at any depth. −∞ if no gradient
-    /// reaches the input; `None` if a link (factor of the chain rule) has no bound.
+    /// Returns `log10` of [`bound`](Self::bound), which does not overflow or underflow at any depth. −∞ if no
+    /// gradient reaches the input; `None` if a link (factor of the chain rule) has no bound.
     pub fn decades(&self) -> Option<f64> {
         self.product(1.0).map(Product::decades)
     }
@@ -191,8 +191,8 @@ impl Product {
         match self.mantissa {
             Upper::ZERO => f64::NEG_INFINITY,
             mantissa => {
-                // Covers three roundings of numbers up to 1 + |exponent|, and a logarithm with an error of one unit in
-                // the last place.
+                // The sum is rounded up by an allowance for three roundings of numbers up to 1 + |exponent|, and for
+                // a logarithm with an error of one unit in the last place.
                 let exponent = self.exponent as f64 * core::f64::consts::LOG10_2;
                 let decades = libm::log10(mantissa.get()) + exponent;
                 decades + 4.0 * f64::EPSILON * (1.0 + Float::abs(exponent))
@@ -201,9 +201,9 @@ impl Product {
     }
 }
 
-/// Formats `10^decades` in scientific notation with two significant digits; infinite decades give `∞` or `0`. `round`
-/// is `floor` or `ceil`, the direction of rounding. A value within a relative 1e-9 of two digits is not moved: 0.25
-/// gives `2.5e-1`.
+/// Formats `10^decades` in scientific notation with two significant digits; infinite decades give `∞` or `0`.
+/// `round` is `floor` or `ceil`, the direction of rounding. A value within a relative 1e-9 of a number with two
+/// digits becomes that number: 0.25 gives `2.5e-1`.
 fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if !decades.is_finite() {
         return String::from(if decades > 0.0 { "∞" } else { "0" });
@@ -215,8 +215,9 @@ fn figures(decades: f64, round: fn(f64) -> f64) -> String {
     if tenths >= 100.0 { format!("1.0e{}", exponent + 1.0) } else { format!("{:.1}e{exponent}", tenths / 10.0) }
 }
 
-/// Writes a row for each link (factor of the chain rule), from output to input, with its bound and the product so far.
-/// Then it writes whether a gradient is certain to vanish, over depth and, for each recurrent layer, over time.
+/// Writes a row for each link (factor of the chain rule), from output to input, with its bound and the product so
+/// far. Then it writes whether a gradient is certain to vanish, from output to input and, for each recurrent layer,
+/// over time steps.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widest = |text: fn(&LinkBound) -> &str| self.links.iter().map(|link| text(link).chars().count()).max();
@@ -258,8 +259,8 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// Writes one line: over how many steps a gradient is certain to vanish, to less than [`Certificate::VANISHED`] of its
-/// norm, or that this is not certain.
+/// Writes one line: the number of time steps beyond which the gradient is certain to fall below
+/// [`Certificate::VANISHED`] times its norm, or that this is not certain.
 impl fmt::Display for Horizon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "over time, {}: ", title(&self.name, &self.kind))?;

@@ -99,8 +99,9 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     /// x: \[rows, input\], time-major; there is one target for each row of the output.
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` or `x` does not have the values of the network or of `shape`. Those of
-    /// [`Workspace::new`] and [`LayerSpec::build`](crate::layer::LayerSpec::build) but for [`Error::CustomPart`].
+    /// [`Error::Length`] where `w` or `x` does not have the number of values that the network or `shape` requires.
+    /// The errors of [`Workspace::new`] and [`LayerSpec::build`](crate::layer::LayerSpec::build), except
+    /// [`Error::CustomPart`].
     pub fn new(
         network: &'a (impl Layer<T> + 'a),
         w: &[T],
@@ -124,7 +125,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         Ok(Hessian { passes, shape, parameters: dims.parameters })
     }
 
-    /// Sets the key of the dropout masks, which are the same in every product. The default has seed 0 and step 0.
+    /// Sets the key of the dropout masks, which are the same in every product. The default has seed 0 and training
+    /// step 0.
     #[must_use]
     pub fn dropout_key(mut self, key: DropoutKey) -> Self {
         match &mut self.passes {
@@ -147,10 +149,11 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     /// Returns the product `H v` of the Hessian and the direction `v`.
     ///
     /// # Errors
-    /// [`Error::Length`] where `v` does not have the network's parameters. Those of [`Loss::evaluate`].
+    /// [`Error::Length`] where `v` does not have one value for each parameter of the network. The errors of
+    /// [`Loss::evaluate`].
     ///
     /// # Panics
-    /// As [`Workspace::forward`].
+    /// Where [`Workspace::forward`] panics.
     pub fn times(&mut self, v: &[f64]) -> Result<Vec<f64>, Error> {
         require_length("a direction", self.parameters, v.len())?;
         match &mut self.passes {
@@ -159,7 +162,7 @@ impl<'a, T: Scalar> Hessian<'a, T> {
                 Ok(bench.gradient(self.shape)?.iter().map(|gradient| gradient.tangent).collect())
             }
             Passes::Differences(bench) => {
-                // The step along v has the length ε^(1/3) · max(‖w‖, 1).
+                // The displacement h v has the norm ε^(1/3) · max(‖w‖, 1).
                 let norm = |values: &mut dyn Iterator<Item = f64>| Float::sqrt(values.map(|x| x * x).sum::<f64>());
                 let size = norm(&mut bench.w.iter().map(|&w| to_f64(w))).max(1.0);
                 let length = norm(&mut v.iter().copied());
@@ -181,17 +184,17 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         }
     }
 
-    /// Returns the largest eigenvalue of H, not the largest magnitude, from at most `products` products `H v`: Lanczos
-    /// iteration from a fixed random vector, with full orthogonalization.
+    /// Returns the largest eigenvalue of H (not the one of largest magnitude), from at most `products` products `H
+    /// v`, by Lanczos iteration from a fixed random vector with full orthogonalization.
     ///
     /// The iteration ends earlier if the estimate changes by a relative 10⁻¹⁰ or less, or if the Krylov space is
     /// exhausted. The estimate is a lower bound; about 30 products give three digits. NaN if a product is not finite.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0 `products`, or a network without parameters. Those of [`times`](Self::times).
+    /// [`Error::Parameter`] for 0 `products`, or a network without parameters. The errors of [`times`](Self::times).
     ///
     /// # Panics
-    /// As [`Workspace::forward`].
+    /// Where [`Workspace::forward`] panics.
     pub fn largest_eigenvalue(&mut self, products: usize) -> Result<f64, Error> {
         require(products > 0, "Hessian: products", "at least 1", 0.0)?;
         require(self.parameters > 0, "Hessian: parameters of the network", "at least 1", 0.0)?;

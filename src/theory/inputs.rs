@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Mean, mean square and number of steps of a network's inputs.
+/// Mean and mean square of a network's inputs, and the number of time steps of an input sequence.
 ///
 /// ```
 /// use chainrule::theory::InputStatistics;
@@ -20,10 +20,11 @@ use alloc::{vec, vec::Vec};
 pub struct InputStatistics {
     pub(super) spread: Spread,
     pub(super) steps: usize,
-    /// The mean squares of 32 rows, evenly spaced among all rows in increasing order of their mean squares; `None` if
-    /// single rows are not known.
+    /// The mean squares of 32 rows, evenly spaced among all rows in increasing order of their mean squares; `None`
+    /// unless the statistics were created from single rows.
     pub(super) rows: Option<[f64; POINTS]>,
-    /// The mean product of a column's values in two different rows; `None` for one row, or if rows are not known.
+    /// The mean product of a column's values in two different rows; `None` unless the statistics were created from at
+    /// least two rows.
     pub(super) common: Option<f64>,
 }
 
@@ -31,8 +32,8 @@ pub struct InputStatistics {
 pub(super) const POINTS: usize = 32;
 
 impl InputStatistics {
-    /// Creates statistics of inputs of one step with mean 0 and mean square `second_moment`, which is 1 for
-    /// standardized data.
+    /// Creates statistics of inputs without a time axis (one time step), with mean 0 and mean square `second_moment`,
+    /// which is 1 for standardized data.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `second_moment` is finite and at least 0.
@@ -61,7 +62,7 @@ impl InputStatistics {
     /// Creates statistics with the mean and mean square of the rows `values`, the mean square of each row, and the
     /// means of columns.
     ///
-    /// With one column of a large range, the norms of rows differ by decades, and so do their gradients. Batch
+    /// If one column has a large range, the norms of rows differ by powers of ten, and so do their gradients. Batch
     /// normalization subtracts the column means.
     ///
     /// # Shapes
@@ -79,7 +80,7 @@ impl InputStatistics {
         require_length("the inputs of a prediction", count.max(1) * width, values.len())?;
         let mut squares: Vec<f64> = values.chunks(width).map(|row| Spread::of(row).square).collect();
         squares.sort_unstable_by(f64::total_cmp);
-        // The middles of equal parts of the rows.
+        // The middle rows of `POINTS` equal parts of the sorted rows.
         let rows = core::array::from_fn(|point| squares[(2 * point + 1) * count / (2 * POINTS)]);
         let mut means = vec![0.0; width];
         for row in values.chunks(width) {
@@ -91,7 +92,7 @@ impl InputStatistics {
         Ok(InputStatistics { rows: Some(rows), common: Some(product).filter(|_| count > 1), ..all })
     }
 
-    /// Sets the number of steps of the input sequences. The default is 1.
+    /// Sets the number of time steps of the input sequences. The default is 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `steps` is 0.
@@ -105,19 +106,19 @@ impl InputStatistics {
     }
 
     /// Returns the fraction of the mean square that is due to column means: the mean product of a column's values in
-    /// two different rows over the mean square. Unless two rows or more are [known](Self::of_samples), the squared mean
-    /// of all values replaces that product. NaN if all values are 0.
+    /// two different rows, divided by the mean square. Without [rows](Self::of_samples), or with one row, the squared
+    /// mean of all values replaces that product. NaN if all values are 0.
     pub(crate) fn share_of_means(&self) -> f64 {
         self.common.unwrap_or(self.spread.mean * self.spread.mean) / self.spread.square
     }
 
-    /// Returns the number of steps of an input sequence.
+    /// Returns the number of time steps of an input sequence.
     pub fn sequence_steps(&self) -> usize {
         self.steps
     }
 
-    /// Returns the mean square that seven eighths of the rows do not exceed; `None` unless rows are
-    /// [known](Self::of_samples).
+    /// Returns the mean square that seven eighths of the rows do not exceed; `None` unless the statistics are those
+    /// of [rows](Self::of_samples).
     pub(crate) fn most_rows(&self) -> Option<f64> {
         self.rows.map(|rows| rows[POINTS - POINTS / 8 - 1])
     }

@@ -1,4 +1,4 @@
-//! The Lyapunov spectrum: growth rates of small differences of a recurrent layer's state over many steps.
+//! The Lyapunov spectrum: growth rates of small differences of a recurrent layer's state over many time steps.
 
 use crate::{
     batch_shape::BatchShape,
@@ -14,11 +14,11 @@ use alloc::vec::Vec;
 use num_traits::Float;
 
 /// Lyapunov exponents of a sequence of Jacobians J_t, by QR iteration: `J_t Q_{t−1} = Q_t R_t`, and `λ_i` is the
-/// mean of `ln R_ii` over the steps.
+/// mean of `ln R_ii` over the time steps t.
 ///
-/// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t steps in almost all directions.
-/// The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are below 0,
-/// gradients vanish over time. If λ_1 is above 0, gradients explode and the trajectory is chaotic.
+/// A small difference of states, or a gradient, grows by the factor `e^(λ_1 t)` over t time steps in almost all
+/// directions. The sum of the first k exponents is the growth rate of k-dimensional volumes. If all exponents are
+/// below 0, gradients vanish over time. If λ_1 is above 0, gradients explode and the trajectory is chaotic.
 ///
 /// Source: Benettin, Galgani, Giorgilli & Strelcyn 1980; for recurrent networks Engelken, Wolf & Abbott 2023.
 ///
@@ -37,9 +37,10 @@ pub struct LyapunovSpectrum {
     size: usize,
     /// The columns of Q in the QR iteration: orthonormal directions, each contiguous.
     directions: Vec<f64>,
-    /// A buffer for the products of a step's Jacobian and the directions.
+    /// A buffer for the products of a time step's Jacobian and the directions.
     images: Vec<f64>,
-    /// For each exponent i, the sum of ln R_ii over the counted steps, R the triangular factor of the QR iteration.
+    /// For each exponent i, the sum of ln R_ii over the counted time steps, R the triangular factor of the QR
+    /// iteration.
     sums: Vec<f64>,
     steps: usize,
 }
@@ -48,7 +49,8 @@ pub struct LyapunovSpectrum {
 const FAR: f64 = 1e150;
 
 impl LyapunovSpectrum {
-    /// Creates a spectrum without steps, for the first `count` exponents of a product of `size` × `size` matrices.
+    /// Creates a spectrum of no time steps so far, for the first `count` exponents of a product of `size` × `size`
+    /// matrices.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `size` is 0 or `count` is not from 1 to `size`. [`Error::TooLarge`] if memory cannot
@@ -66,7 +68,8 @@ impl LyapunovSpectrum {
         Ok(LyapunovSpectrum { size, images, directions, sums, steps: 0 })
     }
 
-    /// Adds a step with the Jacobian `∂s_t/∂s_{t−1}`, row-major: entry (i, j) is `∂s_t[i]/∂s_{t−1}[j]`.
+    /// Adds a time step t with the Jacobian `∂s_t/∂s_{t−1}` of the state s, row-major: entry (i, j) is
+    /// `∂s_t[i]/∂s_{t−1}[j]`.
     ///
     /// # Errors
     /// [`Error::Length`] if the Jacobian is not `size × size`. [`Error::NonFinite`] if an entry is NaN or infinite. An
@@ -106,20 +109,20 @@ impl LyapunovSpectrum {
         Ok(())
     }
 
-    /// Ends the transient: keeps the directions, and removes the steps so far from the means.
+    /// Ends the transient: the exponents average over later time steps only, but the orthonormal directions are kept.
     pub fn settle(&mut self) {
         self.sums.fill(0.0);
         self.steps = 0;
     }
 
-    /// Returns the number of steps in the means, without those before [`settle`](Self::settle).
+    /// Returns the number of time steps over which the exponents are means: those since [`settle`](Self::settle).
     pub fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Returns the exponents `λ_i`, per step, in decreasing order up to the error of a finite number of steps.
+    /// Returns the exponents `λ_i`, per time step, in decreasing order up to the error of a finite number of steps.
     ///
-    /// −∞ for a direction that a Jacobian mapped to 0. All are 0 before the first step.
+    /// An exponent is −∞ if a Jacobian mapped its direction to 0. All are 0 before the first step.
     pub fn exponents(&self) -> Vec<f64> {
         self.sums.iter().map(|sum| sum / self.steps.max(1) as f64).collect()
     }
@@ -130,8 +133,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Removes from `v` its components along the orthonormal directions `done` and normalizes it, by two rounds of
-/// Gram–Schmidt. Returns R_ii, the norm after removal and before normalization. If that may be a rounding error, the
-/// result is 0 and the direction of `v` is arbitrary.
+/// Gram–Schmidt. Returns the norm after removal and before normalization: the diagonal entry R_ii of the QR
+/// iteration. If this norm may be a rounding error, the result is 0 and the direction of `v` is arbitrary.
 fn orthogonalize(done: &[f64], v: &mut [f64]) -> f64 {
     let n = v.len();
     let whole = normalize(v);
@@ -162,8 +165,8 @@ fn normalize(v: &mut [f64]) -> f64 {
     largest * length
 }
 
-/// Sets `v` to a unit vector orthogonal to the orthonormal directions `done`: what remains of a coordinate axis that is
-/// far enough from their span.
+/// Sets `v` to a unit vector orthogonal to the orthonormal directions `done`: the component of a coordinate axis that
+/// is orthogonal to them, for an axis that is far enough from their linear span.
 fn any_direction(done: &[f64], v: &mut [f64]) {
     for axis in 0..v.len() {
         v.fill(0.0);
@@ -178,8 +181,8 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// Computes the first `count` Lyapunov exponents of a layer with state, along its trajectory on the inputs `x` from a
 /// zero state.
 ///
-/// The first `transient` steps do not count in the means. The state of an LSTM is (h, c). The layer's backward pass
-/// from unit vector i of the state gives row i of a Jacobian. The mode is evaluation, without random masks.
+/// The exponents are means over the time steps after the first `transient` ones. The state of an LSTM is (h, c). Row
+/// i of a Jacobian is the layer's backward pass of the unit vector i of the state. Dropout is off.
 ///
 /// # Shapes
 /// w: the layer's parameters; x: \[steps, input\].
@@ -194,14 +197,14 @@ fn any_direction(done: &[f64], v: &mut [f64]) {
 /// ```
 ///
 /// # Errors
-/// [`Error::Parameter`] if the layer has no state or there is no step after the transient. [`Error::Parameter`] also if
-/// `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the layer's
-/// number of parameters, or `x` is not a whole number of rows. [`Error::NonFinite`] if the trajectory does not stay
-/// finite. [`Error::TooLarge`] if memory cannot hold the Jacobian. [`Error::InvalidLayer`] for layers nested more than
-/// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+/// [`Error::Parameter`] if the layer has no state, or there is no time step after the transient. [`Error::Parameter`]
+/// also if `count` is not from 1 to the number of values of the state. [`Error::Length`] if `w` does not have the
+/// layer's number of parameters, or `x` is not a whole number of rows. [`Error::NonFinite`] if the trajectory does
+/// not stay finite. [`Error::TooLarge`] if memory cannot hold the Jacobian. [`Error::InvalidLayer`] for layers nested
+/// more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
 ///
 /// # Panics
-/// If the layer breaks a law of [`Layer`] in a pass.
+/// If a pass of the layer breaks a rule of [`Layer`].
 pub fn lyapunov_spectrum<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -224,8 +227,9 @@ pub fn lyapunov_spectrum<T: Scalar>(
     Ok(spectrum)
 }
 
-/// Computes the Jacobian `∂s′/∂s` of one step of a layer with state, on the input row `x`. s is the state `state`
-/// before the step, s′ the state after it. The Jacobian is row-major: entry (i, j) is `∂s′[i]/∂s[j]`.
+/// Computes the Jacobian `∂s′/∂s` of one time step of a layer with state, on the input row `x`. s is the state
+/// `state` before the time step, s′ the state after it. The Jacobian is row-major: entry (i, j) is
+/// `∂s′[i]/∂s[j]`.
 ///
 /// # Errors
 /// [`Error::Parameter`] if the layer has no state. [`Error::Length`] if `w` is not the layer's parameters, `x` not one
@@ -233,7 +237,7 @@ pub fn lyapunov_spectrum<T: Scalar>(
 /// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
 ///
 /// # Panics
-/// If the layer breaks a law of [`Layer`] in a pass.
+/// If a pass of the layer breaks a rule of [`Layer`].
 pub fn state_jacobian<T: Scalar>(
     layer: &(impl Layer<T> + ?Sized),
     w: &[T],
@@ -248,7 +252,7 @@ pub fn state_jacobian<T: Scalar>(
     Ok(trajectory.jacobian)
 }
 
-/// A layer with the state and the buffers of one sample, advanced step by step.
+/// A layer with the state and the buffers of one sample, advanced one time step at a time.
 struct Trajectory<'a, T, L: ?Sized> {
     layer: &'a L,
     dims: Dims,
@@ -266,7 +270,7 @@ struct Trajectory<'a, T, L: ?Sized> {
     jacobian: Vec<f64>,
 }
 
-/// The shape of one step of one sample.
+/// The batch shape of one time step of one sample.
 const STEP: BatchShape<'static> = BatchShape::batch(1);
 
 impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
@@ -299,8 +303,8 @@ impl<'a, T: Scalar, L: Layer<T> + ?Sized> Trajectory<'a, T, L> {
         })
     }
 
-    /// Advances the state by one step on the input row `x`, with the parameters `w`, and returns the Jacobian
-    /// `∂next/∂state`, row-major.
+    /// Advances the state by one time step on the input row `x`, with the parameters `w`. Returns the Jacobian of the
+    /// new state with respect to the old one, row-major.
     fn step(&mut self, w: &[T], x: &[T]) -> &[f64] {
         let mut no_monitor = ();
         let ctx = Context::new(STEP, Mode::Evaluate, &mut no_monitor);

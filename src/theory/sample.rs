@@ -15,15 +15,16 @@ use alloc::{string::String, vec::Vec};
 
 /// The number of random networks that are sampled.
 const NETS: u64 = 8;
-/// The number of samples of a pass, unless the sequences are long.
+/// The number of samples of a batch, unless the sequences are long.
 const SAMPLES: usize = 32;
-/// The largest number of rows of a pass with several samples; longer sequences have one sample.
+/// The largest number of rows (time steps of all samples) of a batch with several samples. For longer sequences the
+/// batch is one sample.
 const ROWS: usize = 1 << 16;
-/// The largest number of steps of a sampled pass; more are an error. Passes of so many steps through 8 networks of one
-/// small layer take seconds.
+/// The largest number of time steps of the random input sequences; longer ones are an error. With sequences of this
+/// length, 8 networks of one small layer take seconds.
 const STEPS: usize = 1 << 18;
-/// The largest number of values of a sampled pass (saved, scratch, inputs and outputs): 1 GiB of `f32`. More are an
-/// error.
+/// The largest number of values in the memory of one pass (saved, scratch, inputs and outputs): 1 GiB of `f32`. More
+/// are an error.
 const VALUES: usize = 1 << 28;
 
 /// Mean and mean square of values.
@@ -56,12 +57,12 @@ impl Spread {
 /// The change of the gradient's norm in one link (a factor of the chain rule), averaged over the random networks.
 #[derive(Clone, Debug)]
 pub(super) struct SampledLink {
-    /// The name and the index of the link in the table of link names; `None` for a change between the reported links,
-    /// in a layer that reports none.
+    /// The name and the index of the link in the table of link names; `None` for the change of the gradient across a
+    /// layer that reports no link.
     pub told: Option<(String, usize)>,
     pub factor: Factor,
     pub on_main_path: bool,
-    /// log10 of the norm of the gradient after the link over its norm before, a mean over the networks.
+    /// The mean over the random networks of log10 of the norm of the gradient after the link over its norm before.
     pub decades: f64,
 }
 
@@ -71,26 +72,29 @@ impl SampledLink {
     }
 }
 
-/// The means and mean squares of the input x and the output y of one link.
+/// The means and mean squares of the input x and the output y of one link (factor of the chain rule, such as a
+/// layer).
 #[derive(Clone, Debug)]
 struct Values {
     name: String,
     index: usize,
-    /// The number of rows in the means `x` and `y`; a pass that is reported in parts adds its rows part by part.
+    /// The number of rows over which `x` and `y` are means. A checkpointed layer reports the rows of a pass in
+    /// several calls.
     rows: usize,
     x: Spread,
     y: Spread,
 }
 
-/// For each link of a network, statistics of one forward and backward pass through each of several copies of it, whose
-/// parameters and inputs were drawn anew.
+/// Statistics of each link (factor of the chain rule, such as a layer) of a network. They are means over one forward
+/// and backward pass in each of several copies of the network, with random parameters and inputs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     /// The names of the network's links (factors of the chain rule), at their indices.
     names: Vec<String>,
-    /// The changes of the gradient's norm in each link, in the order of the backward pass.
+    /// The change of the gradient's norm in each link (factor of the chain rule), in the order of the backward pass.
     links: Vec<SampledLink>,
-    /// Inputs and outputs of the links, in the order of the forward pass.
+    /// Statistics of the inputs and outputs of the links (factors of the chain rule), in the order of the forward
+    /// pass.
     values: Vec<Values>,
     /// Mean and mean square of the network's output.
     output: Spread,
@@ -140,13 +144,13 @@ impl<T: Scalar> GradientMonitor<T> for Watch {
 }
 
 impl Sample {
-    /// Runs [`NETS`] passes of `network`, each with new initial weights, on normal inputs with the statistics `inputs`,
-    /// or on random indices for an embedding. The inputs are sequences of `steps` steps; the gradients at the output
-    /// are normal, of mean 0 and variance 1.
+    /// Runs [`NETS`] passes of `network`, each with new initial weights, on normal inputs with the statistics
+    /// `inputs`, or on random indices for an embedding. The inputs are sequences of `steps` time steps; the gradients
+    /// at the output are normal, of mean 0 and variance 1.
     ///
     /// # Errors
-    /// Those of [`Workspace::new`] and of the initializers. [`Error::TooLarge`] for more than [`STEPS`] steps, or if a
-    /// pass has more than [`VALUES`] values.
+    /// The errors of [`Workspace::new`] and of the initializers. [`Error::TooLarge`] for more than [`STEPS`] time
+    /// steps, or if a pass has more than [`VALUES`] values.
     pub fn new<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: Spread, steps: usize) -> Result<Self, Error> {
         let dims = network.dims();
         room::<T>("the parameters of the network", &[dims.parameters])?;
@@ -188,7 +192,7 @@ impl Sample {
     fn add(&mut self, watch: Watch, output: Spread, [start, end]: [f64; 2]) {
         let share = 1.0 / NETS as f64;
         let decades = |before: f64, after: f64| if before == after { 0.0 } else { libm::log10(after / before) * share };
-        // A layer that reports no link changes the gradient between two events.
+        // A layer that reports nothing to monitors changes the gradient between the reports of its neighbours.
         let (mut last, mut links) = (start, Vec::new());
         let silent = |decades| SampledLink { told: None, factor: Factor::Other, on_main_path: true, decades };
         for (link, [before, after]) in watch.links {
@@ -222,16 +226,16 @@ impl Sample {
     /// Returns the links (factors of the chain rule) of the layer at `path`, in the order of the backward pass. Empty
     /// if the network has no link of this name.
     ///
-    /// A layer that reports no link has one link, with the change of the gradient across the layer. This change is
-    /// returned once: the next call for a layer at the same place returns a change of 0.
+    /// For a layer that reports no link, the result is one link with the change of the gradient across the layer.
+    /// Adjacent layers of this kind share one change: the first call returns it, and later calls return 0.
     pub fn links(&mut self, path: &str) -> Vec<SampledLink> {
         let told: Vec<_> = self.links.iter().filter(|link| is_within(link.name(), path)).cloned().collect();
         if !told.is_empty() {
             return told;
         }
         let Some(place) = self.names.iter().position(|name| name == path) else { return Vec::new() };
-        // Selects links nearer to the input. The scale of a residual precedes its branch in the table, but is nearer to
-        // the output.
+        // Selects the reports of layers nearer to the input. The scale of a residual precedes its branch in `names`,
+        // but is nearer to the output.
         let nearer = |link: &SampledLink| {
             let around = link.name().strip_suffix("scale").is_some_and(|around| path.starts_with(around));
             link.told.as_ref().is_some_and(|(_, index)| *index < place) && !around

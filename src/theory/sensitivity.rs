@@ -1,4 +1,4 @@
-//! The sensitivity of each unit's state to the parameter that carries the state from step to step.
+//! The sensitivity of each unit's state to the parameter that carries the state from time step to time step.
 
 use crate::{
     batch_shape::BatchShape,
@@ -27,8 +27,8 @@ pub struct UnitSensitivity {
 }
 
 impl UnitSensitivity {
-    /// Returns log10 of the [`sensitivity`](Self::sensitivity) over the gain of the state: the [`state`](Self::state)
-    /// over the [`input`](Self::input).
+    /// Returns log10 of the [`sensitivity`](Self::sensitivity) divided by the gain of the state, which is
+    /// [`state`](Self::state) divided by [`input`](Self::input).
     pub fn decades(&self) -> f64 {
         libm::log10(self.sensitivity * self.input / self.state)
     }
@@ -42,19 +42,19 @@ impl UnitSensitivity {
 /// `E (∂h/∂λ)² = (1 + λ²)/(1 − λ²)³`: as λ approaches 1, the gradient grows far faster than the state.
 /// This is the curse of memory (Zucchet & Orvieto 2024). An input scaled by √(1 − λ²) keeps the state bounded.
 ///
-/// The function takes a forward pass on [`Dual`] numbers for each unit. It returns `None` for a custom layer, for one
-/// that is not recurrent, and for one without such a parameter.
+/// The function runs one forward pass on [`Dual`] numbers for each unit. It returns `None` for a custom layer, for
+/// one that is not recurrent, and for one without such a parameter.
 ///
 /// # Shapes
 /// w: the layer's parameters; x: \[steps, input\].
 ///
 /// # Errors
 /// [`Error::Length`] where `x` is empty or does not fill whole rows, or `w` does not have the layer's parameters.
-/// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. Those of
+/// [`Error::InvalidLayer`] for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of
 /// [`Workspace::new`].
 ///
 /// # Panics
-/// As [`Workspace::forward`].
+/// Where [`Workspace::forward`] panics.
 ///
 /// ```
 /// use chainrule::{activation::Identity, recurrent::{Elman, Recurrent}, theory::unit_sensitivities};

@@ -31,8 +31,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 ///
 /// The component along h of the gradient with respect to h, the input of a layer, depends on the forward pass. If the
 /// mean square grows without bound over the layers (softplus with He's weights), this dependence alone amounts to a
-/// decade in 50 layers of width 64. For ReLU without biases, the distribution is that of Hanin & Nica (2018): normal
-/// with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10), β = Σ 5/n_l over layers l of width n_l.
+/// factor of ten in 50 layers of width 64. For ReLU without biases, the distribution is that of Hanin & Nica (2018):
+/// normal with mean −β/(4 ln 10) and standard deviation √β/(2 ln 10), β = Σ 5/n_l over layers l of width n_l.
 ///
 /// The gradient norm of a batch lies between [`Prediction`] and this distribution while q_l is near its fixed point. If
 /// q_l departs from it (GELU or Swish with He's weights), a few rows with large gradients determine the norm of the
@@ -63,8 +63,8 @@ impl SingleInput {
     /// Simulates `nets` random networks with the layers of `network`, each on one random input with the mean and the
     /// mean square of `inputs`. The random numbers have a fixed seed.
     ///
-    /// `None` if one of the layers has no formula here. These have: activations, PRelu, LayerNorm, RmsNorm, linear
-    /// layers with weights of mean 0 and known variances, and residuals of these.
+    /// `None` if one of the layers has no formula here. The layers with a formula are activations, PRelu, LayerNorm,
+    /// RmsNorm, linear layers with weights of mean 0 and known variances, and residuals of these.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `nets` is 0, or a constructor refuses a parameter of a layer. [`Error::InvalidLayer`] if
@@ -83,7 +83,7 @@ impl SingleInput {
     /// of `inputs`. `None` if one of the layers has no formula: see [`of`](Self::of).
     ///
     /// # Errors
-    /// Those of [`of`](Self::of).
+    /// The errors of [`of`](Self::of).
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics, nets: usize) -> Result<Option<Self>, Error> {
         require(nets > 0, "one input: nets", "at least 1", nets as f64)?;
         node.check_depth().map_err(|rule| rule.at(""))?;
@@ -120,7 +120,7 @@ impl SingleInput {
     }
 
     /// Returns the fraction of networks in which log10 of input gradient norm over output gradient norm is below
-    /// `decades`; for −4, those that lose more than four decades.
+    /// `decades`. For −4, it is the fraction of networks in which the gradient shrinks more than 10⁴-fold.
     pub fn below(&self, decades: f64) -> f64 {
         self.decades.partition_point(|found| *found < decades) as f64 / self.decades.len() as f64
     }
@@ -138,11 +138,11 @@ enum Step {
     Slopes(Vec<f64>),
     /// A normalization of the row x: y = (x − mean)/σ, or y = x/σ if not `centred`; `sigma` is σ.
     Norm { y: Vec<f64>, sigma: f64, centred: bool },
-    /// A residual y = x + s f(x): `branch` holds the steps of f, `scale` is s.
+    /// A residual y = x + s f(x): `branch` holds the values of the layers of f, `scale` is s.
     Residual { branch: Vec<Step>, scale: f64 },
 }
 
-/// One row and the steps of its forward pass through one random network.
+/// One row of a forward pass through one random network, and the values of each layer that the backward pass uses.
 struct Row {
     values: Vec<f64>,
     /// The stated mean square of the network's inputs. `None` after the first layer, and in a branch.
@@ -151,8 +151,8 @@ struct Row {
 }
 
 impl Row {
-    /// Scales the values to exactly the stated mean square of the inputs. Only the first call does, and none after an
-    /// activation or norm.
+    /// Scales the values to exactly the stated mean square of the network's inputs. Only the first call has this
+    /// effect, and none after an activation or normalization.
     fn settle(&mut self) {
         let Some(square) = self.told.take() else { return };
         let scale = libm::sqrt(square * self.values.len() as f64) / length(&self.values);
@@ -179,8 +179,8 @@ impl Walk {
         Ok(normals)
     }
 
-    /// Returns a vector of `count` normal values of mean 0 and variance 1, projected to be orthogonal to `other`, which
-    /// has at most `count` values and counts as padded with zeros.
+    /// Returns a vector of `count` normal values of mean 0 and variance 1, projected to be orthogonal to `other`.
+    /// `other` has at most `count` values; zeros replace the missing ones.
     fn beside(&mut self, other: &[f64], count: usize) -> Result<Vec<f64>, Error> {
         let (mut v, square) = (self.normals(count)?, dot(other, other));
         let along = if square > 0.0 { dot(other, &v) / square } else { 0.0 };
@@ -188,8 +188,8 @@ impl Walk {
         Ok(v)
     }
 
-    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds its steps. Returns whether all
-    /// its layers have a formula.
+    /// Simulates the forward pass of `node`, which replaces the values of `row` and adds those for the backward pass
+    /// to `row.steps`. Returns whether all its layers have a formula.
     fn forward(&mut self, node: &LayerSpec, row: &mut Row) -> Result<bool, Error> {
         match node {
             LayerSpec::Sequential { layers, .. } => {
@@ -258,8 +258,8 @@ impl Walk {
         row.steps.push(Step::Norm { y: row.values.clone(), sigma, centred });
     }
 
-    /// Simulates the backward pass of the gradient `g` through `steps`, which the forward pass has recorded, from the
-    /// last one. Returns the direction of the result, a unit vector or 0, and log10 of its norm.
+    /// Simulates the backward pass of the gradient `g` through the layers that the forward pass recorded in `steps`,
+    /// from the last one. Returns the direction of the result, a unit vector or 0, and log10 of its norm.
     fn backward(&mut self, steps: &[Step], mut g: Vec<f64>) -> Result<(Vec<f64>, f64), Error> {
         let mut decades = 0.0;
         for step in steps.iter().rev() {
@@ -300,7 +300,8 @@ impl Walk {
                     g.iter_mut().zip(inner).for_each(|(g, inner)| *g += scale * inner);
                 }
             }
-            // Normalized after each step: the product over a deep network can leave the range of `f64`.
+            // The gradient is normalized after each layer: the product over a deep network can leave the range of
+            // `f64`.
             let size = length(&g);
             decades += libm::log10(size);
             g.iter_mut().for_each(|g| *g /= if size > 0.0 { size } else { 1.0 });

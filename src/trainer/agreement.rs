@@ -1,4 +1,4 @@
-//! What the ranks of a training compare before an update.
+//! The comparison of ranks before an update: their runs, settings, data and states must agree.
 
 use super::{Progress, Run};
 #[cfg(doc)]
@@ -13,15 +13,15 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 /// The version of the results and messages of training. Ranks compare it in addition to the version of the crate,
-/// since two builds of one version may differ. It grows by 1 where golden bits change (`tests/suite/golden_bits.txt`),
-/// or the messages between ranks.
+/// since two builds of one version may differ. It is increased by 1 when the expected result bits in
+/// `tests/suite/golden_bits.txt` change, or the messages between ranks.
 const RESULTS: u32 = 2;
 
-/// The largest number of data sets that a rank remembers as compared.
+/// The largest number of compared data sets that a rank remembers.
 const KNOWN: usize = 8;
 
-/// Adds the identity `data` of a data set that the ranks have compared to `known`, unless it is there. Removes the
-/// oldest one beyond [`KNOWN`].
+/// Adds `data`, the identity of a data set that the ranks have compared, to `known`, unless it is already there.
+/// Removes the oldest identity if there are then more than [`KNOWN`].
 fn note_data(known: &mut Vec<[usize; 6]>, data: [usize; 6]) {
     if !known.contains(&data) {
         if known.len() >= KNOWN {
@@ -31,7 +31,7 @@ fn note_data(known: &mut Vec<[usize; 6]>, data: [usize; 6]) {
     }
 }
 
-/// Adds the sizes of `data`, if there is any, and the hash of its values to `run`, under the two `names`.
+/// Adds two lines to `run`, under the two `names`: the sizes of `data` or "none", and the hash of its values.
 fn describe_data<T: Scalar>(run: &mut Fingerprint, data: Option<&dyn Source<T>>, [sizes, values]: [&str; 2]) {
     let described = |data: &dyn Source<T>| {
         let Layout { samples, steps, width, .. } = data.layout();
@@ -42,9 +42,9 @@ fn describe_data<T: Scalar>(run: &mut Fingerprint, data: Option<&dyn Source<T>>,
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Compares version, network, settings, `data`, `validation` data, parameters and training state of this rank with
-    /// those of the other ranks. All ranks must call it. The error of a difference is [`RankRule::Differs`]. Without
-    /// other ranks it does nothing.
+    /// Compares version, network, settings, `data`, `validation` data, parameters and training state of this rank
+    /// with those of the other ranks. All ranks must call it. If a rank differs, the error is [`RankRule::Differs`].
+    /// Without other ranks it does nothing.
     pub(super) fn agree(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         let Some(parallel) = self.parallel.as_ref().filter(|parallel| parallel.ranks() > 1) else { return Ok(()) };
         let mut own = Fingerprint::default();
@@ -60,10 +60,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, or to stop by a
-    /// monitor. A request to compare the states of all ranks, or `data`, is fulfilled here. All ranks must call it in
-    /// an update in which any rank has a request. Returns whether the ranks make no further update; the requests are
-    /// then kept in [`halted`](DataParallel::halted).
+    /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, to stop by a
+    /// monitor, or to compare the states of all ranks or `data`. The comparisons are made here. All ranks must call
+    /// it in an update in which any rank has a request. Returns whether the ranks make no further update; the
+    /// requests are then kept in [`halted`](DataParallel::halted).
     pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>, data: &dyn Source<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
         if requests.compares || requests.other_data {
@@ -74,7 +74,7 @@ impl<T: Scalar> Run<'_, T> {
             }
             self.describe_state(&mut own, parallel);
             let compared = parallel.compare(Ok(own));
-            // Ranks that differ are compared again before each update.
+            // Ranks that differ are compared again before the next update.
             parallel.agreed &= compared.is_ok();
             compared?;
         }
@@ -82,9 +82,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(requests.halts())
     }
 
-    /// Returns the requests because of which no further update of a fit is made; `None` if there are none. On one rank
+    /// Returns the requests because of which a fit makes no further update; `None` if there are none. On one rank
     /// they are `own`, the requests of this rank. On several ranks `own` is stored and sent with the sum of the next
-    /// update. Returned are the requests that were sent with the last sum, whose update was not made because of them.
+    /// update. The result is then the requests sent with the last sum, if they kept its update from being made.
     pub(super) fn halts(&mut self, own: Requests) -> Option<Requests> {
         match self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
             Some(parallel) => {
@@ -97,8 +97,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Adds to `run`, the description of this rank, what cannot change after the start of a run: version, network,
-    /// loss, settings, `data` and `validation` data.
+    /// Adds to `run`, the description of this rank, everything that cannot change after the start of a run: version,
+    /// network, loss, settings, `data` and `validation` data.
     fn describe_run(
         &self,
         run: &mut Fingerprint,
@@ -129,14 +129,14 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Adds to `run`, the description of this rank, what a caller may have changed since the start of a run: frozen
-    /// blocks, transforms, parameters, buffers, and the position in the run.
+    /// Adds to `run`, the description of this rank, everything that a caller may change during a run: frozen blocks,
+    /// transforms, parameters, buffers, and the position in the run.
     fn describe_state(&self, run: &mut Fingerprint, parallel: &DataParallel<T>) {
         let blocks = self.workspace.blocks();
         let frozen: Vec<bool> = blocks.iter().map(|block| block.frozen).collect();
         run.add_text("the frozen blocks", &format!("{frozen:?}"));
         run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
-        // Of a finished run the next one keeps only the number of epochs.
+        // The run after a finished one takes over only its number of epochs.
         let progress = if self.begins_anew() { Progress::after(self.progress.epochs) } else { *self.progress };
         run.add("the position in the run", format_args!("{progress:?}"));
         run.add("the number of updates", self.optimizer.steps());
@@ -146,12 +146,13 @@ impl<T: Scalar> Run<'_, T> {
         run.add("the typical norm of the gradient", parallel.typical_norm());
     }
 
-    /// Returns `own`, the result of work that each rank does by itself, if it failed on no rank. `describe` gives the
+    /// Returns `own`, the result of work that each rank does by itself, if no rank failed. `describe` gives the
     /// values of the result that must be equal on all ranks. All ranks must call it. Without other ranks it returns
     /// `own`.
     ///
     /// # Errors
-    /// The error of this rank; [`RankRule::Failed`] with that of another; [`RankRule::Differs`] if the values differ.
+    /// The error of this rank; [`RankRule::Failed`] with the error of another rank; [`RankRule::Differs`] if values
+    /// differ.
     pub(super) fn settle<R>(
         &mut self,
         own: Result<R, Error>,

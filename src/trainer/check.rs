@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 
-/// Returns [`DataRule::Validation`] with `error` as its reason: the validation data caused it.
-/// [`Error::NothingCounts`], which names its data, is returned unchanged.
+/// Returns [`DataRule::Validation`] with `error` as its reason, to say that the validation data caused it.
+/// [`Error::NothingCounts`], which already names its data, is returned unchanged.
 pub(super) fn of_validation(error: Error) -> Error {
     match error {
         Error::NothingCounts { .. } => error,
@@ -19,15 +19,15 @@ pub(super) fn of_validation(error: Error) -> Error {
     }
 }
 
-/// Whether `error`, of a loss, is about the value of a target.
+/// Whether `error`, returned by a loss function, is about the value of a target.
 fn is_about_a_target(error: &Error) -> bool {
     matches!(error, Error::Parameter { what, .. } | Error::NonFinite { what, .. } if what.contains("target"))
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Refuses training data (`data`) or `validation` data that does not fit network or loss, before the first update,
-    /// and validation data without a row that counts. Of training data in files only the sizes are read: each rank
-    /// reads its own part, and the pass that reads a target checks it.
+    /// Before the first update, returns an error if training data (`data`) or `validation` data does not fit the
+    /// network or the loss, or if no row of the validation data counts. Of training data in files only the sizes are
+    /// read, since each rank reads its own part; the pass that reads a target checks it.
     pub(super) fn check_all(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         match data.inputs_in_memory().is_some() {
             true => self.check_samples(data).map(drop)?,
@@ -40,17 +40,17 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Refuses data that does not fit network or loss: the width, indices of embeddings, and the target of each
-    /// sample. Returns the total weight of the rows, which is 0 if none counts.
+    /// Returns an error if data does not fit the network or the loss: the width, indices of embeddings, and the
+    /// target of each sample. Returns the total weight of the rows, which is 0 if none counts.
     ///
-    /// The loss judges the targets: it is computed for outputs of 0, where rows that count have the weight 1. Inputs in
-    /// files are checked by the pass that reads them.
+    /// The targets are checked by computing the loss for outputs of 0, with weight 1 for each row whose weight is not
+    /// 0. Inputs in files are checked by the pass that reads them.
     fn check_samples(&mut self, data: &dyn Source<T>) -> Result<f64, Error> {
         let layout = data.layout();
         self.check_data(&layout)?;
         check_inputs(self.workspace, data)?;
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
-        // As many samples as in a pass of the run, and no more rows.
+        // As many samples as a pass of the run has, and no more rows than such a pass.
         let at_once = self.settings.batch_size.clamp(1, layout.samples);
         let most = layout.most_rows(at_once).min(at_once.saturating_mul(self.pass_steps(layout.steps)));
         let rows = if per_step { most } else { at_once };
@@ -70,7 +70,8 @@ impl<T: Scalar> Run<'_, T> {
                     ones.extend(weights.iter().map(|weight| if weight.is_zero() { T::zero() } else { T::one() }));
                     &ones[..]
                 });
-                // Rows that are all masked or of an ignored class have no mean, and are not read.
+                // If all rows are masked or of an ignored class, they have no mean loss, and their targets are not
+                // read.
                 let weight = self.loss.total_weight(width, target, weights);
                 if weight == 0.0 {
                     continue;
@@ -84,7 +85,7 @@ impl<T: Scalar> Run<'_, T> {
                 if !is_about_a_target(&error) {
                     return Err(batch.in_data(data, per_step, error));
                 }
-                // The first row that counts and that the loss refuses alone.
+                // Finds the first row that counts and for which the loss, computed for it alone, returns an error.
                 for row in first..first + count {
                     let (target, weights) = batch.part(row..row + 1);
                     let counts = weights.is_none_or(|weights| !weights[0].is_zero());

@@ -21,7 +21,7 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// The number of batches whose gradients are accumulated for one update.
     ///
-    /// With a mean loss the update equals that of one batch with all their samples.
+    /// With a mean loss the update equals that of one batch that has all their samples.
     pub accumulation_steps: usize,
     /// The number of passes over the data in a run: see [`Trainer::fit`].
     pub epochs: usize,
@@ -29,27 +29,27 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Whether each epoch shuffles the samples.
     pub shuffle: bool,
-    /// The number of consecutive samples that a shuffle keeps together; `None` shuffles all samples.
+    /// The number of consecutive samples that a shuffle keeps together as a group; `None` shuffles all samples.
     ///
     /// The groups are shuffled, and so are the samples within each group, by [`shuffle`](crate::random::shuffle) with
     /// the number of the epoch. The order of the groups has the seed `!seed`; the order of the samples of group k has
-    /// the seed `seed + k · φ`, φ = 9E3779B97F4A7C15 in hexadecimal. Batches may cross groups. For data in a file,
-    /// samples that lie near each other are then read together. The order takes memory for the list of groups and for
-    /// one group. A group of all samples has the same effect as `None`.
+    /// the seed `seed + k · φ`, φ = 9E3779B97F4A7C15 in hexadecimal. A batch may have samples of two groups. For data
+    /// in a file, samples that lie near each other are then read together. Memory is needed for the list of groups
+    /// and for the order of one group. A group of all samples has the same effect as `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub shuffle_block: Option<usize>,
-    /// The number of epochs in a row without a lower validation loss after which a run ends; `None` for no early
+    /// The number of consecutive epochs without a lower validation loss after which a run ends; `None` for no early
     /// stopping.
     ///
-    /// With patience, every fit ends with the parameters of the lowest validation loss of its run, also if a callback
-    /// or an error ends it within an epoch.
+    /// With patience, every fit ends with the parameters of the lowest validation loss of its run, even if a callback
+    /// or an error ends the fit within an epoch.
     pub patience: Option<usize>,
     /// An epoch counts as better, and its parameters are kept, only if its validation loss is below the lowest one so
     /// far by more than this value. The default is 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub min_delta: f64,
-    /// The windows of steps of truncated backpropagation through time, with an update for each. `None` trains on whole
-    /// sequences.
+    /// The windows of time steps of truncated backpropagation through time, with an update for each window. `None`
+    /// trains on whole sequences.
     #[cfg_attr(feature = "serde", serde(default))]
     pub truncation: Option<Truncation>,
     /// The number of threads of an update, including the calling thread: see [`Workspace::set_threads`].
@@ -58,23 +58,23 @@ pub struct TrainConfig {
     pub threads: usize,
 }
 
-/// Truncated backpropagation through time: sequences are cut into windows of steps, with an update for each window.
+/// Truncated backpropagation through time: sequences are cut into windows of time steps, with an update for each.
 ///
-/// Memory and the time of a pass depend on the window, not on the length of a sequence; a batch holds the targets of
-/// whole sequences. With `carry` a window starts from the final state of the window before it. No gradient flows
-/// between windows: the state is a constant at their borders. Without `carry` each window starts from the initial state
+/// The memory and the time of a pass depend on the length of a window, not on the length of a sequence; a batch still
+/// holds the targets of whole sequences. With `carry` a window starts from the final state of the window before it,
+/// which is a constant: no gradient flows between windows. Without `carry` each window starts from the initial state
 /// of the sequence.
 ///
-/// The first window of a sequence starts from the workspace's initial state, which is zero unless it was set. It is
-/// restored after the last window, so a checkpoint holds no state between windows. In a ragged batch later windows have
-/// fewer samples. A window whose rows are all masked carries the state and makes no update. Dropout draws new masks in
-/// each window. Validation, metrics and predictions are computed window by window, and are the same as for whole
-/// sequences.
+/// The first window of a sequence starts from the workspace's initial state, which is zero unless it was set. This
+/// state is restored after the last window, so a checkpoint holds no state between windows. In a ragged batch later
+/// windows have fewer samples. A window whose rows are all masked carries the state and makes no update. Dropout
+/// draws new masks in each window. Validation, metrics and predictions are also computed window by window, and give
+/// the same values as for whole sequences.
 ///
-/// The network must have an output for each step, and no layer may read later steps. [`Trainer::new`] refuses other
-/// networks, naming the layer.
+/// The network must have an output for each time step, and no layer may read later time steps. [`Trainer::new`]
+/// returns an error that names the layer for other networks.
 ///
-/// Source: Williams & Peng 1990, with equal numbers of forward and backward steps.
+/// Source: Williams & Peng 1990, with equal numbers of forward and backward time steps.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
@@ -90,14 +90,14 @@ pub struct TrainConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Truncation {
-    /// The number of steps of a window. The last window of a sequence may have fewer.
+    /// The number of time steps of a window. The last window of a sequence may have fewer.
     pub window: usize,
     /// Whether a window starts from the final state of the window before it.
     pub carry: bool,
 }
 
 impl Truncation {
-    /// Creates windows of `window` steps, with the state carried from window to window.
+    /// Creates windows of `window` time steps, with the state carried from window to window.
     pub const fn new(window: usize) -> Self {
         Truncation { window, carry: true }
     }
@@ -110,8 +110,8 @@ impl Truncation {
 }
 
 impl Default for TrainConfig {
-    /// Returns batches of 32, an update for each batch, 10 epochs, seed 0, shuffled samples, no early stopping, whole
-    /// sequences and one thread.
+    /// Returns batches of 32, an update for each batch, 10 epochs, seed 0, shuffled samples, no early stopping, no
+    /// truncation and one thread.
     fn default() -> Self {
         TrainConfig {
             batch_size: 32,

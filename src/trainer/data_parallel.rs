@@ -1,4 +1,5 @@
-//! An update on several ranks: computes the gradients of this rank's shards, sums them over all ranks, and updates.
+//! An update on several ranks (processes or threads). Each computes the gradients of its own shards, which are parts
+//! of the samples; the gradients are summed over all ranks, and each rank makes the same update.
 
 use super::{
     Run, Trainer,
@@ -23,17 +24,18 @@ use alloc::boxed::Box;
 use core::ops::Range;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Makes all further training data-parallel over several ranks. Each rank needs an equal trainer, and its own
+    /// Makes all further training data-parallel over several ranks. Each rank needs an identical trainer, and its own
     /// communicator of the group. See [`distributed`](crate::distributed).
     ///
     /// A fit, and the first [`step`](Self::step), begins with a comparison of the ranks: version, CPU level, network,
-    /// loss, transforms, settings, data, parameters and state must agree. A `step` with other data compares it, once.
-    /// Data is known by its address and sizes: data that takes the place of other data in memory, with the same sizes,
-    /// is not compared. The last 8 data sets compared are known. All ranks must make the same calls.
+    /// loss, transforms, settings, data, parameters and state must agree. A `step` with a new data set compares this
+    /// data, once. A data set is recognized by its address and sizes, so one that replaces another in memory, with
+    /// the same sizes, is not compared. The last 8 compared data sets are remembered. All ranks must make the same
+    /// calls.
     ///
     /// A gradient that is not finite ends the training in its update, with [`RankRule::NonFinite`], unless the chain
-    /// skips it. On one rank whose chain updates in place no gradient is checked: parameters that are not finite are
-    /// found within 64 updates.
+    /// skips such gradients. On a single rank whose chain updates in place, no gradient is checked: parameters that
+    /// are not finite are found within 64 updates.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
@@ -58,13 +60,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes one update on all ranks from `samples`, those of the whole update. The result is the same on each rank.
-    /// `ready` is the result of this rank's checks before the update: if it is an error, all ranks get an error.
-    /// `None` if a rank requested that no further update is made.
+    /// Makes one update on all ranks. `samples` are the samples of the whole update, and each rank gets the same
+    /// result. `ready` is the result of this rank's checks before the update: if it is an error, all ranks get an
+    /// error. `None` if a rank requested the end of training.
     ///
-    /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the
-    /// shards. Then `w ← w + u(g)` with u the chain of transforms. A part is a group of samples of one pass, and its
-    /// share the factor of its loss in the loss of the update.
+    /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the shards.
+    /// Then `w ← w + u(g)`, with u the chain of gradient transforms. A part is the group of samples of one pass, and
+    /// its share is the factor of its loss in the loss of the update.
     pub(super) fn update_on_ranks(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -92,7 +94,8 @@ impl<T: Scalar> Run<'_, T> {
             Ok(weight) => weight,
             Err(error) => return self.fail_on_ranks(parallel, reader.data, samples, error),
         };
-        // Other ranks take part in an update without weight: one of them may have failed, or have other weights.
+        // With several ranks, an update without weight is still summed: a rank may have failed, or have other
+        // weights.
         let skipped = Updated { loss: f64::NAN, weight, outcome: Outcome::Skip };
         if weight == 0.0 && parallel.ranks() == 1 {
             return Ok(Some(skipped));
@@ -120,7 +123,7 @@ impl<T: Scalar> Run<'_, T> {
                 Err(loss) => forwarded = Some(loss),
             }
         }
-        // The threads sleep while this one waits for other ranks.
+        // The threads of the pool sleep while this thread waits for other ranks.
         let report = install_from(
             self,
             |trainer| trainer.workspace.pool(),
@@ -135,7 +138,8 @@ impl<T: Scalar> Run<'_, T> {
         parallel.check_samples()?;
         let loss = parallel.total_loss();
         let is_finite = parallel.copy_gradient(self.workspace.blocks_and_gradient().1);
-        // A failure of an update that is not made does not count: one process would not have begun it.
+        // A failure does not count if the ranks end the training here: a single process would not have begun this
+        // update.
         if requested && self.answer_requests(parallel, reader.data)? {
             return Ok(None);
         }
@@ -144,7 +148,7 @@ impl<T: Scalar> Run<'_, T> {
         if weight == 0.0 {
             return Ok(Some(skipped));
         }
-        // Parameters that are not finite make each loss so: then no sample is the cause.
+        // Parameters that are not finite make every loss not finite: then no sample is the cause.
         self.find_finite_unless(loss.is_finite())?;
         self.watch.spike = match loss.is_finite() {
             true => self.spike(parallel, reader, samples, [recorded, is_finite])?,
@@ -166,8 +170,8 @@ impl<T: Scalar> Run<'_, T> {
         self.name_origin(parallel, samples, origin, step, done).map(Some)
     }
 
-    /// Reserves the memory for this rank's passes, as [`plan`](DataParallel::plan) divided them, in an update from
-    /// `samples`, which are those of all ranks.
+    /// Reserves the memory for this rank's passes, as [`plan`](DataParallel::plan) divided them. `samples` are the
+    /// samples of the whole update, those of all ranks together.
     fn reserve_own_passes(
         &mut self,
         parallel: &DataParallel<T>,
@@ -182,9 +186,9 @@ impl<T: Scalar> Run<'_, T> {
         })
     }
 
-    /// Writes the total row weights of shards of an update from `samples` to [`weights`](DataParallel::weights). For
-    /// data in memory it does so for all shards; for data in files, of which a rank reads its own part, for this
-    /// rank's.
+    /// Writes the total row weight of each shard, in an update from `samples`, to [`weights`](DataParallel::weights).
+    /// It does so for all shards if the data is in memory. If the data is in files, it does so for this rank's
+    /// shards, the only ones that it reads.
     fn weigh_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -204,9 +208,9 @@ impl<T: Scalar> Run<'_, T> {
     /// Whether a backward pass can sum the gradient separately for each shard, so that one pass can process several
     /// shards of an update from `samples` samples. All ranks get the same result.
     ///
-    /// It cannot for a network with buffers, or with a layer that does not support it, such as any layer of another
-    /// crate. Nor can it for sequences of unequal length, or with an output for each step; or if a shard has no weight,
-    /// or more samples than a batch. Then there is a pass for each shard.
+    /// It cannot if the network has buffers, or a layer that does not support it, such as any layer of another crate.
+    /// Nor can it for sequences of unequal length or with an output for each time step; nor if a shard has no weight,
+    /// or more samples than a batch. Then each shard has a pass of its own.
     fn adds_by_shard(&self, parallel: &DataParallel<T>, data: &dyn Source<T>, samples: usize) -> bool {
         let (Layout { steps, lengths, .. }, network) = (data.layout(), self.workspace.network());
         lengths.is_none()
@@ -217,11 +221,11 @@ impl<T: Scalar> Run<'_, T> {
             && network.adds_by_shard(BatchShape::sequences(1, steps)).0
     }
 
-    /// Runs the forward pass over those of `samples`, all samples of the update, that belong to `shards`, and computes
+    /// Runs the forward pass over the samples of `shards` among `samples`, all samples of the update, and computes
     /// the loss of each shard. Each loss is multiplied by its share, its factor in the loss of the update.
     ///
-    /// Leaves `share · ∂L/∂y` in the workspace, [sets](DataParallel::set_loss) the losses in `parallel`, and
-    /// returns their sum.
+    /// Leaves `share · ∂L/∂y` in the workspace, [sets](DataParallel::set_loss) the losses in `parallel`, and returns
+    /// the sum of the losses.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -262,9 +266,9 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards.
-    /// `samples` are those of the whole update. Returns the report of this rank: its failure, or its first shard and
-    /// sample whose loss is not finite, if any. `forwarded` is the result of the first forward pass, if it was made
-    /// before.
+    /// `samples` are the samples of the whole update. Returns the report of this rank: its failure, or its first
+    /// shard and sample whose loss is not finite, if any. `forwarded` is the result of the first forward pass, if
+    /// that has already run.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -282,7 +286,7 @@ impl<T: Scalar> Run<'_, T> {
                 let forward = forward
                     .unwrap_or_else(|| self.forward_shards(parallel, reader, samples, shards.clone(), &mut monitor));
                 let backward = forward.and_then(|_| match overlaps {
-                    // After a failed forward pass the sum has losses of NaN alone, and travels after the pass.
+                    // If the forward pass failed, the sum holds only losses of NaN and is sent after the pass.
                     true => {
                         parallel.begin_beside()?;
                         beside = true;
@@ -307,7 +311,7 @@ impl<T: Scalar> Run<'_, T> {
                 }
                 parallel.push(shards, self.workspace.gradient(), &[])?;
             }
-            // The parameters are read last: each pass would read them all.
+            // The parameters are checked last, and only if a loss is not finite: the check reads all of them.
             if let Some(shard) = bad
                 && matches!(report, Report::Nothing)
                 && self.are_parameters_finite()
@@ -320,22 +324,23 @@ impl<T: Scalar> Run<'_, T> {
         Ok(report)
     }
 
-    /// Runs a backward pass, while another thread adds finished parts of its gradient over all ranks.
+    /// Runs a backward pass, while another thread sums the finished parts of its gradient over all ranks.
     #[cfg(feature = "std")]
     fn backward_beside_sum(&mut self, parallel: &mut DataParallel<T>) -> Result<(), Error> {
         let Run { workspace, parameters, .. } = self;
         parallel.add_beside(|each| workspace.backward_in_parts(parameters, each))
     }
 
-    /// Runs a backward pass alone: without the standard library no thread can add parts of its gradient meanwhile.
+    /// Runs a backward pass alone: without the standard library, no other thread can sum parts of its gradient
+    /// meanwhile.
     #[cfg(not(feature = "std"))]
     fn backward_beside_sum(&mut self, _: &mut DataParallel<T>) -> Result<(), Error> {
         self.workspace.backward_with(self.parameters, &mut ()).map(drop)
     }
 
-    /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part of
-    /// it. `samples` are those of the whole update. Returns the report of this rank: its failure, or its first shard
-    /// whose loss is not finite, if any.
+    /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part
+    /// of one. `samples` are the samples of the whole update. Returns the report of this rank: its failure, or its
+    /// first shard whose loss is not finite, if any.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -383,8 +388,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the sum of `weights`, one for each shard, or [`Error::Parameter`] if it is not finite, as after a failure of
-/// another rank.
+/// Returns the sum of `weights`, one for each shard; [`Error::Parameter`] if it is not finite, as it is after another
+/// rank has failed.
 fn sum_of_weights(weights: &[f64]) -> Result<f64, Error> {
     let weight: f64 = weights.iter().sum();
     require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;

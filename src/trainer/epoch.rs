@@ -21,10 +21,11 @@ use crate::{
 use crate::{transform::Optimizer, workspace::Workspace};
 use alloc::{boxed::Box, vec::Vec};
 
-/// Sums over the updates of an epoch, for its report.
+/// Sums over the updates of an epoch, for the record of the epoch.
 #[derive(Default)]
 struct EpochSum {
-    /// The sum of the losses of applied updates; for a mean loss, each times the total weight of its rows.
+    /// The sum of the losses of applied updates. If the loss is a mean, each is multiplied by the total weight of its
+    /// rows.
     loss: f64,
     /// The total weight of the rows of applied updates.
     applied_weight: f64,
@@ -32,8 +33,8 @@ struct EpochSum {
     weight: f64,
     skipped: u64,
     samples: usize,
-    /// The sums of the gradient norms of the applied updates with a record, before and after clipping, each with its
-    /// number of terms.
+    /// The sums of the gradient norms of the applied updates that have a record, before and after clipping, each with
+    /// its number of terms.
     norms: [(f64, u64); 2],
 }
 
@@ -47,7 +48,7 @@ impl EpochSum {
         }
     }
 
-    /// Returns the mean gradient norms before and after clipping; `None` where no update has one.
+    /// Returns the mean gradient norms before and after clipping; `None` for a norm that no update has.
     fn mean_norms(&self) -> [Option<f64>; 2] {
         self.norms.map(|(sum, count)| (count > 0).then(|| sum / count as f64))
     }
@@ -57,7 +58,7 @@ impl EpochSum {
 struct EpochOptions<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<Box<OnStep<'f>>>,
-    /// Whether a callback receives the epochs, with the norms of their updates.
+    /// Whether a callback receives the record of each epoch, with the mean norms of its updates.
     reports: bool,
     /// Whether updates are timed, which a monitor needs for the records of updates.
     timed: bool,
@@ -68,29 +69,30 @@ struct EpochOptions<'a, 'f, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Trains for one run: the epochs of the settings, or the rest of an interrupted run. The width of the data, and
-    /// in memory the targets of all samples, are checked before the first update.
+    /// Trains for one run: the epochs of the settings, or the rest of an interrupted run. Before the first update, it
+    /// checks the width of the data and, for data in memory, the targets of all samples.
     ///
-    /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to its
-    /// end. A run is finished after all epochs, by early stopping, or if a monitor
-    /// [stops](GradientMonitor::should_stop) it. The next call is then another run of as many epochs. It starts from
-    /// the current parameters and optimizer state, with new patience. Epochs are numbered through all runs.
+    /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to
+    /// its end. A run is finished after all epochs, by early stopping, or if a monitor
+    /// [stops](GradientMonitor::should_stop) it. The next call is then another run with as many epochs. It starts
+    /// from the current parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
-    /// With [patience](super::TrainConfig::patience) every fit, also one that a callback or an error ends, returns with
-    /// the parameters and buffers of the lowest validation loss. The next fit of the same run continues from the last
-    /// ones; after an error, or after `parameters_mut`, `workspace_mut`, `optimizer_mut` or `step`, from the best ones.
-    /// After an error an optimizer whose state has a value that is not finite starts anew, with its schedules.
+    /// With [patience](super::TrainConfig::patience) every fit, even if a callback or an error ends it, returns with
+    /// the parameters and buffers of the lowest validation loss. The next fit of the same run continues from the
+    /// values of the last epoch. After an error, or after `parameters_mut`, `workspace_mut`, `optimizer_mut` or
+    /// `step`, it continues from the best values. After an error, an optimizer whose state holds a value that is not
+    /// finite is reset, with its schedules.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for settings of 0 epochs. [`Error::NothingCounts`] where all rows of `data` are masked or
-    /// of an ignored class. [`Error::NonFiniteParameters`] where a parameter is NaN or infinite at the start, after an
-    /// update whose loss is not finite, every 64 updates, or after an epoch, unless the chain has
-    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). [`Error::InvalidState`] for early stopping, which needs
-    /// [`fit_with`](Self::fit_with), and for data without targets; [`DataRule::Width`] for data of another width than
-    /// the network's input. [`Error::InvalidLayer`] where the last batch of an epoch is one row for a
-    /// [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an input that is not a valid index for an
-    /// [`Embedding`](crate::layer::Embedding). In windows, [`LayerRule::StateLayout`](crate::LayerRule) for ragged data
-    /// and a custom layer with a state. The errors of [`Batch::gather`], [`Workspace::forward`],
+    /// [`Error::Parameter`] for settings of 0 epochs. [`Error::NothingCounts`] if all rows of `data` are masked or of
+    /// an ignored class. [`Error::NonFiniteParameters`] if a parameter is NaN or infinite, unless the chain has
+    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Parameters are checked at the start, after an update whose
+    /// loss is not finite, every 64 updates, and after an epoch. [`Error::InvalidState`] for early stopping, which
+    /// needs [`fit_with`](Self::fit_with), and for data without targets. [`DataRule::Width`] if the width of the data
+    /// is not that of the network's input. [`Error::InvalidLayer`] if the last batch of an epoch has one row and the
+    /// network a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an input that is not a valid index
+    /// for an [`Embedding`](crate::layer::Embedding). With a truncation, [`LayerRule::StateLayout`](crate::LayerRule)
+    /// for ragged data and a custom layer with a state. The errors of [`Batch::gather`], [`Workspace::forward`],
     /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`. [`Error::Ranks`] on [several
     /// ranks](Self::set_data_parallel) that differ, fail or do not answer.
     ///
@@ -104,9 +106,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// checked before the first update, except inputs in files.
     ///
     /// # Errors
-    /// Those of [`fit`](Self::fit). [`DataRule::Validation`] with those of [`evaluate`](Self::evaluate) on the
-    /// validation data; [`Error::NothingCounts`] where all its rows are masked or of an ignored class.
-    /// [`Error::InvalidState`] for early stopping without validation data.
+    /// The errors of [`fit`](Self::fit). [`DataRule::Validation`], with the error of [`evaluate`](Self::evaluate) as
+    /// its reason, for the validation data; [`Error::NothingCounts`] if all rows of that data are masked or of an
+    /// ignored class. [`Error::InvalidState`] for early stopping without validation data.
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
@@ -116,9 +118,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Refuses passes with too few rows for a layer that normalizes over rows. `samples` is the number of samples of an
-    /// epoch, `steps` the least number of steps of a pass. The last pass of a full update, and that of the last update
-    /// of an epoch, which may be smaller, are checked.
+    /// Returns an error if a pass has too few rows for a layer that normalizes over rows. `samples` is the number of
+    /// samples of an epoch, `steps` the least number of time steps of a pass. It checks the last pass of a full
+    /// update, and the last pass of the last update of an epoch, which may be smaller.
     fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
         let size = self.settings.batch_size;
         let group = size.saturating_mul(self.settings.accumulation_steps);
@@ -146,12 +148,12 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
     }
 
-    /// Whether the next fit begins another run, since the last one is finished.
+    /// Whether the next fit begins another run, because the last run is finished.
     pub(super) fn begins_anew(&self) -> bool {
         self.finished()
     }
 
-    /// Runs the epochs that are left of the run, and returns their records in order. Sets `within` if a callback ended
+    /// Runs the remaining epochs of the run, and returns their records in order. Sets `within` if a callback ended
     /// the fit within an epoch, which then has no record.
     fn epochs(
         &mut self,
@@ -175,7 +177,7 @@ impl<T: Scalar> Run<'_, T> {
             };
             if let Some(data) = validation {
                 let own = self.evaluate("validation", data).map_err(of_validation);
-                // Early stopping and rates depend on the loss, so ranks must have the same.
+                // Early stopping and learning rates depend on this loss, so it must be the same on all ranks.
                 epoch.validation = Some(self.settle(own, |validation| {
                     let mut result = Fingerprint::default();
                     result.add("the loss of the validation", format_args!("{:?}", validation.loss));
@@ -201,9 +203,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(epochs)
     }
 
-    /// Copies parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state to `best` if
-    /// `loss` is the lowest validation loss by more than `min_delta`. Otherwise it counts the epoch, and stops the run
-    /// after `patience` such epochs in a row.
+    /// If `loss` is below the lowest validation loss by more than `min_delta`, copies the current values to `best`:
+    /// parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state. Otherwise it
+    /// counts the epoch, and stops the run after `patience` consecutive such epochs.
     fn note_validation(&mut self, patience: usize, loss: f64) {
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);
@@ -214,8 +216,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Trains on all samples once, or on some if a monitor stops the run, and returns the record of the epoch, without
-    /// validation. `None` if a callback ended the fit within the epoch.
+    /// Trains on all samples once, or on fewer if a monitor stops the run. Returns the record of the epoch, without
+    /// the validation; `None` if a callback ended the fit within the epoch.
     fn epoch(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -255,7 +257,7 @@ impl<T: Scalar> Run<'_, T> {
             sum.samples += if is_made { samples.len() } else { 0 };
             let requests = Requests { ends, stops: *may_stop && monitor.should_stop(), ..Requests::default() };
             if let Some(requests) = self.halts(requests) {
-                // A callback interrupts the epoch, a monitor ends it.
+                // A callback interrupts the epoch, which has no record then; a monitor ends it.
                 ends = requests.ends;
                 *stopped = !ends;
                 is_halted = true;
@@ -263,7 +265,7 @@ impl<T: Scalar> Run<'_, T> {
             }
         }
         *self.order = order;
-        // There is no next update, whose sum would have the requests of the last one.
+        // The requests of an update are sent with the sum of the next one. After the last update they are sent here.
         if !is_halted && options.may_stop {
             ends = self.any_rank(ends)?;
             self.halts(Requests::default());
@@ -296,7 +298,7 @@ impl<T: Scalar> Run<'_, T> {
         }))
     }
 
-    /// Implements [`Trainer::fit_with`]: trains for one run, or the rest of an interrupted one.
+    /// Implements [`Trainer::fit_with`]: trains for one run, or for the rest of an interrupted run.
     pub(crate) fn fit(&mut self, data: &dyn Source<T>, options: FitOptions<'_, T>) -> Result<Vec<Epoch>, Error> {
         self.agree(data, options.validation)?;
         require(self.settings.epochs > 0, "epochs", "at least 1", 0.0)?;
@@ -306,7 +308,7 @@ impl<T: Scalar> Run<'_, T> {
                 needs: "validation data: `fit_with` and `FitOptions::validation`",
             });
         }
-        // Invalid data is found at the start, not when its batch is reached.
+        // Invalid data is found here at the start, not when the batch with it is reached.
         let Layout { samples, steps, .. } = data.layout();
         let last_steps = (steps - 1) % self.pass_steps(steps) + 1;
         let checked = self.check_all(data, options.validation);

@@ -19,12 +19,12 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Computes loss and accuracy of the [result](Self::result) on `data`, with dropout disabled.
+    /// Computes loss and accuracy of the weights that training [results in](Self::result) on `data`, without dropout.
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width than the network's input; [`Error::InvalidState`] for data without
-    /// targets; [`DataRule::LabelOutOfRange`], with the sample, for a class for which the network has no output.
-    /// [`Error::NothingCounts`] where all rows of `data` are masked or of an ignored class. The errors of
+    /// [`DataRule::Width`] if the width of the data is not that of the network's input; [`Error::InvalidState`] for
+    /// data without targets; [`DataRule::LabelOutOfRange`], with the sample, for a class for which the network has no
+    /// output. [`Error::NothingCounts`] if all rows of `data` are masked or of an ignored class. The errors of
     /// [`Batch::gather`], [`Workspace::infer`] and [`Loss::evaluate`] on `data`.
     ///
     /// # Panics
@@ -35,12 +35,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Computes the mean of a custom metric over the samples of `data`, with dropout disabled.
     ///
-    /// `metric` receives the output width, the output and the targets of one batch at a time: the rows of one sample
-    /// after the other, each in the order of its steps. Rows of weight 0 are left out, and so is a batch without other
-    /// rows. The mean weights each batch by its number of samples.
+    /// `metric` receives the output width, the output and the targets of one batch at a time. All rows of one sample,
+    /// in the order of its time steps, precede those of the next sample. Rows of weight 0 are left out, and so is a
+    /// batch with only such rows. The mean weights each batch by its number of samples.
     ///
     /// # Errors
-    /// [`Error::NothingCounts`] where all rows of `data` have the weight 0. The errors of [`Batch::gather`] and
+    /// [`Error::NothingCounts`] if all rows of `data` have the weight 0. The errors of [`Batch::gather`] and
     /// [`Workspace::infer`] on `data`.
     ///
     /// # Panics
@@ -78,12 +78,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Returns the network's outputs for the samples of `data`, in their order, with dropout disabled.
     ///
-    /// Data may have any number of samples, with or without targets, of any lengths in any order. Each sample has the
-    /// same bits of output as in a pass of its own from a state of zero.
+    /// Data may have any number of samples, with or without targets, of any lengths in any order. The output of each
+    /// sample has the same bits as if the network ran on this sample alone from a state of zero.
     ///
     /// # Shapes
-    /// Sample after sample, each \[its output steps, output\]; a network that ends in one step, such as
-    /// [`LastStep`](crate::layer::LastStep), has one output row per sample.
+    /// Sample after sample, each \[its output steps, output width\]. If the network outputs one row for a whole
+    /// sequence, for example through [`LastStep`](crate::layer::LastStep), each sample has one output row.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::MeanSquaredError};
@@ -96,8 +96,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// ```
     ///
     /// # Errors
-    /// [`DataRule::Width`] for data of another width than the network's input; [`Error::TooLarge`] where memory cannot
-    /// hold the outputs. The errors of [`Workspace::infer`]; for data in files those of [`Batch::gather`].
+    /// [`DataRule::Width`] if the width of the data is not that of the network's input; [`Error::TooLarge`] if memory
+    /// cannot hold the outputs. The errors of [`Workspace::infer`]; for data in files also the errors of
+    /// [`Batch::gather`].
     ///
     /// # Panics
     /// As [`Workspace::infer`].
@@ -110,7 +111,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Writes the outputs of [`predict`](Self::predict) to a buffer.
     ///
     /// # Errors
-    /// Those of [`predict`](Self::predict); [`Error::Length`] for a buffer of another length than the outputs.
+    /// The errors of [`predict`](Self::predict); [`Error::Length`] if the length of the buffer is not that of the
+    /// outputs.
     ///
     /// # Panics
     /// As [`Workspace::infer`].
@@ -121,7 +123,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// Writes to `to` the rows of `width` values of `all` whose indices are the second numbers of `order`, in this order.
+/// Writes rows of `all`, each of `width` values, to `to`, in the order of `order`: the second number of each pair is
+/// the index of the row.
 fn sorted<X: Copy>(order: &[(usize, usize)], all: &[X], width: usize, to: &mut Vec<X>) {
     to.clear();
     order.iter().for_each(|&(_, row)| to.extend_from_slice(&all[row * width..][..width]));
@@ -145,7 +148,7 @@ impl<T: Scalar> Run<'_, T> {
             let weight = function.total_weight(width, target, weights);
             let valid = weight >= 0.0 && weight.is_finite();
             require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;
-            // A batch whose rows are all masked has no mean.
+            // A batch whose rows all have the weight 0 has no mean loss.
             if weight == 0.0 {
                 return Ok(());
             }
@@ -154,7 +157,8 @@ impl<T: Scalar> Run<'_, T> {
             total_weight += weight;
             if let Target::Classes(classes) = target {
                 for (row, y) in y.chunks(width).enumerate() {
-                    // Rows that do not count in the loss (masked, or of an ignored class) do not count here.
+                    // Rows that do not count in the loss (masked, or of an ignored class) do not count in the
+                    // accuracy.
                     let class = &classes[row..=row];
                     let weight = weights.map(|weights| &weights[row..=row]);
                     if function.total_weight(width, Target::Classes(class), weight) != 0.0 {
@@ -174,8 +178,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(Evaluation { loss, accuracy: (rows > 0).then(|| right / rows as f64) })
     }
 
-    /// Runs the network over `data` in inference mode from a state of zero, batch by batch in order, and calls `visit`
-    /// with the outputs of each batch.
+    /// Runs the network on `data` in inference mode from a state of zero, batch by batch in order. Calls `visit` with
+    /// the outputs of each batch.
     pub(crate) fn each_batch(&mut self, data: &dyn Source<T>, visit: &mut EachBatch<'_, T>) -> Result<(), Error> {
         check_inputs(self.workspace, data)?;
         let per_step = self.workspace.per_step();
@@ -188,8 +192,8 @@ impl<T: Scalar> Run<'_, T> {
         for first in (0..samples).step_by(size) {
             part.clear();
             part.extend(first..samples.min(first.saturating_add(size)));
-            // The input of one pass is written to the workspace. That of several windows is written to the batch, and
-            // so is that of a workspace for inference, which has no memory for it.
+            // The input of a single pass is written to the workspace. It is written to the batch if it is processed
+            // in several windows of time steps, or if the workspace, made for inference, has no memory for inputs.
             let in_windows = self.windows.as_ref().is_some_and(|windows| data.layout().steps > windows.steps);
             let in_batch = in_windows || !self.workspace.can_train();
             if in_batch {
@@ -206,8 +210,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Refuses an update without `samples`, and `data` without targets or of another width than the network's input.
-    /// Reserves the memory of its passes, except in data-parallel training, which does so later.
+    /// Returns an error for an update without `samples`, or `data` without targets or with a width that is not that
+    /// of the network's input. Reserves the memory of the update's passes, except in data-parallel training, which
+    /// does so later.
     #[inline]
     pub(super) fn prepare(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
         if samples.is_empty() {
@@ -215,12 +220,12 @@ impl<T: Scalar> Run<'_, T> {
         }
         let layout = data.layout();
         self.check_data(&layout)?;
-        // On ranks a pass is over some of the samples, which are not known yet.
+        // On several ranks a pass processes some of the samples; which ones is not known yet.
         if self.parallel.is_some() {
             return Ok(());
         }
         let size = self.settings.batch_size;
-        // The largest batch of the data, so that later updates allocate nothing.
+        // The size of the largest batch of the data, so that later updates allocate nothing.
         self.reserve_pass(&layout, samples.len().max(layout.samples).min(size), &[])?;
         match layout.lengths {
             Some(_) => samples.chunks(size).try_for_each(|part| self.reserve_pass(&layout, part.len(), part)),
@@ -228,8 +233,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reserves the memory of a pass over any `samples` different samples of `data`, and of one over the samples with
-    /// the indices `chosen`: at most `samples` of them, perhaps with repetitions.
+    /// Reserves memory for a pass over any `samples` distinct samples of `data`, and for a pass over the samples with
+    /// the indices `chosen`, at most `samples` of them, possibly with repetitions.
     #[inline]
     pub(super) fn reserve_pass(&mut self, data: &Layout<'_>, samples: usize, chosen: &[usize]) -> Result<(), Error> {
         let rows = match data.lengths {
@@ -242,7 +247,7 @@ impl<T: Scalar> Run<'_, T> {
         self.workspace.reserve(samples, self.pass_steps(data.steps), rows)
     }
 
-    /// Refuses data of another width than the network's input, or without targets.
+    /// Returns an error for data without targets, or with a width that is not that of the network's input.
     #[inline]
     pub(super) fn check_data(&self, data: &Layout<'_>) -> Result<(), Error> {
         check_width(self.workspace.dims().input, data)?;

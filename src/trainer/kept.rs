@@ -1,4 +1,5 @@
-//! The values at the lowest validation loss, which early stopping keeps, and the check of replaced parts of a trainer.
+//! The values at the lowest validation loss, which early stopping keeps; and checks after a caller has replaced the
+//! workspace or the optimizer of a trainer.
 
 use super::{Progress, Run, Trainer};
 use crate::{
@@ -11,9 +12,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state, all at the lowest
-/// validation loss. Empty before the first validation. While [`Progress::restored`] is set, the trainer holds these
-/// values, and a `Kept` holds those of the last epoch.
+/// The parameters and buffers at the lowest validation loss, and also the optimizer state if that holds the weights
+/// of [`Trainer::result`]. Empty before the first validation. While [`Progress::restored`] is set, the trainer holds
+/// these values, and `Kept` holds the values at the end of the last epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept<T>([Vec<T>; 3]);
 
@@ -24,7 +25,8 @@ impl<T> Kept<T> {
 }
 
 impl<T: Scalar> Kept<T> {
-    /// Creates the kept values from `values`, all of them in order, which have the given `lengths` or are empty.
+    /// Creates the kept values from `values`, the concatenation of three vectors with the given `lengths`. If
+    /// `values` ends before a vector is complete, that vector is empty.
     #[cfg(feature = "safetensors")]
     pub(crate) fn of(values: &[T], lengths: [usize; 3]) -> Self {
         let mut rest = values;
@@ -37,7 +39,8 @@ impl<T: Scalar> Kept<T> {
         self.0.concat()
     }
 
-    /// Whether there are as many values as `lengths` states: of parameters, buffers and optimizer state.
+    /// Whether there are as many parameters, buffers and values of optimizer state as `lengths` states, in this
+    /// order.
     pub(crate) fn fits(&self, lengths: [usize; 3]) -> bool {
         self.0.each_ref().map(Vec::len) == lengths
     }
@@ -51,8 +54,8 @@ impl<T: Scalar> Kept<T> {
     }
 }
 
-/// Returns how many values [`Kept`] copies from `workspace` and `optimizer`: of parameters, of buffers, and of
-/// optimizer state, which is 0 unless that state holds the weights of [`Trainer::result`].
+/// Returns the numbers of parameters, buffers and values of optimizer state that [`Kept`] copies. The last number is
+/// 0 unless the optimizer state holds the weights of [`Trainer::result`].
 fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     optimizer: &Optimizer<T, G>,
@@ -62,15 +65,15 @@ fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns how many values [`Self::best`] copies from this trainer: of parameters, of buffers, and of optimizer
-    /// state, which is 0 unless that state holds the weights of [`result`](Self::result).
+    /// Returns the numbers of parameters, buffers and values of optimizer state that [`Self::best`] copies from this
+    /// trainer. The last number is 0 unless the optimizer state holds the weights of [`result`](Self::result).
     #[cfg(feature = "safetensors")]
     pub(crate) fn kept(&self) -> [usize; 3] {
         kept(&self.workspace, &self.optimizer)
     }
 
-    /// Forgets the lowest validation loss and the values at it: other parameters have taken the place of those of the
-    /// run.
+    /// Forgets the lowest validation loss and the values kept at it, for example because the parameters were
+    /// replaced.
     pub(crate) fn forget_best(&mut self) {
         self.run().forget_best();
     }
@@ -79,15 +82,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// parameters belong together, if the caller may have replaced one of them since the last call.
     ///
     /// # Errors
-    /// [`Error::Length`] for a workspace of a network with another number of parameters, or an optimizer with another
-    /// length of state; those of [`per_step`], [`Loss::check_width`] and [`StepWindows::new`].
+    /// [`Error::Length`] if the network in the workspace has another number of parameters than the trainer, or the
+    /// optimizer's state another length than that network needs; the errors of [`per_step`], [`Loss::check_width`] and
+    /// [`StepWindows::new`].
     pub(super) fn settled(&mut self) -> Result<Run<'_, T>, Error> {
         self.settle()?;
         Ok(self.run())
     }
 
-    /// Makes the check of [`settled`](Self::settled), with its errors. Values at the lowest validation loss are
-    /// forgotten if their lengths are no longer those of the trainer.
+    /// Makes the check that [`settled`](Self::settled) describes, with its errors. The values kept at the lowest
+    /// validation loss are forgotten if their lengths no longer agree with the trainer.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if !self.lent {
             return Ok(());
@@ -109,8 +113,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Lets training continue from the values of the lowest validation loss, if the trainer holds them: `best` becomes
-    /// a copy of them, and those of the last epoch are lost.
+    /// If the trainer holds the values of the lowest validation loss, lets training continue from them: `best`
+    /// becomes a copy of them, and the values of the last epoch are lost.
     pub(super) fn leave_best(&mut self) {
         if core::mem::take(&mut self.progress.restored) {
             self.keep_best();
@@ -118,7 +122,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Copies parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state to `best`.
+    /// Copies parameters and buffers to `best`, and the optimizer state if it holds the weights of
+    /// [`Trainer::result`].
     pub(super) fn keep_best(&mut self) {
         let [_, _, state] = kept(self.workspace, self.optimizer);
         self.best.clear();
@@ -129,8 +134,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Swaps parameters and buffers with the copies in `best`, and also the optimizer state if that holds the weights
-    /// of [`Trainer::result`]. The copies are those of the lowest validation loss or, after an earlier swap, those of
-    /// the last epoch.
+    /// of [`Trainer::result`]. The copies are the values at the lowest validation loss or, after an earlier swap, the
+    /// values of the last epoch.
     pub(super) fn exchange_best(&mut self) {
         let Kept([parameters, buffers, state]) = &mut *self.best;
         self.parameters.swap_with_slice(parameters);
@@ -139,9 +144,9 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.restored = !self.progress.restored;
     }
 
-    /// Replaces the values after an error, which may be NaN, by those of the lowest validation loss, from which the run
-    /// continues. The optimizer starts anew, with its schedules, if its state has a value that a transform does not
-    /// allow, such as NaN.
+    /// After an error, replaces the current values, which may be NaN, by those of the lowest validation loss, from
+    /// which the run continues. The optimizer is reset, with its schedules, if its state holds a value that a
+    /// transform does not allow, such as NaN.
     pub(super) fn return_to_best(&mut self) {
         self.exchange_best();
         self.leave_best();

@@ -90,9 +90,9 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) loss: C,
     optimizer: Optimizer<T, G>,
     pub(crate) settings: TrainConfig,
-    /// The windows of truncated backpropagation through time; `None` to train on whole sequences.
+    /// The windows of time steps of truncated backpropagation through time; `None` to train on whole sequences.
     windows: Option<StepWindows<T>>,
-    /// How the current updates are recorded: whether, from when, and the record of the last one.
+    /// How the current updates are recorded: whether, since when, and the record of the last update.
     watch: Watch,
     order: Order,
     pub(crate) progress: Progress,
@@ -139,8 +139,8 @@ pub(crate) struct Run<'a, T: Scalar> {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Returns the largest number of steps of one pass over sequences of `steps` steps: `steps`, or at most the length
-    /// of a window in truncated backpropagation through time.
+    /// Returns the largest number of time steps of one pass over sequences of `steps` time steps: `steps`, or in
+    /// truncated backpropagation through time at most the length of a window.
     fn pass_steps(&self, steps: usize) -> usize {
         self.windows.as_ref().map_or(steps, |windows| windows.steps.min(steps))
     }
@@ -153,14 +153,14 @@ pub(crate) struct Progress {
     pub epochs: usize,
     /// The number of epochs that were finished before this run.
     pub began: usize,
-    /// The number of epochs in a row whose validation loss was not below the lowest one by more than `min_delta`.
+    /// The number of consecutive epochs whose validation loss was not below the lowest one by more than `min_delta`.
     pub waited: usize,
-    /// The lowest validation loss of the run; infinite before the first.
+    /// The lowest validation loss of the run; infinite before the first validation.
     pub best: f64,
     /// Whether early stopping or a monitor ended the run.
     pub stopped: bool,
-    /// Whether the parameters are those of the lowest validation loss, with those of the last epoch kept in
-    /// [`Trainer::best`].
+    /// Whether the trainer holds the parameters of the lowest validation loss, while [`Trainer::best`] holds those of
+    /// the last epoch.
     pub restored: bool,
 }
 
@@ -171,22 +171,21 @@ impl Progress {
     }
 }
 
-/// The largest batch, in samples, for which a trainer allocates memory before it has the data. For a larger one it
-/// first allocates the memory of one sample.
+/// The largest batch size, in samples, for which a trainer allocates memory before it has the data. With a larger
+/// batch size, it at first allocates memory for one sample.
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Creates a trainer of `network` with initial weights drawn by the settings' seed.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a `batch_size`, `accumulation_steps`, `patience`, `shuffle_block` or window of 0, or a
-    /// `min_delta` that is negative or not finite. With a [`Truncation`]:
-    /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, for a layer that reads later steps
-    /// or changes the steps; [`Error::InvalidState`] for accumulation.
-    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) where an output has neither the steps of the input nor
-    /// one. Those of [`Loss::check_width`], such as for [`CrossEntropy`](crate::loss::CrossEntropy) and a single
-    /// output. Those of [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`] and
-    /// [`Optimizer::new`].
+    /// [`Error::Parameter`] for a `batch_size`, `accumulation_steps`, `patience`, `shuffle_block` or window of 0, or
+    /// a `min_delta` that is negative or not finite. With a [`Truncation`]:
+    /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, if a layer reads later time steps
+    /// or changes their number; [`Error::InvalidState`] if `accumulation_steps` exceeds 1.
+    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) if the output has neither the input's time steps nor
+    /// one. The errors of [`Loss::check_width`], as for [`CrossEntropy`](crate::loss::CrossEntropy) and one output; of
+    /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`], [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
         Self::with_parameters(network, parameters, loss, transform, settings)
@@ -219,7 +218,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
         let windows =
             settings.truncation.map(|truncation| StepWindows::new(&network, truncation.window)).transpose()?;
-        // Memory for larger batches is allocated when the data is given, which may have fewer samples or more steps.
+        // Memory for larger batches is allocated once the data is known: it may have few samples, or more time steps.
         let batch = if settings.batch_size <= AT_ONCE { settings.batch_size } else { 1 };
         #[cfg_attr(not(feature = "std"), expect(unused_mut))]
         let mut workspace = Workspace::new(network, BatchShape::batch(batch))?;
@@ -278,24 +277,24 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.settings
     }
 
-    /// Sets the number of epochs of a run. A number above that of a finished run continues it: see [`fit`](Self::fit).
+    /// Sets the number of epochs of a run. If it is raised after a run, [`fit`](Self::fit) continues that run.
     pub fn set_epochs(&mut self, epochs: usize) {
         self.settings.epochs = epochs;
     }
 
-    /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules: see
-    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all ranks must set it: the
-    /// next update fails if their rates differ.
+    /// Sets the learning rate of the chain's optimizer, before the factors of schedules, from the next update on: see
+    /// [`Optimizer::set_learning_rate`]. A checkpoint keeps the rate. On several ranks, all must set the same rate:
+    /// the next update fails if their rates differ.
     ///
     /// # Errors
-    /// Those of [`Optimizer::set_learning_rate`].
+    /// The errors of [`Optimizer::set_learning_rate`].
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
         self.optimizer.set_learning_rate(rate)?;
         self.compare_ranks_again();
         Ok(())
     }
 
-    /// Lets the next update compare the states of the ranks again, since that of this rank may be changed.
+    /// Makes the next update compare the states of all ranks again, since the state of this rank may have changed.
     fn compare_ranks_again(&mut self) {
         if let Some(parallel) = &mut self.parallel {
             parallel.requests.compares = true;
@@ -307,22 +306,22 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.parameters
     }
 
-    /// Whether the last run ended before its epochs: its patience ran out, or a monitor asked to
+    /// Whether the last run ended before all its epochs: its patience ran out, or a monitor asked to
     /// [stop](crate::GradientMonitor::should_stop). A checkpoint stores this flag, and the next fit is another run.
     pub fn stopped_early(&self) -> bool {
         self.progress.stopped
     }
 
-    /// Returns the parameters, mutable. Training continues from them. If early stopping has restored the best
-    /// parameters, it also continues from the buffers and averages of the best epoch. On several ranks the next update
-    /// fails if the parameters of the ranks differ.
+    /// Returns the parameters, mutable. Training continues from them. If early stopping has restored the parameters
+    /// of the best epoch, it also continues from the buffers and averages of that epoch. On several ranks the next
+    /// update fails if the parameters of the ranks differ.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         self.leave_best();
         &mut self.parameters
     }
 
-    /// Prepares a change by the caller, such as of parameters: the next update compares the ranks again. If early
-    /// stopping has restored the best values, training continues from these and not from those of the last epoch.
+    /// Prepares a change by the caller, for example of parameters: the next update compares the ranks again. If early
+    /// stopping has restored the best values, training continues from these, not from those of the last epoch.
     fn leave_best(&mut self) {
         self.compare_ranks_again();
         self.run().leave_best();
@@ -339,15 +338,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.parameters.get(range).ok_or(Error::Length { what: "parameters of the trainer", expected, found })
     }
 
-    /// Returns the moving average of the parameters, one value for each; `None` if the transform keeps none.
+    /// Returns the moving averages of all parameters, one value for each; `None` if the transform keeps none.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
         self.optimizer.averaged_weights(self.workspace.blocks())
     }
 
-    /// Returns the weights that training results in: [`parameters`](Self::parameters), unless the transform has others,
-    /// such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) or a
-    /// [`WeightAverage`](crate::transform::WeightAverage::as_result). Evaluation, prediction and models use these
-    /// weights. Parameters that were written by hand enter them with the next update, those of a file at once.
+    /// Returns the weights that training results in. They are [`parameters`](Self::parameters), unless the transform
+    /// has others, such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) or a
+    /// [`WeightAverage`](crate::transform::WeightAverage::as_result). Evaluation, prediction and models use them.
+    /// Parameters written by hand affect them from the next update on, parameters loaded from a file at once.
     pub fn result(&self) -> &[T] {
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
@@ -357,10 +356,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &self.workspace
     }
 
-    /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the values of the
-    /// trainer, as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if frozen
-    /// blocks or buffers of the ranks differ. If its number of parameters is then not that of the trainer, methods
-    /// that run the network return [`Error::Length`].
+    /// Returns the workspace, mutable, for example to freeze blocks. Training continues from the current values of
+    /// the trainer, as after [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if
+    /// frozen blocks or buffers of the ranks differ. Methods that run the network return [`Error::Length`] if its
+    /// number of parameters no longer is that of the trainer.
     pub fn workspace_mut(&mut self) -> &mut Workspace<T, L> {
         self.leave_best();
         self.lent = true;
@@ -370,14 +369,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &mut self.workspace
     }
 
-    /// Returns the workspace and the optimizer, for a change that does not end an interrupted run.
+    /// Returns the workspace and the optimizer, mutable; the progress of an interrupted run does not change.
     #[cfg(feature = "safetensors")]
     pub(crate) fn parts_mut(&mut self) -> (&mut Workspace<T, L>, &mut Optimizer<T, G>) {
         self.compare_ranks_again();
         (&mut self.workspace, &mut self.optimizer)
     }
 
-    /// Restarts the weight averages in the state of the transforms at the current parameters.
+    /// Sets the weight averages in the state of the transforms to the current parameters.
     #[cfg(feature = "safetensors")]
     pub(crate) fn begin_at_parameters(&mut self) {
         self.optimizer.begin_at(self.workspace.blocks(), &self.parameters);
@@ -389,8 +388,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
-    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if the optimizers of the ranks
-    /// differ. The best values of the run are forgotten if the optimizer's state then holds the [resulting
+    /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if the optimizers of the
+    /// ranks differ. The best values of the run are forgotten if the optimizer's state then holds the [resulting
     /// weights](Self::result) and did not before, or the reverse.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();

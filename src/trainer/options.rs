@@ -33,10 +33,10 @@ pub struct FitOptions<'a, T: Scalar> {
     pub(super) on_step: Option<Box<OnStep<'a>>>,
 }
 
-/// A callback after each epoch; its `Break` ends the fit.
+/// A callback after each epoch; returning `Break` ends the fit.
 pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
-/// A callback after each update; its `Break` ends the fit after the samples of this update.
+/// A callback after each update; returning `Break` ends the fit once all updates from the current samples are made.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
 /// Writes which options are set.
@@ -66,15 +66,15 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { monitor: Some(monitor), ..self }
     }
 
-    /// Sets the callback after each epoch. Its `Break` ends the fit; the next fit continues the run.
+    /// Sets the callback after each epoch. If it returns `Break`, the fit ends; the next fit continues the run.
     #[must_use]
     pub fn on_epoch(self, on_epoch: impl FnMut(&Epoch) -> ControlFlow<()> + 'a) -> Self {
         FitOptions { on_epoch: Some(Box::new(on_epoch)), ..self }
     }
 
-    /// Sets the callback after each update. Its `Break` ends the fit after the current samples. The epoch is then
-    /// unfinished, and the next fit starts it again from the parameters as they were. With
-    /// [patience](super::TrainConfig::patience) the trainer has the best parameters until then.
+    /// Sets the callback after each update. If it returns `Break`, the fit ends once all updates from the current
+    /// samples are made. The epoch is then unfinished, and the next fit starts it again from the parameters at the
+    /// break. With [patience](super::TrainConfig::patience) the trainer holds the best parameters in between.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

@@ -8,7 +8,7 @@ use core::ops::Range;
 /// The number of samples in a chunk if the samples are not shuffled.
 const IN_ORDER: usize = 1 << 16;
 
-/// The order of the samples of an epoch, computed for one chunk, a range of consecutive samples, at a time.
+/// The order of the samples of an epoch. It is computed for one chunk, a range of consecutive samples, at a time.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     samples: usize,
@@ -17,21 +17,21 @@ pub(super) struct Order {
     /// The seed of the shuffle; `None` without a shuffle.
     seed: Option<u64>,
     epoch: u64,
-    /// The indices of the chunks in shuffled order; empty without a shuffle.
+    /// The indices of the chunks in shuffled order; empty if the samples are not shuffled.
     chunks: Vec<usize>,
-    /// The number of chunks that were begun in this epoch.
+    /// The number of chunks of this epoch from which updates have started to take samples.
     begun: usize,
     /// The samples of the current chunk, in the order in which updates take them.
     within: Vec<usize>,
     /// The number of samples of the current chunk that updates have taken.
     taken: usize,
-    /// The samples of the update that `next` returned last.
+    /// The samples of the update that [`next`](Self::next) returned last.
     group: Vec<usize>,
 }
 
 impl Order {
-    /// Begins an epoch over `samples` samples. Its number `epoch`, from 0, and the settings' seed determine the
-    /// shuffle.
+    /// Begins an epoch over `samples` samples. The number of the epoch, `epoch`, counted from 0, and the seed in the
+    /// settings determine the shuffle.
     pub(super) fn begin(&mut self, samples: usize, settings: &TrainConfig, epoch: u64) -> Result<(), Error> {
         self.samples = samples;
         let chunk = if settings.shuffle { settings.shuffle_block.unwrap_or(samples) } else { IN_ORDER };

@@ -1,4 +1,4 @@
-//! The groups of samples of an update that runs several passes, one for each group.
+//! Updates whose samples are divided into groups, with one pass for each group.
 
 use super::Run;
 use crate::{
@@ -10,15 +10,15 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The monitor of one pass of an update that runs several passes. It passes the values of the links (factors of the
-/// chain rule) and its rows on to `monitor`, but not the parameter gradient: the trainer reports that of the whole
-/// update.
+/// The monitor of one pass of an update that runs several passes. It forwards the values of each link (one factor of
+/// the chain rule, such as one layer's weights) and the rows of the pass to `monitor`. It does not forward the
+/// parameter gradient: the trainer reports that of the whole update.
 pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
     /// Whether the pass is the first of the update.
     pub first: bool,
-    /// The total row weight by which that of the rows of the pass is divided to give their fraction of the update. It
-    /// is the weight of all rows of the update, unless shards count alike.
+    /// The total row weight that counts as the whole update: the weight of the pass's rows divided by it is their
+    /// fraction of the update. It is the weight of all rows of the update, unless each shard counts the same.
     pub whole: f64,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Reader<'a, T: Scalar> {
     pub batch: &'a mut Batch<T>,
 }
 
-/// Samples of an update that are processed in groups of up to `size`, with a pass for each group.
+/// Samples of an update that are processed in groups of at most `size` samples, with one pass for each group.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub samples: &'a [usize],
@@ -61,8 +61,8 @@ impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Reports the rows of the batch that `reader` read last to `monitor`, if it is active: their effective number, and
-    /// `of_update`, the fraction that they have of the total row weight of the update.
+    /// Reports the rows of the batch that `reader` read last to `monitor`, if it is active: their effective number,
+    /// and `of_update`, their fraction of the total row weight of the update.
     #[inline]
     pub(super) fn report_rows(
         &self,
@@ -75,8 +75,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reports the rows of the batch that `reader` read last, those of `shards` in an update from `samples` samples
-    /// with one row each, as [`report_rows`](Self::report_rows) does.
+    /// Reports the rows of the batch that `reader` read last, as [`report_rows`](Self::report_rows) does. They are
+    /// the rows of `shards` (consecutive parts of the samples) in an update from `samples` samples with one row each.
     pub(super) fn report_shards(
         &self,
         parallel: &DataParallel<T>,
@@ -98,8 +98,8 @@ impl<T: Scalar> Run<'_, T> {
         monitor.event(&Event::Rows { of_update: parallel.fraction(shards.clone(), mean), effective });
     }
 
-    /// Returns the effective number of the rows of `batch` in the loss, `(Σ w)²/Σ w²` for rows of weight w, divided
-    /// by their number. A `factor` of each row multiplies its weight.
+    /// Returns the effective number of the rows of `batch` in the loss, divided by their actual number: `(Σ w)²/Σ w²`
+    /// over rows of weight w, divided by the row count. `factor(row)` multiplies the weight of each row.
     #[cold]
     fn effective_rows(&self, batch: &Batch<T>, factor: &dyn Fn(usize) -> f64) -> f64 {
         let (width, rows) = (self.workspace.dims().output, batch.target_rows());

@@ -1,4 +1,4 @@
-//! The part of a rank in an update that it cannot make, and the sample of a loss that is not finite.
+//! Failures on ranks: a rank that cannot make an update, and the search for the sample whose loss is not finite.
 
 use super::{
     Run,
@@ -17,9 +17,9 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Takes part in an update from `samples` that this rank cannot make because of `error`. It adds losses of NaN, so
-    /// that the other ranks receive the error and do not wait. Returns `error`; `None` if a rank requested that no
-    /// further update is made, since training on one rank would then not have begun this update.
+    /// Takes part in an update from `samples` that this rank cannot make because of `error`. It contributes losses of
+    /// NaN, so that the other ranks receive the error instead of waiting. Returns `error`. Returns `None` if a rank
+    /// has requested the end of training, since training on one rank would then not have begun this update.
     #[cold]
     pub(super) fn fail_on_ranks(
         &mut self,
@@ -46,9 +46,9 @@ impl<T: Scalar> Run<'_, T> {
         Err(error)
     }
 
-    /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for it alone, is not
-    /// finite. In a network that couples samples, such as one with a batch norm, the passes run over `parts` unchanged,
-    /// and the sample is returned if it is the only one with such a loss. `None` if there is none. May overwrite the
+    /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for this sample alone,
+    /// is not finite; `None` if there is none. If the network couples samples, as a batch norm does, the passes run
+    /// over `parts` unchanged, and the sample is returned only if it alone has such a loss. May overwrite the
     /// gradient in the workspace.
     #[cold]
     pub(super) fn non_finite_sample(
@@ -71,8 +71,9 @@ impl<T: Scalar> Run<'_, T> {
         None
     }
 
-    /// Returns `done`, the result of update `step` from `samples`. If it was applied and has made a parameter not
-    /// finite, returns the error that names `origin`, the shard and sample of a loss or gradient that is not finite.
+    /// Returns `done`, the result of update number `step` from `samples`. If the update was applied and a parameter
+    /// is now not finite, it returns an error instead. The error names `origin`: the shard and the sample of a loss
+    /// or gradient that is not finite.
     pub(super) fn name_origin(
         &self,
         parallel: &DataParallel<T>,
@@ -98,8 +99,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns two numbers for each sample of `parts`: its position among the samples of the update, which keys the
-    /// dropout masks, and its index in the data set. They are in the order of the passes, which reorder samples of
-    /// unequal length.
+    /// dropout masks, and its index in the data set. They are in the order in which the passes process the samples; a
+    /// pass reorders samples of unequal length.
     pub(super) fn places(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -115,7 +116,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Runs a forward pass for each group of `parts.size` samples. Returns the index, in the data set, of the only
-    /// sample with an output row whose loss is not finite; `None` if there is none, or several.
+    /// sample with an output row whose loss is not finite; `None` if no sample or more than one has such a row.
     fn only_non_finite_loss(&mut self, reader: &mut Reader<'_, T>, parts: Parts<'_>) -> Result<Option<usize>, Error> {
         let (width, per_step) = (self.workspace.dims().output, self.workspace.per_step());
         let mut found = None;

@@ -1,4 +1,4 @@
-//! The origin of a spike of the gradient: the shard and the sample that contribute most.
+//! The origin of a spike, an unusually large gradient: the shard and the sample that contribute most to it.
 
 use super::{
     Run,
@@ -19,10 +19,11 @@ use core::cell::Cell;
 
 impl<T: Scalar> Run<'_, T> {
     /// Runs the backward pass and the update after a forward pass over all shards, with the loss `loss` and rows of
-    /// the total weight `weight`. If the gradient is not finite, it also runs each sample of the largest shard alone,
-    /// to find the shard and the sample. It does the same if the update is recorded and the norm is a spike.
+    /// total weight `weight`. If the gradient is not finite, or if the update is recorded and its norm is a spike, it
+    /// finds the shard that contributes most. It then runs each sample of this shard alone, to find the sample.
     ///
-    /// An update in place, without a record, never has the whole gradient: it is not traced.
+    /// If the update is made in place and not recorded, the whole gradient never exists at once, and no origin is
+    /// found.
     pub(super) fn update_alone(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -36,7 +37,7 @@ impl<T: Scalar> Run<'_, T> {
             return Ok(Updated { loss, weight, outcome: Outcome::Apply });
         }
         self.workspace.backward_with(self.parameters, monitor)?;
-        // Without a record a guarded chain needs no origin: then the gradient is not read.
+        // Without a record, a chain that skips non-finite gradients needs no origin, so the gradient is not read.
         let needs_none = !is_recorded && self.optimizer.guarded();
         let is_finite = needs_none || first_non_finite(self.workspace.gradient()).is_none();
         self.watch.spike = self.spike(parallel, reader, samples, [is_recorded, is_finite])?;
@@ -45,12 +46,13 @@ impl<T: Scalar> Run<'_, T> {
         self.name_origin(parallel, samples, origin, step, done)
     }
 
-    /// Returns the largest contribution of a shard, and of a sample in it, to the gradient in the workspace, that of
-    /// an update from `samples`. All ranks must call it, and get the same result.
+    /// Returns the shard, and the sample in it, that contribute most to the gradient of an update from `samples`,
+    /// which is in the workspace. All ranks must call it, and all get the same result.
     ///
-    /// It is `None` if no origin is found, and for a finite gradient unless a rank records the update and the norm is
-    /// far above those of earlier updates. Of a gradient that is not finite it is `None` if no rank records the update
-    /// and the chain skips such gradients, or if a parameter is not finite: then no sample is the cause.
+    /// For a finite gradient the result is `None` unless some rank records the update and the norm is far above those
+    /// of earlier updates. For a gradient that is not finite it is `None` if a parameter is not finite (then no
+    /// sample is the cause), or if no rank records the update and the chain skips such gradients. It is also `None`
+    /// if no origin is found.
     pub(super) fn spike(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -65,11 +67,12 @@ impl<T: Scalar> Run<'_, T> {
         if is_recorded {
             self.watch.norm = Some(norm);
         }
-        // Without a record the gradient is not finite, and its norm is no typical one.
+        // Without a record this point is reached only if the gradient is not finite; such norms do not enter the
+        // statistics.
         if (is_recorded && !parallel.is_spike(norm)) || (!is_finite && !self.are_parameters_finite()) {
             return Ok(None);
         }
-        // One process keeps a copy; without memory for it the spike has no origin.
+        // A single process copies the gradient first. Without memory for the copy, the spike has no origin.
         if parallel.keep(self.workspace.gradient()).is_err() {
             return Ok(None);
         }
@@ -83,9 +86,9 @@ impl<T: Scalar> Run<'_, T> {
         parallel.largest(own)
     }
 
-    /// Returns the shard of this rank that contributes most to the gradient of the update, whose norm is `norm` and
-    /// which is in [`totals`](DataParallel::totals). The result names the sample with the largest contribution, if the
-    /// contributions of all samples of the shard add up to that of the shard. Overwrites the gradient in the workspace.
+    /// Returns the shard of this rank that contributes most to the gradient of the update, which has the norm `norm`
+    /// and is in [`totals`](DataParallel::totals). The result names the sample with the largest contribution if the
+    /// contributions of the shard's samples add up to that of the shard. Overwrites the gradient in the workspace.
     /// `None` if a pass fails, or if `norm` is not finite but all contributions of this rank are.
     #[cold]
     fn largest_contribution(
@@ -108,7 +111,7 @@ impl<T: Scalar> Run<'_, T> {
         let parts = Parts { samples: &samples[range.clone()], first: range.start, size };
         for (place, sample) in self.places(reader, parts).ok()? {
             let one = Parts { samples: &[sample], first: place, size: 1 };
-            // A layer that couples samples may refuse a pass over one.
+            // A layer that couples samples, such as a batch norm, may return an error for a pass over one sample.
             let fraction = self.contribution(parallel, reader, shard, one, norm).unwrap_or(f64::NAN);
             of_sample = larger(of_sample, sample, fraction);
             (sum, sum_of_magnitudes) = (sum + fraction, sum_of_magnitudes + fraction.abs());
@@ -127,9 +130,9 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the contribution of `parts`, samples of shard `shard`, to the gradient g of the update (in
-    /// [`totals`](DataParallel::totals)): `⟨g_parts, g⟩/‖g‖²`, with ‖g‖ = `norm`. If `norm` is not finite,
-    /// it returns infinity if the gradient of `parts` is not finite, otherwise 0. `None` if a pass fails. Overwrites
-    /// the gradient in the workspace.
+    /// [`totals`](DataParallel::totals)): `⟨g_parts, g⟩/‖g‖²`, with ‖g‖ = `norm`. If `norm` is not finite, the result
+    /// is infinity if the gradient of `parts` is not finite, otherwise 0. `None` if a pass fails. Overwrites the
+    /// gradient in the workspace.
     fn contribution(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -146,7 +149,7 @@ impl<T: Scalar> Run<'_, T> {
         let passed = self.accumulate(reader, parts, &share, &mut Part { monitor: &mut (), first: true, whole: 1.0 });
         self.workspace.buffers_mut().copy_from_slice(&parallel.buffers);
         passed.ok()?;
-        // Without a row that counts, the workspace has another gradient.
+        // If all rows have weight 0, no pass ran, and the workspace still holds an earlier gradient.
         if !counts.get() {
             return Some(0.0);
         }
@@ -159,8 +162,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the larger of two contributions, as (number of the shard or sample, fraction of the gradient): `most`,
-/// unless it is `None` or `fraction` is larger, otherwise (`number`, `fraction`).
+/// Returns the larger of two contributions, each as (number of the shard or sample, fraction of the gradient). It is
+/// (`number`, `fraction`) if `most` is `None` or `fraction` is larger, otherwise `most`.
 fn larger(most: Option<(usize, f64)>, number: usize, fraction: f64) -> Option<(usize, f64)> {
     Some(most.filter(|&(_, most)| fraction <= most || fraction.is_nan()).unwrap_or((number, fraction)))
 }

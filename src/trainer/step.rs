@@ -29,17 +29,18 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// Makes one update from the samples of `data` with the indices `samples`, read into `batch` in batches of the
     /// settings' size. Returns their loss, and whether the update was applied. If no row counts (masked, or of an
     /// ignored class), the loss is NaN and the update is skipped. A `monitor` receives the gradient once, before the
-    /// update overwrites it in the workspace. With a [`Truncation`](super::Truncation) each window of steps has an
-    /// update: the loss is that of the applied ones, or of all if none was. On [several ranks](Self::set_data_parallel)
-    /// `samples` are those of the whole update, on each rank the same (checked).
+    /// update overwrites it in the workspace. With a [`Truncation`](super::Truncation) each window of time steps has
+    /// an update; the loss is over the windows whose update was applied, or over all if none was. On [several
+    /// ranks](Self::set_data_parallel) all ranks must give the same `samples`, those of the whole update (checked).
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
-    /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] for data
-    /// of another width than the network's input. [`Error::NonFiniteParameters`] if a parameter is found to be NaN or
-    /// infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite): parameters are checked where
-    /// the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`], [`Workspace::backward`],
-    /// [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as [`fit`](Self::fit).
+    /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] if the
+    /// width of the data is not that of the network's input. [`Error::NonFiniteParameters`] if a parameter is found
+    /// to be NaN or infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite): parameters are
+    /// checked if the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`],
+    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as for
+    /// [`fit`](Self::fit).
     ///
     /// # Panics
     /// As [`fit`](Self::fit).
@@ -54,13 +55,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The parameters are checked after each update whose number is a multiple of this: seldom enough that the check, which
-/// reads each once, takes no time beside the updates, which read each several times.
+/// The parameters are checked after each update whose number is a multiple of this. The check reads each parameter
+/// once and an update several times, so that its time is negligible.
 const CHECKED_EACH: u64 = 64;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes the updates from `samples`: one, or one for each window of steps; none if the ranks end the fit. Calls
-    /// `each` with the result of each.
+    /// Makes the updates from `samples`: one, or one for each window of time steps; none if the ranks end the fit.
+    /// Calls `each` with the result of each update.
     #[inline]
     pub(super) fn update(
         &mut self,
@@ -88,7 +89,7 @@ impl<T: Scalar> Run<'_, T> {
             return on_ranks.map_or(Ok(()), |done| self.note(done, each));
         }
         ready?;
-        // The threads stay awake from the first loop of the update to the last.
+        // The threads of the pool stay awake from the first loop of the update to the last.
         install_from(
             self,
             |trainer| trainer.workspace.pool(),
@@ -108,8 +109,9 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes `done`, the result of an update, to `each`, with the record of the update if one was made. Before that,
-    /// the parameters of an applied update are checked if its loss is not finite, and every [`CHECKED_EACH`] updates.
+    /// Passes `done`, the result of an update, to `each`, with the record of the update if there is one. Before that,
+    /// if the update was applied, the parameters are checked if the loss is not finite, and every [`CHECKED_EACH`]
+    /// updates.
     ///
     /// # Errors
     /// [`Error::NonFiniteParameters`] if a parameter is not finite and the chain has no
@@ -117,12 +119,13 @@ impl<T: Scalar> Run<'_, T> {
     #[inline]
     pub(super) fn note(&mut self, done: Updated, each: &mut EachUpdate<'_>) -> Result<(), Error> {
         let step = self.optimizer.steps();
-        // The optimizer was restored to fewer updates, whose parameters no check has read.
+        // The optimizer was restored to an earlier update, whose parameters no check has read.
         if step < self.watch.finite_after {
             self.watch.finite_after = 0;
         }
-        // Only the loss can be checked without cost; the parameters are checked once in some updates. The number of the
-        // update alone decides: all ranks must check after the same one.
+        // The loss is checked at no cost; reading all parameters is not free, so that is done once in
+        // [`CHECKED_EACH`] updates. Only the number of the update decides, so that all ranks check after the same
+        // update.
         let is_due = step.is_multiple_of(CHECKED_EACH);
         if (!done.loss.is_finite() || is_due) && done.outcome == Outcome::Apply {
             self.find_finite()?;
@@ -132,9 +135,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of transforms.
-    /// A part is one batch of the update; share is its fraction of the total weight for a mean loss, otherwise 1. The
-    /// update is skipped if no row counts.
+    /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of gradient
+    /// transforms. A part is one batch of the update. Its share is its fraction of the total weight for a mean loss,
+    /// otherwise 1. The update is skipped if no row counts.
     #[inline]
     pub(super) fn one_update(
         &mut self,
@@ -161,7 +164,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_chosen(reader, weight, monitor)
     }
 
-    /// Makes one update from the samples last chosen in the batch of `reader`, of rows of the total weight `weight`.
+    /// Makes one update from the samples last chosen in the batch of `reader`, whose rows have the total weight
+    /// `weight`.
     #[inline]
     pub(super) fn update_chosen(
         &mut self,
@@ -174,8 +178,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_after_forward(loss, weight, monitor)
     }
 
-    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y` in the workspace. The result
-    /// states `loss`, L, and `weight`, the total weight of the rows.
+    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y` in the workspace. `loss`, L,
+    /// and `weight`, the total weight of the rows, are stored in the result.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -213,7 +217,7 @@ impl<T: Scalar> Run<'_, T> {
             loss *= to_f64(share);
             output.dy.iter_mut().for_each(|dy| *dy *= share);
         }
-        // A rank makes this pass by itself: the check is not kept, so that the ranks keep the same.
+        // Each rank makes this pass alone. So the check does not store its result, which must be equal on all ranks.
         if !loss.is_finite() {
             self.check_parameters()?;
         }
@@ -221,7 +225,7 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Writes the inputs of the batch of `reader` to the workspace, and sets the key of the dropout masks. `first` is
-    /// the position of the batch's first sample in the update.
+    /// the position of the batch's first sample among the samples of the update.
     #[inline]
     pub(super) fn fill(&mut self, reader: &Reader<'_, T>, first: usize) -> Result<(), Error> {
         let key = DropoutKey::new(self.settings.seed, self.optimizer.steps()).from_sample(first);
@@ -229,12 +233,12 @@ impl<T: Scalar> Run<'_, T> {
         reader.batch.write_input(reader.data, self.workspace.input_mut(reader.batch.shape())?)
     }
 
-    /// Runs a pass for each part of `parts`, a group of up to `parts.size` samples. Overwrites the gradient in the
-    /// workspace by the sum of their gradients, each times its share: `share(weight)` with the total weight of the
-    /// part's rows.
+    /// Runs a pass for each part of `parts`, a group of at most `parts.size` samples. Overwrites the gradient in the
+    /// workspace with the sum of the parts' gradients, each times its share: `share(weight)`, with `weight` the total
+    /// weight of the part's rows.
     ///
-    /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are, the gradient is
-    /// unchanged and the sum is 0. The gradients of many parts are added in levels.
+    /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are skipped, the
+    /// gradient is unchanged and the sum is 0. The gradients of many parts are added in pairs, level by level.
     pub(super) fn accumulate(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -259,7 +263,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Reports the gradient in the workspace, that of the whole update, to `monitor` if it is active.
+    /// Reports the gradient in the workspace, which is that of the whole update, to `monitor` if it is active.
     pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
@@ -267,8 +271,9 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Runs the backward pass with updates in place, `w ← w + u(g)` with u the chain of transforms, if each layer may
-    /// be updated as soon as its gradient g is computed. Returns whether it did; if not, nothing was computed.
+    /// Runs the backward pass with updates in place: each layer's parameters w become `w + u(g)`, with u the chain of
+    /// transforms, as soon as their gradient g is computed. Returns `false`, with nothing computed, if the chain or a
+    /// frozen block does not allow this.
     #[inline]
     pub(super) fn step_in_place(&mut self) -> Result<bool, Error> {
         let Run { workspace, optimizer, parameters, .. } = self;
@@ -290,9 +295,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(true)
     }
 
-    /// Turns the gradient in the workspace into an update, and adds it to the parameters. `loss` is that of the update,
-    /// and `weight` the total weight of its rows. With an active monitor, or if records are always wanted, it makes the
-    /// [`Step`] record of the update.
+    /// Turns the gradient in the workspace into an update, and adds it to the parameters. `loss` is the loss of the
+    /// update, and `weight` the total weight of its rows. If a monitor is active, or records are always wanted, it
+    /// makes the [`Step`] record of the update.
     pub(super) fn apply(
         &mut self,
         loss: f64,
@@ -326,7 +331,7 @@ impl<T: Scalar> Run<'_, T> {
             communication: self.watch.communication,
             spike: self.watch.spike.take(),
         };
-        // The next update may belong to another window of the same samples.
+        // The next update may be for another window of the same samples, so its time starts here.
         self.watch.started = self.watch.started.and_then(|_| Clock::now());
         if monitor.is_active() {
             monitor.event(&Event::Step(&step));
@@ -335,7 +340,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(Updated { loss, weight, outcome })
     }
 
-    /// Refuses non-finite parameters, unless the chain has a [`SkipNonFinite`](crate::transform::SkipNonFinite).
+    /// Returns an error if a parameter is not finite, unless the chain has a
+    /// [`SkipNonFinite`](crate::transform::SkipNonFinite).
     pub(super) fn check_parameters(&self) -> Result<(), Error> {
         if self.optimizer.guarded() {
             return Ok(());
@@ -347,24 +353,24 @@ impl<T: Scalar> Run<'_, T> {
         Err(Error::NonFiniteParameters { block, since, step })
     }
 
-    /// Calls [`check_parameters`](Self::check_parameters), and keeps the number of updates up to which all were finite.
-    /// On several ranks only code that all ranks reach together may call it.
+    /// Calls [`check_parameters`](Self::check_parameters), and stores the current number of updates as one after
+    /// which all parameters were finite. On several ranks only code that all ranks reach together may call it.
     pub(super) fn find_finite(&mut self) -> Result<(), Error> {
         self.check_parameters()?;
-        // With SkipNonFinite no parameter was read.
+        // With `SkipNonFinite` in the chain the check read no parameter.
         if !self.optimizer.guarded() {
             self.watch.finite_after = self.optimizer.steps();
         }
         Ok(())
     }
 
-    /// Calls [`find_finite`](Self::find_finite) for a loss that is not finite.
+    /// Calls [`find_finite`](Self::find_finite) if `is_finite`, the result of a check of the loss, is false.
     #[inline]
     pub(super) fn find_finite_unless(&mut self, is_finite: bool) -> Result<(), Error> {
         if is_finite { Ok(()) } else { self.find_finite() }
     }
 
-    /// Implements [`Trainer::step`]: makes one update, or one for each window of steps, from `samples`.
+    /// Implements [`Trainer::step`]: makes one update, or one for each window of time steps, from `samples`.
     pub(crate) fn step(
         &mut self,
         data: &dyn Source<T>,
@@ -380,7 +386,7 @@ impl<T: Scalar> Run<'_, T> {
             let updated = Updated { loss, weight, outcome };
             all = Some(all.map_or(updated, |before: Updated| before.and(updated, mean)));
         })?;
-        // A sample has at least one step, and thus an update.
+        // Each sample has at least one time step, so at least one update has been made.
         match all {
             Some(all) => Ok((all.loss, all.outcome)),
             None => Err(Error::EmptyBatch),

@@ -1,4 +1,4 @@
-//! Spans and events of a run for the crate `tracing`; empty functions without the feature `tracing`.
+//! Tracing spans and events of a run, for the crate `tracing`; empty functions without the feature `tracing`.
 
 use super::{Epoch, Step};
 
@@ -19,7 +19,7 @@ mod subscribed {
         debug_span!(target: TARGET, "step").entered()
     }
 
-    /// Whether a `tracing` subscriber takes the debug event of each update.
+    /// Whether a `tracing` subscriber receives the debug event of each update.
     pub(crate) fn takes_steps() -> bool {
         enabled!(target: TARGET, Level::DEBUG)
     }

@@ -1,4 +1,4 @@
-//! Truncated backpropagation through time: an update for each window of steps.
+//! Truncated backpropagation through time: one update for each window of consecutive time steps.
 
 use super::{
     Run,
@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes an update for each window of the steps of `samples`, batch by batch, and calls `each` with its result. The
-    /// initial state, which `windows` keeps meanwhile, is restored afterwards.
+    /// Makes an update for each window of time steps of `samples`, batch by batch, and calls `each` with its result.
+    /// `windows` keeps the initial state meanwhile, and it is restored at the end.
     pub(super) fn each_window(
         &mut self,
         windows: &mut StepWindows<T>,
@@ -32,8 +32,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Updates `w ← w + u(g)` for each window of the samples last chosen in the batch of `reader`, and calls `each`
-    /// with the result. Here u is the chain of transforms, and g the gradient of the window's loss from a constant
-    /// initial state. The update of a window without a row that counts is skipped.
+    /// with the result. Here u is the chain of gradient transforms, and g the gradient of the window's loss, with the
+    /// initial state of the window as a constant. A window in which all rows have weight 0 makes no update.
     fn windows_of_chosen(
         &mut self,
         windows: &StepWindows<T>,

@@ -13,13 +13,14 @@ pub(super) struct Updated {
     pub outcome: Outcome,
 }
 
-/// A callback that receives the result of each update, the fields of [`Updated`] in order, with its [`Step`] record if
-/// one was made. The fields are arguments of their own, so that they stay in registers.
+/// A callback that receives the result of each update, the fields of [`Updated`] in order, and its [`Step`] record if
+/// there is one. The fields are separate arguments, so that they stay in registers.
 pub(super) type EachUpdate<'a> = dyn FnMut(f64, f64, Outcome, Option<&Step>) + 'a;
 
 impl Updated {
-    /// Combines the results of this update and of `next`: applied if either is, with the loss over the rows of the
-    /// applied ones; of both if both were skipped. `mean` states whether the loss is a mean over rows.
+    /// Combines the results of this update and of the update `next`. The result is `Apply` if either is. Its loss is
+    /// over the rows of the applied updates, or of both if both were skipped. `mean` states whether the loss is a
+    /// mean over rows.
     pub fn and(self, next: Updated, mean: bool) -> Updated {
         let weight = self.weight + next.weight;
         let loss = match (self.weight > 0.0, next.weight > 0.0) {

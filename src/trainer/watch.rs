@@ -6,7 +6,7 @@ use crate::clock::Clock;
 /// How the current updates are recorded.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Watch {
-    /// Whether each update gets a [`Step`] record even without an active monitor.
+    /// Whether each update gets a [`Step`] record, even if no monitor is active.
     pub always: bool,
     /// When the update began; `None` if updates are not timed.
     pub started: Option<Clock>,
@@ -14,12 +14,12 @@ pub(super) struct Watch {
     pub samples: usize,
     /// The bytes and the time of the update's messages between ranks; `None` on one rank.
     pub communication: Option<Communication>,
-    /// The norm of the gradient of the update, where it is known before the record is made.
+    /// The norm of the gradient of the update, if it is known before the record of the update is made.
     pub norm: Option<f64>,
     /// The origin of a spike of the gradient of the update; `None` if its norm is no spike.
     pub spike: Option<Spike>,
-    /// The number of updates after which a check last found all parameters finite; 0 before the first check, and after
-    /// the optimizer was restored to fewer updates.
+    /// The number of updates made when a check last found all parameters finite. It is 0 before the first check, and
+    /// after the optimizer was restored to an earlier number of updates.
     pub finite_after: u64,
     /// The record of the last update, until the callback receives it.
     pub step: Option<Step>,
@@ -27,7 +27,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Sets how the next updates are recorded, in the fields `always` and `started`, and discards the record of the
-    /// last one.
+    /// last update.
     pub fn begin(&mut self, always: bool, started: Option<Clock>) {
         (self.always, self.started, self.step) = (always, started, None);
     }

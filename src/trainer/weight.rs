@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl<T: Scalar> Run<'_, T> {
-    /// Returns the total weight of the rows of `samples`: 0 if all are masked or of an ignored class. The batch of
-    /// `reader` receives the samples in groups of `size`; the last group stays chosen.
+    /// Returns the total weight of the rows of `samples`: 0 if all rows are masked or of an ignored class. It reads
+    /// the samples in groups of `size` into the batch of `reader`, which holds the last group on return.
     #[inline]
     pub(super) fn total_weight(
         &self,
@@ -27,8 +27,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(whole)
     }
 
-    /// Returns the total weight of the rows of `samples` if it is their number, which needs no reading of targets: see
-    /// [`Loss::weighs_target_values`].
+    /// Returns the total weight of the rows of `samples` if each row has weight 1, so that they can be counted
+    /// without reading targets; otherwise `None`. See [`Loss::weighs_target_values`].
     pub(super) fn counted_weight(&self, data: &dyn Source<T>, samples: &[usize]) -> Option<f64> {
         if self.loss.weighs_target_values() {
             return None;
@@ -36,10 +36,11 @@ impl<T: Scalar> Run<'_, T> {
         data.layout().rows_of_weight_1(samples, self.workspace.per_step()).map(|rows| rows as f64)
     }
 
-    /// Returns `whole` plus the total weight of the rows of `batch`. Refuses a weight that is negative or not finite.
+    /// Returns `whole` plus the total weight of the rows of `batch`, or an error if this weight is negative or not
+    /// finite.
     #[inline]
     pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
-        // A custom loss may return any weight; a negative one would ascend the loss.
+        // A custom loss may return any weight; with a negative one, the update would increase the loss.
         let weight = self.batch_weight(batch);
         let valid = weight >= 0.0 && (whole + weight).is_finite();
         require(valid, "the total weight of the rows in a loss", "finite and not negative", weight)?;

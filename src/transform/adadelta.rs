@@ -16,8 +16,8 @@ use alloc::{vec, vec::Vec};
 /// Adadelta: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²` and then
 /// `u ← ρ u + (1 − ρ) Δ²`.
 ///
-/// A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. Source: Zeiler
-/// 2012, algorithm 1; as in PyTorch.
+/// If g² overflows the number format (|g| above about 1e20 in `f32`), the parameter never changes again: clip the
+/// gradient first. Source: Zeiler 2012, algorithm 1; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adadelta {
@@ -42,15 +42,15 @@ impl Adadelta {
         Adadelta { rho, ..self }
     }
 
-    /// Sets ε, which is added to both moving averages before their roots; not negative. With 0 the parameters never
-    /// change. The default is 1e-6.
+    /// Sets ε, which is added to both moving averages before their square roots are taken; not negative. With 0 the
+    /// parameters never change. The default is 1e-6.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Adadelta { epsilon, ..self }
     }
 
-    /// Returns the function from `(w, g, [v, u])` to the update and the new `[v, u]`: the moving averages of the
-    /// squares of the gradients g and of the updates before the learning rate. The parameter w is not read.
+    /// Returns the function from `(w, g, [v, u])` to the update and the new `[v, u]`. These are the moving averages
+    /// of squared gradients, and of squared updates before the learning rate is applied. The parameter w is not used.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [rate, rho, fresh, epsilon] = [-self.rate, self.rho, 1.0 - self.rho, self.epsilon].map(scalar::<T>);
         move |_, g, [v, u]| {
@@ -78,8 +78,8 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }
 
-    /// Two numbers for each parameter: first all v, the averages of squared gradients, then all u, those of squared
-    /// updates. In `f16` and `bf16` the square root of a number is kept instead, as three values.
+    /// Two values for each parameter: all v, the averages of squared gradients, then all u, the averages of squared
+    /// updates. In `f16` and `bf16` three values each hold √v and √u.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks)
     }

@@ -14,10 +14,10 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Adagrad: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and `η_t = η/(1 + t δ)`, t from 0.
+/// Adagrad: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and `η_t = η/(1 + t δ)`, t the number of earlier updates.
 ///
-/// A g² beyond the format (|g| above about 2e19 in `f32`) stops its parameter permanently: clip first. Source: Duchi,
-/// Hazan & Singer 2011; as in PyTorch.
+/// If g² overflows the number format (|g| above about 2e19 in `f32`), the parameter never changes again: clip the
+/// gradient first. Source: Duchi, Hazan & Singer 2011; as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Adagrad {
@@ -87,8 +87,8 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         check_epsilon::<T>("epsilon of Adagrad", self.epsilon)
     }
 
-    /// One value for each parameter: s, the sum of squared gradients. In `f16` and `bf16` three values hold its fourth
-    /// root, since s would overflow.
+    /// One value for each parameter: s, the sum of squared gradients. In `f16` and `bf16`, where s would overflow,
+    /// three values hold its fourth root.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(1, blocks)
     }
@@ -125,8 +125,8 @@ fn fourth_root(x: f64) -> f64 {
 }
 
 impl Adagrad {
-    /// Returns the function from `(g, s)` to the new s and the update, s being the sum of squares of the gradients g.
-    /// `step` is the number of updates before this one.
+    /// Returns the function from `(g, s)` to the new s and the update. Here g is the gradient, and s the sum of
+    /// squared gradients. `step` is the number of earlier updates.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
         let rate = scalar::<T>(-self.rate / (1.0 + step as f64 * self.decay));
         let epsilon = scalar::<T>(self.epsilon);

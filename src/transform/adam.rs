@@ -18,15 +18,16 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g` and
-/// `v ← β₂ v + (1 − β₂) g²`. At step t, counted from 1, `m̂ = m/(1 − β₁ᵗ)` and
-/// `v̂ = v/(1 − β₂ᵗ)`.
+/// Adam: `w ← w − η m̂/(√v̂ + ε)`, with `m ← β₁ m + (1 − β₁) g` and `v ← β₂ v + (1 − β₂) g²`. At update t, counted
+/// from 1, `m̂ = m/(1 − β₁ᵗ)` and `v̂ = v/(1 − β₂ᵗ)`.
 ///
-/// With [`amsgrad`](Self::amsgrad) the largest v so far takes the place of v. In formats narrower than `f32` m and √v
-/// are kept with the digits of `f32`, each as several values, and a step is computed in `f64`. A g² beyond the format
-/// (|g| above some 1e20 in `f32`) stops its parameter permanently: clip first. The average v has a relative error of
-/// about ε/(1 − β₂), ε being the machine epsilon of the format: in `f32` 1e-4 for the default β₂ and 10 % for
-/// 0.999999; a β₂ nearer to 1 needs `f64`. Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+/// With [`amsgrad`](Self::amsgrad) the largest v so far takes the place of v. In formats narrower than `f32`, m and
+/// √v are kept with the digits of `f32`, each as several values, and an update is computed in `f64`. If g² overflows
+/// the number format (|g| above about 1e20 in `f32`), the parameter never changes again: clip the gradient first.
+/// Source: Kingma & Ba 2015, algorithm 1; Reddi et al. 2018, algorithm 2.
+///
+/// Rounding gives the average v a relative error of about the machine epsilon divided by 1 − β₂. In `f32` this is
+/// 1e-4 for the default β₂ and 10 % for 0.999999; a β₂ nearer to 1 needs `f64`.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Adam, Optimizer}};
@@ -53,7 +54,7 @@ impl Adam {
         Adam { settings: AdamSettings::new(rate), amsgrad: false }
     }
 
-    /// Divides by the root of the largest second moment so far, instead of the current one (AMSGrad).
+    /// Divides by the square root of the largest second moment so far, instead of that of the current one (AMSGrad).
     #[must_use]
     pub fn amsgrad(self) -> Self {
         Adam { amsgrad: true, ..self }
@@ -68,9 +69,9 @@ impl Adam {
         })
     }
 
-    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and `(m, v) ↦
-    /// update`, which with AMSGrad takes the largest v. `rate` is the learning rate, `step` the number of updates
-    /// before this one.
+    /// Returns two functions: `(g, m, v) ↦ (m, v)`, the moving averages of the gradient g and of g²; and
+    /// `(m, v) ↦ update`, which for AMSGrad is called with the largest v so far. `rate` is the learning rate, `step`
+    /// the number of earlier updates.
     #[expect(clippy::type_complexity, reason = "two closures, each of one formula")]
     fn rule<T: Scalar>(
         &self,
@@ -87,8 +88,8 @@ impl Adam {
         (moments, move |m: T, second: T| ratio(step * m, second.sqrt() / root + epsilon))
     }
 
-    /// Replaces the gradient by Adam's update, in a format narrower than `f32`: computed in `f64`, rounded once.
-    /// `decay(block) · w` is subtracted from the update of each parameter w.
+    /// Replaces the gradient by Adam's update in a format narrower than `f32`. The update is computed in `f64` and
+    /// rounded once. `decay(block) · w` is subtracted from the update of each parameter w.
     fn narrow<T: Scalar>(&self, update: Update<'_, T>, decay: impl Fn(&Block) -> f64) {
         let (n, start, trained) = (update.blocks.parameters(), update.start, update.trained());
         let (m, rest) = update.state.split_at_mut(slots::<T>() * n);
@@ -153,9 +154,9 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         self.check_settings::<T>()
     }
 
-    /// Two values for each parameter: all m, the average of gradients, then all v, that of squared gradients. With
-    /// AMSGrad there is a third: after these, all largest v so far. In `f16` and `bf16` each of them takes three
-    /// values, and is kept as its square root, except m.
+    /// Two values for each parameter: all m, the averages of gradients, then all v, the averages of squared
+    /// gradients. With AMSGrad the largest v so far follow. In `f16` and `bf16` three values each hold m, √v and the
+    /// root of the largest v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2 + usize::from(self.amsgrad), blocks)
     }
@@ -167,14 +168,14 @@ impl<T: Scalar> GradientTransform<T> for Adam {
     }
 }
 
-/// Returns the larger of the second moment `v` and the largest one before, `most`; NaN if `v` is NaN.
+/// Returns the larger of the second moment `v` and its largest earlier value, `most`; NaN if `v` is NaN.
 fn larger<T: Scalar>(v: T, most: T) -> T {
     if v > most || v.is_nan() { v } else { most }
 }
 
 /// Adam with decoupled weight decay: `−η λ w` is added to Adam's update.
 ///
-/// By default only matrices decay. Source: Loshchilov & Hutter 2019, algorithm 2.
+/// By default only matrices decay, not biases and gains. Source: Loshchilov & Hutter 2019, algorithm 2.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{AdamW, Optimizer}};
@@ -200,13 +201,13 @@ impl AdamW {
         AdamW { adam: Adam::new(rate), decay, roles: matrices() }
     }
 
-    /// Sets β, ε and AMSGrad of Adam by `change`, as in `.adam(|adam| adam.betas(0.9, 0.95))`.
+    /// Changes β, ε and AMSGrad by `change`, for example `.adam(|adam| adam.betas(0.9, 0.95))`.
     #[must_use]
     pub fn adam(self, change: impl FnOnce(Adam) -> Adam) -> Self {
         AdamW { adam: change(self.adam), ..self }
     }
 
-    /// Sets the roles of the blocks that decay; by default weights and recurrent weights.
+    /// Sets the roles of the blocks with weight decay; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         AdamW { roles: roles.to_vec(), ..self }
@@ -219,14 +220,14 @@ impl AdamW {
         self.decay > 0.0 && self.roles.contains(&block.role)
     }
 
-    /// Whether the update is divided by the root of the largest second moment so far (AMSGrad).
+    /// Whether the update is divided by the square root of the largest second moment so far (AMSGrad).
     pub(super) fn is_amsgrad(&self) -> bool {
         self.adam.amsgrad
     }
 
     /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`, the moving averages of the
-    /// gradient g and of g²: at `factor` times the learning rate and without AMSGrad. Pass 0 for w if the block does
-    /// not decay. `step` is the number of updates before this one.
+    /// gradient g and of g². It uses `factor` times the learning rate, and no AMSGrad. Pass 0 for the parameter w if
+    /// its block does not decay. `step` is the number of earlier updates.
     pub(super) fn whole_rule<T: Scalar>(
         &self,
         factor: f64,

@@ -3,8 +3,8 @@
 use super::{TransformSpec, check_decay, check_epsilon, check_own_rate};
 use crate::{error::Error, scalar::Scalar};
 
-/// The settings that Adam and its variants share: the learning rate η, the decays β₁ and β₂ of the first and the
-/// second moment, and ε, which is added to the root of the second.
+/// The settings that Adam and its variants share: the learning rate η, the decays β₁ of the first moment and β₂ of
+/// the second, and ε, which is added to the square root of the second moment.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct AdamSettings {
@@ -22,8 +22,8 @@ impl AdamSettings {
         AdamSettings { rate, betas: [0.9, 0.999], epsilon: 1e-8 }
     }
 
-    /// Refuses a rate that is negative or not finite, a β outside [0, 1), and an ε that is negative, not finite or
-    /// too small for `T`. `betas` and `epsilon` are the names in the error.
+    /// Returns an error for a rate that is negative or not finite, a β outside [0, 1), and an ε that is negative, not
+    /// finite or too small for `T`. The errors call the two β `betas`, and ε `epsilon`.
     pub fn check<T: Scalar>(&self, betas: [&'static str; 2], epsilon: &'static str) -> Result<(), Error> {
         check_own_rate::<T>(self.rate)?;
         check_decay(betas[0], self.betas[0])?;
@@ -37,8 +37,8 @@ impl AdamSettings {
     }
 }
 
-/// Defines `betas`, `epsilon` and `check_settings` of an optimizer that has a field `settings: AdamSettings`. `$betas`
-/// is the doc comment of `betas`.
+/// Defines the methods `betas`, `epsilon` and `check_settings` of an optimizer that has a field
+/// `settings: AdamSettings`. `$betas` is the doc comment of the method `betas`.
 macro_rules! adam_setters {
     ($optimizer:ident, $betas:literal) => {
         impl $optimizer {
@@ -76,8 +76,8 @@ pub(super) use adam_setters;
 /// Implements `GradientTransform` for an optimizer that has a field `settings: AdamSettings`, a method `rule` and two
 /// values of state for each parameter.
 ///
-/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states which of the two are kept as square
-/// roots in narrow formats, for [`update_each`](super::each_parameter::update_each).
+/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states for each of the two whether
+/// narrow formats keep its square root, for [`update_each`](super::each_parameter::update_each).
 macro_rules! two_moments {
     ($optimizer:ident, $state:literal, $roots:expr, $doc:literal) => {
         impl $optimizer {

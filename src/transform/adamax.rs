@@ -7,7 +7,7 @@ use super::{
 };
 use crate::scalar::{Scalar, scalar};
 
-/// Adamax: Adam with the largest gradient in place of the second moment.
+/// Adamax: Adam with a decayed maximum of |g| in place of the root of the second moment.
 ///
 /// `w ← w − η m̂/u` with `m ← β₁ m + (1 − β₁) g`, `m̂ = m/(1 − β₁ᵗ)` and
 /// `u ← max(β₂ u, |g| + ε)`. Source: Kingma & Ba 2015, algorithm 2; ε as in PyTorch.
@@ -27,8 +27,8 @@ impl Adamax {
     }
 
     /// Returns the function from `(w, g, [m, u])` to the update and the new `[m, u]`: the moving average of the
-    /// gradient g and the decayed maximum of |g|. The parameter w is not read. `step` is the number of updates before
-    /// this one.
+    /// gradient g, and the decayed maximum of |g|. The parameter w is not used. `step` is the number of earlier
+    /// updates.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let [first, second] = self.settings.betas;
         let rate = scalar::<T>(-self.settings.rate / complement(first, step as f64 + 1.0));

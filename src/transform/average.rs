@@ -10,16 +10,17 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// Keeps `a ← d a + (1 − d) w` of the weights after each update, beginning at the initial weights.
+/// Keeps a moving average a of the weights w, `a ← d a + (1 − d) w` after each update, starting at the initial
+/// weights.
 ///
-/// The average of a frozen block is the block itself. [`warm_up`](Self::warm_up) and [`debias`](Self::debias) make the
-/// average forget the initial weights sooner. By default training and its results do not use the average:
-/// [`Optimizer::averaged_weights`](super::Optimizer::averaged_weights) returns it. With [`as_result`](Self::as_result)
-/// trainers evaluate it, predict by it and make models of it.
+/// The average of a frozen block is the block itself. With [`warm_up`](Self::warm_up) or [`debias`](Self::debias) the
+/// average forgets the initial weights sooner. By default training and its results do not use the average, which
+/// [`Optimizer::averaged_weights`](super::Optimizer::averaged_weights) returns. With [`as_result`](Self::as_result) a
+/// trainer uses it for evaluation, predictions and models.
 ///
-/// The state holds two values for each parameter, three in `f16` and `bf16`: the average and its rounding error.
-/// Without the error, a decay near 1 would round each step to nothing. `WeightAverage` stands last in a chain, since it
-/// treats its input as the final update. Source: Polyak & Juditsky 1992.
+/// The state holds two values for each parameter, the average and its rounding error (in `f16` and `bf16` three
+/// values). Without the error, each change would round to nothing for a decay near 1. `WeightAverage` must be last in
+/// a chain, since it treats its input as the final update. Source: Polyak & Juditsky 1992.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
@@ -43,11 +44,11 @@ pub struct WeightAverage {
     result: bool,
 }
 
-/// The treatment of the initial parameters in a moving average of the parameters with decay d.
+/// How a moving average of the parameters, with decay d, treats the initial parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Start {
-    /// The average begins at the initial parameters: after t updates they have the weight `d^t`.
+    /// The average starts at the initial parameters, which have the weight `d^t` after t updates.
     #[default]
     Initial,
     WarmUp,
@@ -60,15 +61,15 @@ impl WeightAverage {
         WeightAverage { decay, start: Start::Initial, result: false }
     }
 
-    /// Uses the decay `min(d, (1 + t)/(10 + t))` after t earlier updates: 0.1, 0.18, 0.25, … It replaces
-    /// [`debias`](Self::debias). Source: TensorFlow's `ExponentialMovingAverage`.
+    /// Uses the decay `min(d, (1 + t)/(10 + t))` after t earlier updates, that is 0.1, 0.18, 0.25 and so on up to d.
+    /// It replaces [`debias`](Self::debias). Source: TensorFlow's `ExponentialMovingAverage`.
     #[must_use]
     pub fn warm_up(self) -> Self {
         WeightAverage { start: Start::WarmUp, ..self }
     }
 
-    /// Keeps `a/(1 − dᵗ)` after t updates, for an average a that begins at 0, as Adam does: the initial weights
-    /// have no part in it. It replaces [`warm_up`](Self::warm_up). Source: Kingma & Ba 2015, section 3.
+    /// Keeps `a/(1 − dᵗ)` after t updates, with an average a that starts at 0, as Adam does; so the initial weights
+    /// have no effect. It replaces [`warm_up`](Self::warm_up). Source: Kingma & Ba 2015, section 3.
     #[must_use]
     pub fn debias(self) -> Self {
         WeightAverage { start: Start::Debias, ..self }
@@ -83,7 +84,7 @@ impl WeightAverage {
         WeightAverage { result: true, ..self }
     }
 
-    /// Returns the weight of the newest parameters in the average, after `step` earlier updates.
+    /// Returns the weight of the newest parameters in the average; `step` is the number of earlier updates.
     fn fresh(&self, step: u64) -> f64 {
         let t = step as f64;
         match self.start {
@@ -95,9 +96,9 @@ impl WeightAverage {
     }
 }
 
-/// Sets the averages of the parameters `range` of `w` to these parameters. `state` consists of slots with a value for
-/// each of n parameters. The first slot, the averages rounded to `T`, becomes `w`; the others, their rounding errors,
-/// become 0.
+/// Sets the averages of the parameters with indices `range` to their values in `w`. `state` consists of slots, each
+/// with one value for each of n parameters. In the first slot, the averages rounded to `T`, the values become those
+/// of `w`; in all other slots, which hold rounding errors, they become 0.
 pub(super) fn begin_at<T: Scalar>(range: Range<usize>, w: &[T], state: &mut [T], n: usize) {
     for (slot, values) in state.chunks_mut(n.max(1)).enumerate() {
         match slot {
@@ -107,13 +108,13 @@ pub(super) fn begin_at<T: Scalar>(range: Range<usize>, w: &[T], state: &mut [T],
     }
 }
 
-/// Moves the average `a + rest` towards `new` by the fraction `fresh`. `rest` is the rounding error of `a`: it collects
-/// changes that are too small for `a`.
+/// Moves the average `a + rest` towards `new` by the fraction `fresh` of the distance. `rest`, the rounding error of
+/// `a`, collects changes that are too small for `a`.
 #[inline(always)]
 pub(super) fn move_average<T: Scalar>(a: &mut T, rest: &mut T, new: T, fresh: T) {
     let step = fresh * ((new - *a) - *rest) + *rest;
     let sum = *a + step;
-    // The rounding error of the sum (Knuth's two-sum), exact for operands of any order. It is 0 for values that are not
+    // The rounding error of the sum (Knuth's two-sum), exact for any order of the operands. It is 0 if values are not
     // finite.
     let of_step = sum - *a;
     let lost = (*a - (sum - of_step)) + (step - of_step);
@@ -125,7 +126,7 @@ impl WeightAverage {
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let (fresh, n) = (self.fresh(update.step), update.w.len());
         if update.step == 0 {
-            // The parameters may have been set since the transform was made.
+            // The parameters may have been set since the transform was created.
             update.state.fill(T::zero());
             update.state[..n].copy_from_slice(update.w);
         }
@@ -155,8 +156,8 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     own_applied!(Average);
 
-    /// Two values for each parameter: its average, and the rounding error of that average. In `f16` and `bf16` three
-    /// values hold the average.
+    /// Two values for each parameter: all averages, then all rounding errors of the averages. In `f16` and `bf16`
+    /// three values hold an average.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>().max(2).saturating_mul(blocks.parameters())
     }
@@ -183,7 +184,8 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         let spec = TransformSpec::new("WeightAverage", GradientTransform::<T>::state_len(self, blocks));
-        // Averages that begin at the weights and those that begin at nothing are different sums.
+        // Averages that start at the weights and averages that start at 0 are different sums, so their layouts must
+        // differ.
         let spec = spec.layout(if self.start == Start::Debias { "average without start" } else { "average" });
         vec![spec.setting("decay", self.decay).setting("start", self.start).setting("result", self.result)]
     }

@@ -12,8 +12,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Clips each value of the gradient to the range from −c to c, c being the limit of [`new`](Self::new). NaN stays
-/// NaN.
+/// Clips each value of the gradient to the range from −c to c, where c is the argument of [`new`](Self::new). NaN
+/// stays NaN.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipValue {
@@ -67,13 +67,13 @@ impl<T: Scalar> GradientTransform<T> for ClipValue {
     }
 }
 
-/// Clips the gradient of all parameters to norm c, the limit of [`new`](Self::new):
+/// Clips the gradient of all parameters to a norm of at most c, the argument of [`new`](Self::new):
 /// `g ← g · min(1, c/(‖g‖_p + ε))`.
 ///
 /// The p-norm, by default the 2-norm, is that of the gradient of all trained parameters, computed without overflow. A
-/// gradient with a value that is not finite is left unchanged: scaling by its norm would write NaN everywhere; see
-/// [`SkipNonFinite`](super::SkipNonFinite). By default ε is 0; PyTorch has 1e-6. Source: Pascanu, Mikolov & Bengio
-/// 2013, algorithm 1.
+/// gradient with a value that is not finite is left unchanged, since scaling by its norm would make all values NaN;
+/// see [`SkipNonFinite`](super::SkipNonFinite). By default ε is 0, while PyTorch uses 1e-6. Source: Pascanu, Mikolov
+/// & Bengio 2013, algorithm 1.
 ///
 /// ```
 /// use chainrule::{Blocks, layer::{Layer, Linear}, transform::{ClipNorm, Optimizer, Sgd}};
@@ -108,7 +108,7 @@ impl ClipNorm {
         ClipNorm { most, p: 2.0, epsilon: 0.0, norm: None, factor: None, clipped: None }
     }
 
-    /// Sets the p of the norm: positive; infinity is allowed. The default is 2.
+    /// Sets the p of the p-norm: positive, possibly infinite. The default is 2.
     #[must_use]
     pub fn p(self, p: f64) -> Self {
         ClipNorm { p, ..self }
@@ -120,7 +120,7 @@ impl ClipNorm {
         ClipNorm { epsilon, ..self }
     }
 
-    /// Returns the p-norm of the gradient before clipping, at the last update; `None` before the first.
+    /// Returns the p-norm of the gradient before clipping, at the last update; `None` before the first update.
     pub fn norm(&self) -> Option<f64> {
         self.norm
     }
@@ -129,7 +129,7 @@ impl ClipNorm {
 impl ClipNorm {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
-        // Frozen blocks hold zeros, which add nothing to any norm.
+        // The gradient of frozen blocks is 0, which adds nothing to any norm.
         let length = if self.p == 2.0 { norm(update.gradient) } else { p_norm(update.gradient, self.p) };
         self.norm = Some(length);
         self.factor = Some(shorten(update.gradient, self.p, length, self.most, self.epsilon));
@@ -165,8 +165,8 @@ impl<T: Scalar> GradientTransform<T> for ClipNorm {
     }
 }
 
-/// Clips the gradient of each block by itself: one whose 2-norm is above the limit of [`new`](Self::new) is scaled down
-/// to it.
+/// Clips the gradient of each block separately: if its 2-norm exceeds the argument of [`new`](Self::new), the block's
+/// gradient is scaled down to that norm.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClipBlockNorm {
@@ -219,15 +219,15 @@ impl<T: Scalar> GradientTransform<T> for ClipBlockNorm {
     }
 }
 
-/// Refuses a limit that is not positive, or that is 0 in the format `T`: it would clip every gradient to 0. The error
-/// calls it `what`.
+/// Returns an error for a limit that is not positive, or that rounds to 0 in the format `T`, so that it would clip
+/// every gradient to 0. The error calls it `what`.
 fn check_limit<T: Scalar>(what: &'static str, limit: f64) -> Result<(), Error> {
     require(limit > 0.0, what, "positive", limit)?;
     require(scalar::<T>(limit) > T::zero(), what, "positive in the number format of the network", limit)
 }
 
-/// Multiplies a gradient of p-norm `length` by `most/(length + epsilon)` if that is below 1. Returns the factor, 1 if
-/// the gradient is unchanged. A gradient with a value that is not finite is unchanged.
+/// Multiplies a gradient of p-norm `length` by `most/(length + epsilon)` if this factor is below 1, and returns the
+/// factor. Otherwise, or if a value of the gradient is not finite, the gradient is unchanged and the result is 1.
 fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilon: f64) -> f64 {
     let factor = most / (length + epsilon);
     if factor.is_nan() || factor >= 1.0 {
@@ -242,7 +242,8 @@ fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilo
         }
         return factor;
     }
-    // The norm or the factor is beyond the format: `g/largest/(norm/largest) · most` is within it at every step.
+    // The norm or the factor is out of range, but each intermediate result of `g/largest/(norm/largest) · most` is in
+    // range.
     let (largest, rest) = norm_parts(gradient, p);
     if largest == 0.0 || !largest.is_finite() {
         return 1.0;
@@ -252,7 +253,7 @@ fn shorten<T: Scalar>(gradient: &mut [T], p: f64, length: f64, most: f64, epsilo
     if and_by.is_finite() && times.is_finite() {
         gradient.iter_mut().for_each(|g| *g = *g / by / and_by * times);
     } else {
-        // The quotient `most/rest` is below `largest`.
+        // `most/rest` is below `largest`, so this quotient does not overflow.
         gradient.iter_mut().for_each(|g| *g = *g / by * both);
     }
     most / largest / rest

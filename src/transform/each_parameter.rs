@@ -1,4 +1,4 @@
-//! Rules that update each parameter from its gradient and a few values of state.
+//! Update rules that compute the update of each parameter from its gradient and a few values of state.
 
 use super::Update;
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
 };
 use core::array::from_fn;
 
-/// Returns `1 − β^t`, the bias correction of a moving average with decay β after t updates, to 13 digits or more.
-/// It is 1 where `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²` changes nothing. Where the difference would cancel it is
-/// `−expm1(t ln β)`.
+/// Returns `1 − β^t`, the bias correction of a moving average with decay β after t updates, to at least 13 digits.
+/// The result is 1 if `(1 − β) t > 50`, since then `β^t ≤ e^{−(1 − β) t} < 2⁻⁷²`. If the subtraction would cancel
+/// digits, it is computed as `−expm1(t ln β)`.
 #[inline]
 pub(super) fn complement(beta: f64, t: f64) -> f64 {
     let short = 1.0 - beta;
@@ -23,14 +23,15 @@ pub(super) fn complement(beta: f64, t: f64) -> f64 {
     }
 }
 
-/// Replaces each gradient g by the update of `rule`: `(w, g, state) ↦ (update, state)`, with N values of state for
-/// each parameter. The state of `update` holds all first values, then all second ones.
+/// Replaces each gradient g by the update of `rule`, which maps `(w, g, state)` to `(update, state)` with N values of
+/// state for each parameter. The state of `update` holds the first values of all parameters, then all second values,
+/// and so on.
 ///
-/// Frozen blocks, and those for which `decays` returns `None`, are left unchanged. Where it returns `Some(false)`, the
-/// rule receives 0 in place of the parameter w, so that a weight decay has no effect.
+/// Frozen blocks, and blocks for which `decays` returns `None`, are left unchanged. If it returns `Some(false)`, the
+/// rule receives 0 instead of the parameter w, so that weight decay has no effect.
 ///
-/// In formats narrower than `f32`, `wide` takes the place of `rule`. There value k of the state is kept as its square
-/// root if `roots[k]`: the root has half the range of exponents.
+/// In formats narrower than `f32`, `wide` is used instead of `rule`. There the state holds the square root of value k
+/// if `roots[k]`, since the root needs only half the range of exponents.
 pub(super) fn update_each<T: Scalar, const N: usize>(
     update: Update<'_, T>,
     roots: [bool; N],

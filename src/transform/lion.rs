@@ -11,11 +11,11 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Lion: `w ← w − η (sign(β₁ m + (1 − β₁) g) + λ w)`, then `m ← β₂ m + (1 − β₂) g`; the sign of
-/// 0 is 0.
+/// Lion: `w ← w − η (sign(β₁ m + (1 − β₁) g) + λ w)`, then `m ← β₂ m + (1 − β₂) g`, with sign(0) = 0.
 ///
-/// Each parameter moves by η. So η should be smaller than for Adam: 3 to 10 times smaller in the paper. Without
-/// [`decay`](Self::decay) λ is 0. By default only matrices decay. Source: Chen et al. 2023, algorithm 2.
+/// Before weight decay, each update moves a parameter by η or not at all. So η should be smaller than for Adam: in
+/// the paper it is 3 to 10 times smaller. Unless [`decay`](Self::decay) is called, λ is 0. By default only matrices
+/// decay, not biases and gains. Source: Chen et al. 2023, algorithm 2.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Lion, Optimizer}};
@@ -44,21 +44,21 @@ impl Lion {
         Lion { rate, betas: [0.9, 0.99], decay: 0.0, roles: matrices() }
     }
 
-    /// Sets β₁, the weight of the moving average m in the direction of an update, and β₂, the decay of m. Both
-    /// are at least 0 and below 1; the defaults are 0.9 and 0.99.
+    /// Sets β₁, the weight of the moving average m in the direction of an update, and β₂, the decay of m. Both must
+    /// be at least 0 and below 1; the defaults are 0.9 and 0.99.
     #[must_use]
     pub fn betas(self, first: f64, second: f64) -> Self {
         Lion { betas: [first, second], ..self }
     }
 
-    /// Sets the decoupled weight decay λ: an update also subtracts `rate · λ · w`. The default is 0. Training with
-    /// a negative λ is an error.
+    /// Sets the decoupled weight decay λ: an update also subtracts `rate · λ · w`. The default is 0. A negative λ is
+    /// an error when training begins.
     #[must_use]
     pub fn decay(self, decay: f64) -> Self {
         Lion { decay, ..self }
     }
 
-    /// Sets the roles of the blocks that decay; by default weights and recurrent weights.
+    /// Sets the roles of the blocks with weight decay; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         Lion { roles: roles.to_vec(), ..self }

@@ -22,20 +22,20 @@ use core::{fmt, ops::Range};
 
 /// The coefficients a, b, c of the Newton–Schulz iteration `X ← a X + (b A + c A²) X`, `A = X Xᵀ`.
 const COEFFICIENTS: [f64; 3] = [3.4445, -4.7750, 2.0315];
-/// The number of Newton–Schulz steps.
+/// The number of Newton–Schulz iterations.
 const STEPS: usize = 5;
-/// The lower limit of the Frobenius norm by which a matrix is divided before the Newton–Schulz steps.
+/// The lower limit of the Frobenius norm by which a matrix is divided before the Newton–Schulz iterations.
 const LEAST_NORM: f64 = 1e-7;
 
-/// Muon: for matrices, momentum with all singular values brought close to 1; [`AdamW`] for other blocks.
+/// Muon: momentum with all singular values brought close to 1 for matrices; [`AdamW`] for all other blocks.
 ///
-/// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov),
-/// `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)` is five Newton–Schulz steps from
-/// `X = u/‖u‖_F`: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c = 3.4445, −4.7750, 2.0315. The
-/// steps map singular values of at least 0.05 to about 0.7 to 1.2. Matrices are the blocks of role [`Role::Weight`] and
-/// [`Role::Recurrent`]; each gate of a cell is a matrix of its own. Tables of embeddings ([`Block::table`]) are no
-/// matrices: AdamW updates them. The products are computed in `f64`. Source: Jordan et al. 2024; rate adjustment and
-/// defaults as in PyTorch.
+/// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov), `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)`
+/// comes from `X = u/‖u‖_F` by five Newton–Schulz iterations: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c
+/// = 3.4445, −4.7750, 2.0315. They map singular values of at least 0.05 to values of about 0.7 to 1.2.
+///
+/// Matrices are the blocks of role [`Role::Weight`] and [`Role::Recurrent`]; each gate of a cell is a separate
+/// matrix. Tables of embeddings ([`Block::table`]) do not count as matrices: AdamW updates them. The products are
+/// computed in `f64`. Source: Jordan et al. 2024; rate adjustment and defaults as in PyTorch.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{AdamW, Muon, Optimizer}};
@@ -52,8 +52,8 @@ const LEAST_NORM: f64 = 1e-7;
 pub struct Muon {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     rate: f64,
-    /// The learning rate given to `new`. AdamW updates the other blocks at `rate/made` times its own rate, or at its
-    /// own rate for a `made` of 0.
+    /// The learning rate given to `new`. AdamW updates the other blocks at `rate/made` times its own rate; if `made`
+    /// is 0, at its own rate.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     made: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
@@ -66,8 +66,8 @@ pub struct Muon {
     scratch: Scratch,
 }
 
-/// Scratch memory for the matrix products of the Newton–Schulz steps, and the blocks for which it was made. They are
-/// no settings, so all instances compare as equal.
+/// Scratch memory for the matrix products of the Newton–Schulz iterations, and the blocks for which it was allocated.
+/// It is not a setting, so any two instances compare as equal.
 #[derive(Clone, Default)]
 struct Scratch {
     values: Vec<f64>,
@@ -99,14 +99,14 @@ impl Muon {
         Muon { momentum, ..self }
     }
 
-    /// Sets the weight decay λ of the matrices: an update also subtracts `rate · λ · w`. It is not negative; the
+    /// Sets the weight decay λ of the matrices: an update also subtracts `rate · λ · w`. It must not be negative; the
     /// default is 0.1.
     #[must_use]
     pub fn decay(self, decay: f64) -> Self {
         Muon { decay, ..self }
     }
 
-    /// Orthogonalizes the momentum m itself, in place of Nesterov's `μ m + (1 − μ) g`.
+    /// Orthogonalizes the momentum m itself, instead of Nesterov's `μ m + (1 − μ) g`.
     #[must_use]
     pub fn without_nesterov(self) -> Self {
         Muon { nesterov: false, ..self }
@@ -117,8 +117,8 @@ fn is_matrix(block: &Block<'_>) -> bool {
     matches!(block.role, Role::Weight | Role::Recurrent) && !block.table
 }
 
-/// Returns the matrices of a block, one for each gate: the range of each among all parameters, and the numbers of rows
-/// and columns that all of them have.
+/// Returns the matrices of a block, one for each gate, as ranges among all parameters, and the numbers of rows and of
+/// columns, which are the same for all of them.
 fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>, [usize; 2]) {
     let (gates, start) = (block.gates.len().max(1), block.range.start);
     let shape = [block.shape[0] / gates, block.shape[1]];
@@ -126,16 +126,16 @@ fn matrices_of(block: &Block<'_>) -> (impl Iterator<Item = Range<usize>> + use<>
     ((0..gates).map(move |gate| start + gate * size..start + (gate + 1) * size), shape)
 }
 
-/// Returns three numbers of values for [`orthogonalize`] of a matrix X with `rows ≤ columns`: those of X, of
-/// `A = X Xᵀ`, and of a factor packed for a matrix product.
+/// Returns three lengths for [`orthogonalize`] of a matrix X with `rows ≤ columns`: the number of values of X, of
+/// `A = X Xᵀ`, and of a factor that is packed for a matrix product.
 fn scratch_len([rows, columns]: [usize; 2]) -> [usize; 3] {
     let packed = [[rows, columns], [rows, rows], [columns, rows]].map(|[n, k]| packed_b_len::<f64>(n, k));
     let [matrix, square] = [[rows, columns], [rows, rows]].map(|size| saturating_product(&size));
     [matrix, square, packed.into_iter().max().unwrap_or(0)]
 }
 
-/// Replaces `x`, a row-major matrix, by the result of five Newton–Schulz steps from `x/‖x‖_F`. It must not have
-/// more rows than columns. `scratch` has room for a matrix of that size, two of `rows` × `rows`, and a packed factor:
+/// Replaces `x`, a row-major matrix, by the result of five Newton–Schulz iterations from `x/‖x‖_F`. `rows` must not
+/// exceed `columns`. `scratch` has room for a matrix of this size, two of size `rows` × `rows`, and a packed factor:
 /// see [`scratch_len`].
 fn orthogonalize(x: &mut [f64], [rows, columns]: [usize; 2], scratch: &mut [f64]) {
     let [matrix, square, _] = scratch_len([rows, columns]);
@@ -168,7 +168,7 @@ impl Muon {
             let (matrices, [rows, columns]) = matrices_of(block);
             let (low, high) = (rows.min(columns), rows.max(columns));
             let (x, scratch) = self.scratch.values.split_at_mut(rows * columns);
-            // X is transposed if needed, so that its rows are the shorter side.
+            // If it has more rows than columns, the matrix is transposed for `orthogonalize`.
             let place = |i: usize| if rows > columns { i % columns * rows + i / columns } else { i };
             let rate = -self.rate * libm::sqrt((rows as f64 / columns.max(1) as f64).max(1.0));
             for range in matrices {
@@ -214,9 +214,9 @@ impl<T: Scalar> GradientTransform<T> for Muon {
 
     own_applied!(Optimizer);
 
-    /// Two values for each parameter: all m, the average of gradients, then all v, AdamW's average of squared
-    /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` each takes three values, and
-    /// √v is held in place of v.
+    /// Two values for each parameter: all m, the averages of gradients, then all v, AdamW's averages of squared
+    /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` three values each hold m and
+    /// √v.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks)
     }

@@ -20,8 +20,8 @@ use alloc::{vec, vec::Vec};
 ///
 /// `w ← w − η m̂/(√(v/(1 − β₂ᵗ)) + ε)` with m and v as in [`Adam`](super::Adam), and
 /// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where
-/// `μ_t = β₁ (1 − ½ · 0.96^{t ψ})`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its parameter
-/// permanently: clip first. Source: Dozat 2016, algorithm 2; as in PyTorch.
+/// `μ_t = β₁ (1 − ½ · 0.96^{t ψ})` at update t. If g² overflows the number format (|g| above about 1e20 in `f32`),
+/// the parameter never changes again: clip the gradient first. Source: Dozat 2016, algorithm 2; as in PyTorch.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{NAdam, Optimizer}};
@@ -51,20 +51,21 @@ impl NAdam {
         NAdam { settings: AdamSettings::new(rate), momentum_decay: 0.004 }
     }
 
-    /// Sets ψ, not negative: the momentum of step t is `β₁ (1 − ½ · 0.96^{t ψ})`. The default is 0.004.
+    /// Sets ψ, not negative: the momentum of update t is `β₁ (1 − ½ · 0.96^{t ψ})`. The default is 0.004.
     #[must_use]
     pub fn momentum_decay(self, decay: f64) -> Self {
         NAdam { momentum_decay: decay, ..self }
     }
 
-    /// Returns the momentum `μ_t = β₁ (1 − ½ · 0.96^{t ψ})` of step `t`, counted from 1.
+    /// Returns the momentum `μ_t = β₁ (1 − ½ · 0.96^{t ψ})` of update `t`, counted from 1.
     fn momentum(&self, t: f64) -> f64 {
         self.settings.betas[0] * (1.0 - 0.5 * libm::pow(0.96, t * self.momentum_decay))
     }
 
-    /// Returns the function from `(w, g, [m, v])` to the update, which is added to w and contains the rate, and the new
-    /// `[m, v]`: the moving averages of the gradient g and of g². The parameter w is not read. `step` is the number of
-    /// updates before this one, `product` the product of the momenta `μ_i` of all steps including this one.
+    /// Returns the function from `(w, g, [m, v])` to the update and the new `[m, v]`, the moving averages of the
+    /// gradient g and of g². The update includes the learning rate, and is added to w. The parameter w is not used.
+    /// `step` is the number of earlier updates, `product` the product of the momenta `μ_i` of all updates including
+    /// this one.
     fn rule<T: Scalar>(&self, step: u64, product: f64) -> impl Fn(T, T, [T; 2]) -> (T, [T; 2]) + use<T> {
         let ([first, second], t) = (self.settings.betas, step as f64 + 1.0);
         let [now, next] = [self.momentum(t), self.momentum(t + 1.0)];
@@ -103,9 +104,9 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
 
     own_applied!(Optimizer);
 
-    /// Two values for each parameter: all m, the average of gradients, then all v, that of squared gradients. One more
-    /// value is the product of the momenta so far. In `f16` and `bf16` each takes three values, and √v is held in
-    /// place of v.
+    /// Two values for each parameter: all m, the averages of gradients, then all v, the averages of squared
+    /// gradients. One more value is the product of all momenta so far. In `f16` and `bf16` three values each hold m,
+    /// √v and the product.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks).saturating_add(slots::<T>())
     }

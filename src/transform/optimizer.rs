@@ -1,4 +1,4 @@
-//! A transform with its state, which turns gradients into updates of the parameters.
+//! An optimizer: a transform with its state, which turns gradients into updates and adds these to the parameters.
 
 use super::{
     GradientTransform, InPlace, Outcome, Stage, TransformSpec, Update, check_rate,
@@ -14,7 +14,7 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The largest number of updates that a saved run may have: up to it an `f64` counts exactly.
+/// The largest number of updates that a saved run may have: `f64` holds every whole number up to it exactly.
 pub const MOST_STEPS: u64 = 1 << 53;
 
 /// A transform with its state and the number of updates made.
@@ -37,15 +37,16 @@ pub struct Optimizer<T, G: ?Sized> {
     steps: u64,
     guarded: bool,
     in_place: InPlace,
-    /// The learning rate that the transform was made with, and the one that was set last; `None` if none was set.
+    /// The learning rate with which the transform was created, and the rate that was set last; `None` if none was
+    /// set.
     rates: Option<[f64; 2]>,
     /// The transform or chain. It is the last field, so that a reference to an optimizer converts to one with
     /// `G = dyn GradientTransform<T>`.
     transform: G,
 }
 
-/// The number of parameters that an element-wise chain updates at once: with one thread (first), and with several
-/// (second). With gradient and state they stay in the cache from one transform of the chain to the next.
+/// The number of parameters that an element-wise chain updates at once: first with one thread, second with several.
+/// So few values, with their gradient and state, stay in the cache from one transform of the chain to the next.
 const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
 /// Shows the transform and the number of updates, not the state.
@@ -63,10 +64,11 @@ impl<T: Scalar, G: GradientTransform<T>> Optimizer<T, G> {
     /// Checks `transform`, and creates the state that it needs for the parameters `w`.
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` does not have the parameters of `blocks`; [`Error::InvalidLayer`] for blocks that
-    /// overlap, leave gaps, or share a name; the errors of [`GradientTransform::validate`]. [`Error::Optimizers`] for a
-    /// chain without an optimizer or with several; [`Error::ChainOrder`] for one that is not in the order of
-    /// [`Stage`](super::Stage). [`Error::TooLarge`] where memory cannot hold the transform's state.
+    /// [`Error::Length`] if the length of `w` is not the number of parameters in `blocks`; [`Error::InvalidLayer`]
+    /// for blocks that overlap, leave gaps, or share a name; the errors of [`GradientTransform::validate`].
+    /// [`Error::Optimizers`] for a chain without an optimizer or with several; [`Error::ChainOrder`] for a chain that
+    /// is not in the order of [`Stage`](super::Stage). [`Error::TooLarge`] if memory cannot hold the transform's
+    /// state.
     pub fn new(mut transform: G, blocks: &Blocks, w: &[T]) -> Result<Self, Error> {
         let (state, guarded, in_place) = T::optimizer_state(&mut transform, blocks, w)?;
         Ok(Optimizer { state, steps: 0, guarded, in_place, rates: None, transform })
@@ -89,8 +91,8 @@ pub(crate) fn initial_state<T: Scalar>(
     Ok((state, guarded, checked_in_place(transform)))
 }
 
-/// Returns whether a chain may update parameters during the backward pass: [`InPlace::No`] also for a plain rate that
-/// is negative or not finite in the format `T`.
+/// Returns whether a chain may update parameters during the backward pass. A plain rate that is negative or not
+/// finite in the format `T` also gives [`InPlace::No`].
 fn checked_in_place<T: Scalar>(transform: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
     match in_place(transform) {
         InPlace::Plain(rate) if check_rate::<T>(rate).is_err() => InPlace::No,
@@ -99,13 +101,14 @@ fn checked_in_place<T: Scalar>(transform: &(impl GradientTransform<T> + ?Sized))
 }
 
 impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
-    /// Turns `gradient` into an update and adds it to `w`. Returns [`Outcome::Skip`] if a transform skipped the update:
-    /// then `w` is unchanged. The values of `gradient` on return are unspecified; a monitor sees the update.
+    /// Turns `gradient` into an update and adds it to `w`. Returns [`Outcome::Skip`] if a transform skipped the
+    /// update; then `w` is unchanged. On return the values of `gradient` are unspecified; a monitor receives the
+    /// update.
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` or `gradient` does not have the parameters of `blocks`, or the transform needs a
-    /// state of another length for `blocks` than for those that the optimizer was [made](Self::new) for.
-    /// [`Error::InvalidLayer`] for blocks that overlap or leave gaps; the errors of [`GradientTransform::update`].
+    /// [`Error::Length`] if the length of `w` or `gradient` is not the number of parameters in `blocks`, or if the
+    /// state that `blocks` need is not as long as for the blocks given to [`new`](Self::new). [`Error::InvalidLayer`]
+    /// for blocks that overlap or leave gaps; the errors of [`GradientTransform::update`].
     pub fn step(
         &mut self,
         blocks: &Blocks,
@@ -116,7 +119,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.step_with(blocks, w, gradient, monitor, false)
     }
 
-    /// Like [`step`](Self::step). If `recorded`, clips compute [`GradientTransform::clipped_norm`].
+    /// Makes an update like [`step`](Self::step). If `recorded`, clips compute [`GradientTransform::clipped_norm`].
     pub(crate) fn step_with(
         &mut self,
         blocks: &Blocks,
@@ -131,7 +134,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         for block in blocks.iter().filter(|block| block.frozen) {
             gradient[block.range.clone()].fill(T::zero());
         }
-        // A clip computes a norm of the whole gradient, so the update is not made in pieces.
+        // A clip that is recorded computes a norm of the whole gradient, so the update cannot be made in pieces.
         let mut whole = false;
         self.transform.members(&mut |member| whole |= recorded && member.stage == Stage::Clip);
         if self.in_place != InPlace::No && !monitor.is_active() && !whole {
@@ -157,8 +160,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(outcome)
     }
 
-    /// Runs an element-wise chain on the parameters `w`, which begin at parameter `start` of the network, and adds the
-    /// update to them. `gradient`, that of `w`, is overwritten. The update is not counted: call
+    /// Runs an element-wise chain on the parameters `w`, the first of which has index `start` in the network, and
+    /// adds the update to them. `gradient`, the gradient of `w`, is overwritten. The update is not counted: call
     /// [`note_step`](Self::note_step) once for all parameters.
     pub(crate) fn step_from(
         &mut self,
@@ -177,22 +180,22 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Counts an update that was made in the backward pass.
+    /// Counts one update, made piece by piece in the backward pass.
     pub(crate) fn note_step(&mut self) {
         self.steps += 1;
     }
 
     /// Whether the chain has a transform of [`Stage::SkipNonFinite`](super::Stage::SkipNonFinite), which then decides
-    /// about gradients that are not finite.
+    /// whether gradients that are not finite are skipped.
     pub(crate) fn guarded(&self) -> bool {
         self.guarded
     }
 
-    /// Passes a metric that should fall, such as a validation loss, to the transform. Call it once an epoch, as a
-    /// trainer does.
+    /// Passes a metric that should decrease, such as a validation loss, to the transform. Call it once after each
+    /// epoch, as a trainer does.
     ///
     /// # Errors
-    /// [`Error::Length`] where the transform needs a state of another length for `blocks`; [`Error::InvalidLayer`] for
+    /// [`Error::Length`] if the transform needs a state of another length for `blocks`; [`Error::InvalidLayer`] for
     /// blocks that overlap or leave gaps.
     pub fn on_metric(&mut self, blocks: &Blocks, metric: f64) -> Result<(), Error> {
         self.check_state(blocks)?;
@@ -200,8 +203,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Refuses blocks that overlap or leave gaps, and blocks for which the transform needs a state of another length
-    /// than that of [`state`](Self::state).
+    /// Returns an error if blocks overlap or leave gaps, or if the transform needs a state for them that is not as
+    /// long as [`state`](Self::state).
     pub(crate) fn check_state(&self, blocks: &Blocks) -> Result<(), Error> {
         blocks.check_ranges().map_err(|rule| rule.at(""))?;
         let what = "state of the transform (an optimizer takes the blocks that it was made for)";
@@ -213,18 +216,18 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.steps
     }
 
-    /// The learning rate of the next update, with the factors of schedules. `None` if the transform states none, or if
-    /// its state has another length for these blocks.
+    /// Returns the learning rate of the next update, including the factors of schedules. `None` if the transform has
+    /// no learning rate, or if its state has another length for `blocks`.
     pub fn learning_rate(&self, blocks: &Blocks) -> Option<f64> {
         self.check_state(blocks).ok()?;
         self.transform.learning_rate(blocks, &self.state, self.steps)
     }
 
-    /// Sets the learning rate of the chain's optimizer from the next update on, before the factors of schedules. The
-    /// state is kept: its averages and momenta.
+    /// Sets the learning rate of the chain's optimizer, before the factors of schedules, from the next update on. The
+    /// state, such as averages and momenta, is kept.
     ///
-    /// A [checkpoint](crate::trainer::Trainer::checkpoint) keeps the rate. [`Muon`](super::Muon) changes the rate of
-    /// its other blocks by the same factor, unless it was made with a rate of 0.
+    /// A [checkpoint](crate::trainer::Trainer::checkpoint) keeps the rate. [`Muon`](super::Muon) scales the rate of
+    /// the blocks that AdamW updates by the same factor, unless it was created with a rate of 0.
     ///
     /// ```
     /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, Schedule, Sgd}};
@@ -238,8 +241,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a rate that is negative or not finite in the format `T`; [`Error::InvalidState`] for a
-    /// chain without a rate that can be set: see [`GradientTransform::rate_mut`].
+    /// [`Error::Parameter`] for a rate that is negative or not finite in the format `T`; [`Error::InvalidState`] for
+    /// a chain without a rate that can be set, see [`GradientTransform::rate_mut`].
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<(), Error> {
         check_rate::<T>(rate)?;
         let Some(present) = self.transform.rate_mut() else {
@@ -254,22 +257,23 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Returns the learning rate that was set; `None` if none was.
+    /// Returns the learning rate that was set by a call; `None` if none was set.
     #[cfg(feature = "safetensors")]
     pub(crate) fn rate_set(&self) -> Option<f64> {
         self.rates.map(|[_, set]| set)
     }
 
-    /// Whether the chain has a rate that can be set.
+    /// Whether the chain has a learning rate that can be set.
     #[cfg(feature = "safetensors")]
     pub(crate) fn has_rate(&mut self) -> bool {
         self.transform.rate_mut().is_some()
     }
 
-    /// Restores [`rate_set`](Self::rate_set): with `None`, the rate that the transform was made with.
+    /// Restores the result of [`rate_set`](Self::rate_set): with `None`, the rate with which the transform was
+    /// created.
     ///
     /// # Errors
-    /// Those of [`set_learning_rate`](Self::set_learning_rate).
+    /// The errors of [`set_learning_rate`](Self::set_learning_rate).
     #[cfg(feature = "safetensors")]
     pub(crate) fn restore_rate(&mut self, rate: Option<f64>) -> Result<(), Error> {
         if let Some(rate) = rate.or(self.rates.map(|[first, _]| first)) {
@@ -281,7 +285,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Whether, and how, the chain may update some parameters before the gradient of others is known.
+    /// Whether, and how, the chain may update some parameters before the gradient of the others is computed.
     pub(crate) fn in_place(&self) -> InPlace {
         self.in_place
     }
@@ -291,12 +295,12 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         &self.transform
     }
 
-    /// Returns the state of the transform; of a chain, the states of its transforms, one after the other.
+    /// Returns the state of the transform; for a chain, the states of its transforms, one after the other.
     pub fn state(&self) -> &[T] {
         &self.state
     }
 
-    /// Returns the transforms of the chain as data, one entry each.
+    /// Returns the transforms of the chain as data, one entry for each transform.
     pub fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {
         self.transform.spec(blocks)
     }
@@ -304,7 +308,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
     /// Restores a saved state and number of updates.
     ///
     /// # Errors
-    /// [`Error::Length`] where `state` is not as long as [`state`](Self::state); [`Error::Parameter`] for `steps` above
+    /// [`Error::Length`] if `state` is not as long as [`state`](Self::state); [`Error::Parameter`] for `steps` above
     /// [`MOST_STEPS`].
     pub fn restore(&mut self, state: &[T], steps: u64) -> Result<(), Error> {
         require_length("optimizer state", self.state.len(), state.len())?;
@@ -314,8 +318,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Passes parameters `w`, which replaced all former ones, to the transform: averages of parameters begin again at
-    /// `w`. Does nothing if the state has another length for `blocks`.
+    /// Tells the transform that the parameters `w` have replaced all former ones: averages of parameters start again
+    /// at `w`. Does nothing if the state has another length for `blocks`.
     #[cfg(feature = "safetensors")]
     pub(crate) fn begin_at(&mut self, blocks: &Blocks, w: &[T]) {
         if self.check_state(blocks).is_ok() {
@@ -323,12 +327,12 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         }
     }
 
-    /// Resets the state to that for the parameters `w`, and the number of updates to 0, if the state has a value that
-    /// is NaN, or infinite in a transform that does not [allow it](TransformSpec::infinite_state()).
+    /// Resets the state to the initial state for the parameters `w`, and the number of updates to 0, if the state has
+    /// a NaN, or has ±∞ in a transform that does not [allow ±∞](TransformSpec::infinite_state()).
     pub(crate) fn reset_unless_sound(&mut self, blocks: &Blocks, w: &[T]) {
         let mut rest = &self.state[..];
         let sound = self.spec(blocks).iter().all(|spec| {
-            // The specification of a custom transform may state any length.
+            // The specification of a custom transform may state any length, even a wrong one.
             let (own, after) = rest.split_at(spec.state_len.min(rest.len()));
             rest = after;
             own.iter().all(|value| value.is_finite() || (spec.infinite_state && !value.is_nan()))
@@ -340,21 +344,21 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         }
     }
 
-    /// Returns the moving average of the weights, one value per parameter. `None` if the transform keeps none, or if
-    /// its state has another length for these blocks.
+    /// Returns the moving averages of the weights, one value per parameter. `None` if the transform keeps none, or if
+    /// its state has another length for `blocks`.
     pub fn averaged_weights(&self, blocks: &Blocks) -> Option<&[T]> {
         self.check_state(blocks).ok()?;
         self.transform.averaged_weights(blocks, &self.state)
     }
 
-    /// Returns the weights that training results in, where these are not the parameters, as with
-    /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). `None` otherwise, and before the first update.
+    /// Returns the weights that training results in if these are not the parameters, as with
+    /// [`ScheduleFreeAdamW`](super::ScheduleFreeAdamW). Otherwise, and before the first update, returns `None`.
     pub fn result(&self, blocks: &Blocks) -> Option<&[T]> {
         self.check_state(blocks).ok().filter(|()| self.steps > 0)?;
         self.transform.result(blocks, &self.state)
     }
 
-    /// Whether [`result`](Self::result) returns weights for these blocks once an update was made.
+    /// Whether [`result`](Self::result) returns weights for these blocks after the first update.
     pub(crate) fn has_result(&self, blocks: &Blocks) -> bool {
         self.check_state(blocks).is_ok() && self.transform.result(blocks, &self.state).is_some()
     }

@@ -13,9 +13,10 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Group {
-    /// The blocks of this name or below it: `2` covers `2.weight`, not `20.weight`. An empty name covers all blocks.
+    /// The blocks whose name is the given one or begins with it and a dot: `2` covers `2.weight`, not `20.weight`. An
+    /// empty name covers all blocks.
     Under(String),
-    /// The blocks of this role. A network need not have such a block.
+    /// The blocks of this role. It is no error if a network has no such block.
     Role(Role),
 }
 
@@ -48,7 +49,7 @@ impl fmt::Display for Group {
 }
 
 impl Group {
-    /// Whether the group holds `block`.
+    /// Whether `block` belongs to the group.
     pub(super) fn holds(&self, block: &Block<'_>) -> bool {
         match self {
             Group::Under(name) => block.is_under(name),
@@ -56,7 +57,7 @@ impl Group {
         }
     }
 
-    /// Refuses a group by name if no block has this name or lies below it.
+    /// Returns an error for a group by name that covers no block.
     pub(super) fn check(&self, blocks: &Blocks) -> Result<(), Error> {
         match self {
             Group::Under(name) => blocks.under(name).map(|_| ()),
@@ -65,12 +66,12 @@ impl Group {
     }
 }
 
-/// Multiplies the updates of chosen blocks by factors, as learning rates of their own. It stands after the optimizer in
-/// a chain.
+/// Multiplies the updates of chosen blocks by factors, which gives these blocks their own learning rates. In a chain
+/// it follows the optimizer.
 ///
-/// A block in several groups has the product of their factors. With AdamW and other decoupled decays the factor acts on
-/// the decay too, as a learning rate does. [`PerGroup`](super::PerGroup) gives groups optimizers and clips of their
-/// own.
+/// If a block belongs to several groups, their factors are multiplied. With AdamW and other decoupled decays the
+/// factor also scales the decay, as a learning rate does. [`PerGroup`](super::PerGroup) gives groups of blocks their
+/// own optimizers and clips.
 ///
 /// ```
 /// use chainrule::{Role, transform::{AdamW, ParameterGroups}};
@@ -88,7 +89,7 @@ impl ParameterGroups {
         Self::default()
     }
 
-    /// Multiplies the updates of the blocks of `group` by `factor`, not negative.
+    /// Multiplies the updates of the blocks of `group` by `factor`, which must not be negative.
     #[must_use]
     pub fn rate(mut self, group: impl Into<Group>, factor: f64) -> Self {
         self.rates.push((group.into(), factor));

@@ -8,10 +8,10 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The gradient of `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²`, added to that of the loss:
-/// `g ← g + λ₁ sign(w) + λ₂ w`.
+/// Adds the gradient of the penalty `λ₁ ‖w‖₁ + ½ λ₂ ‖w‖₂²` to that of the loss: `g ← g + λ₁ sign(w) + λ₂ w`.
 ///
-/// By default only matrices are penalized, not biases and gains. λ₂ is the weight decay of SGD and Adam in PyTorch.
+/// By default only matrices are penalized, not biases and gains. λ₂ equals the `weight_decay` of SGD and Adam in
+/// PyTorch.
 /// Source: Zou & Hastie 2005.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -1,4 +1,4 @@
-//! A learning rate that falls when a metric does not.
+//! A learning rate that is reduced when a metric has stopped decreasing.
 
 use super::{GradientTransform, Outcome, TransformSpec, Update, check_decay, own_elementwise};
 use crate::{
@@ -9,14 +9,16 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Lowers the learning rate when a metric has not fallen for some epochs. It stands after the optimizer.
+/// Reduces the learning rate if a metric has not fallen for some epochs. In a chain it follows the optimizer.
 ///
-/// [`on_metric`](GradientTransform::on_metric) receives the metric once an epoch: a trainer's validation loss, or its
-/// training loss without validation data. The metric has fallen when it is below `best − threshold · |best|`, where
-/// `best` is the metric when it last fell; both may be below zero. A metric that is not finite changes nothing. In all
-/// else it is PyTorch's `ReduceLROnPlateau` with a relative threshold, where the margin has the wrong sign for a
-/// metric below zero. Metric and counts are kept with the digits of `f32` or more, in every format, the metric with
-/// the range of `f64`.
+/// [`on_metric`](GradientTransform::on_metric) receives the metric after each epoch: a trainer's validation loss, or
+/// its training loss if there is no validation data. The metric has fallen if it is below
+/// `best − threshold · |best|`, where `best` is the metric when it last fell; both may be negative. A metric that is
+/// not finite has no effect.
+///
+/// Otherwise this is PyTorch's `ReduceLROnPlateau` with a relative threshold, except that PyTorch's margin has the
+/// wrong sign for negative metrics. In every format the metric and the counts are kept with at least the digits of
+/// `f32`, and the metric with the range of `f64`.
 ///
 /// ```
 /// use chainrule::{layer::Linear, loss::MeanSquaredError};
@@ -41,28 +43,28 @@ pub struct ReduceOnPlateau {
 }
 
 impl ReduceOnPlateau {
-    /// Creates a transform that multiplies the rate by `factor`, above 0 and below 1, after more than `patience` epochs
-    /// in a row without a fall of the metric. A fall is by more than 1e-4 of the best; there is no cooldown and no
-    /// lower limit.
+    /// Creates a transform that multiplies the learning rate by `factor`, above 0 and below 1, after more than
+    /// `patience` consecutive epochs in which the metric has not fallen. A fall is by more than 1e-4 of the best
+    /// value. There is no cooldown and no lower limit.
     pub fn new(factor: f64, patience: u64) -> Self {
         ReduceOnPlateau { factor, patience, threshold: 1e-4, cooldown: 0, least: 0.0 }
     }
 
-    /// Sets the threshold, at least 0 and below 1: a metric has fallen if it is below the one of the last fall by more
-    /// than this fraction of the latter's magnitude. The default is 1e-4.
+    /// Sets the threshold, at least 0 and below 1. The metric has fallen if it is below the metric at its last fall
+    /// by more than this fraction of the magnitude of the latter. The default is 1e-4.
     #[must_use]
     pub fn threshold(self, threshold: f64) -> Self {
         ReduceOnPlateau { threshold, ..self }
     }
 
-    /// Sets the number of epochs after a reduction during which epochs without a fall are not counted; the default is
-    /// 0.
+    /// Sets the cooldown: the number of epochs after a reduction in which epochs without a fall of the metric are not
+    /// counted. The default is 0.
     #[must_use]
     pub fn cooldown(self, epochs: u64) -> Self {
         ReduceOnPlateau { cooldown: epochs, ..self }
     }
 
-    /// Sets the lower limit of the product of all reductions, between 0 and 1; the default is 0.
+    /// Sets the lower limit of the product of all reduction factors, between 0 and 1; the default is 0.
     #[must_use]
     pub fn least(self, least: f64) -> Self {
         ReduceOnPlateau { least, ..self }
@@ -73,18 +75,18 @@ impl ReduceOnPlateau {
 const VALUES: usize = 5;
 /// The index, in the state of a `ReduceOnPlateau`, of the product of all reductions so far.
 const FACTOR: usize = 0;
-/// The index, in the state of a `ReduceOnPlateau`, of the fraction f of the metric at its last fall, f · 2ᵉ. It is
-/// between ½ and 1 in magnitude, or 0 for a metric of 0; infinite before the first metric. e is at [`EXPONENT`].
+/// The index, in the state of a `ReduceOnPlateau`, of the fraction f of the metric f · 2ᵉ at its last fall;
+/// [`EXPONENT`] is the index of e. |f| is from ½ to 1, or 0 for a metric of 0. Before the first metric f is infinite.
 const BEST: usize = 1;
-/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs in a row without a fall.
+/// The index, in the state of a `ReduceOnPlateau`, of the number of consecutive epochs without a fall of the metric.
 const BAD: usize = 2;
-/// The index, in the state of a `ReduceOnPlateau`, of the number of epochs that are left of the cooldown.
+/// The index, in the state of a `ReduceOnPlateau`, of the number of remaining epochs of the cooldown.
 const COOLING: usize = 3;
-/// The index, in the state of a `ReduceOnPlateau`, of the exponent e in f · 2ᵉ, the metric at its last fall. The
-/// metric itself may be beyond the format, such as a sum in `f16`.
+/// The index, in the state of a `ReduceOnPlateau`, of the exponent e of the metric f · 2ᵉ at its last fall. With e
+/// stored apart, the metric may exceed the range of the format, for example a sum in `f16`.
 const EXPONENT: usize = 4;
 
-/// Writes the metric `best`, which is finite, to `state`, and returns it as it is kept.
+/// Writes the finite metric `best` to `state`. Returns it as it is stored, which may be rounded.
 fn keep_best<T: Scalar>(state: &mut Wide<'_, T>, best: f64) -> f64 {
     let (fraction, exponent) = libm::frexp(best);
     state.set(BEST, fraction);
@@ -96,7 +98,7 @@ impl ReduceOnPlateau {
     /// Implements [`GradientTransform::update`] for any scalar type.
     pub(crate) fn update_generic<T: Scalar>(&mut self, update: Update<'_, T>) -> Result<Outcome, Error> {
         let factor = wide_value(update.state, VALUES, FACTOR);
-        // A file may hold any number; one below 0 would ascend.
+        // A loaded state may hold any number; a negative factor would ascend the loss.
         require((0.0..=1.0).contains(&factor), "the factor in the state of a plateau", "between 0 and 1", factor)?;
         update.gradient.iter_mut().for_each(|g| *g = scaled(factor, *g));
         Ok(Outcome::Apply)
@@ -129,7 +131,7 @@ impl<T: Scalar> GradientTransform<T> for ReduceOnPlateau {
         let kept = [FACTOR, BEST, BAD, COOLING, EXPONENT].map(|i| state.get(i));
         let [factor, fraction, mut bad, mut cooling, exponent] = kept;
         let best = libm::ldexp(fraction, exponent as i32);
-        // The metric is rounded like the stored best, so that an equal metric does not count as a fall.
+        // The metric is rounded like the stored best metric, so that an equal metric does not count as a fall.
         let metric = keep_best(&mut state, metric);
         let falls = best == f64::INFINITY || metric < best * (1.0 - self.threshold * best.signum());
         if !falls {

@@ -16,9 +16,10 @@ use num_traits::Float;
 
 /// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
-/// With `centred` the square root is of `v − ḡ²`, with ḡ the same moving average of g. With momentum the update
-/// is `−η b`, with `b ← μ b + g/(√v + ε)`. A g² beyond the format (|g| above some 1e20 in `f32`) stops its
-/// parameter permanently: clip first. Source: Tieleman & Hinton 2012; Graves 2013 (centred); as in PyTorch.
+/// With [`centred`](Self::centred) the square root is that of `v − ḡ²`, where ḡ is a moving average of g with the
+/// same α. With momentum the update is `−η b`, with `b ← μ b + g/(√v + ε)`. If g² overflows the number format (|g|
+/// above about 1e20 in `f32`), the parameter never changes again: clip the gradient first. Source: Tieleman & Hinton
+/// 2012; Graves 2013 (centred); as in PyTorch.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, RmsProp}};
@@ -55,13 +56,13 @@ impl RmsProp {
         RmsProp { alpha, ..self }
     }
 
-    /// Sets ε, which is added to the root in the divisor; not negative. The default is 1e-8.
+    /// Sets ε, which is added to the square root in the denominator; not negative. The default is 1e-8.
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         RmsProp { epsilon, ..self }
     }
 
-    /// Sets the momentum μ, at least 0 and below 1. The default is 0: none.
+    /// Sets the momentum μ, at least 0 and below 1. The default is 0, which is no momentum.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         RmsProp { momentum, ..self }
@@ -81,7 +82,8 @@ impl RmsProp {
         let (v, rest) = update.state.split_at_mut(slots::<T>() * n);
         let (mean, buffer) = rest.split_at_mut(if self.centred { slots::<T>() * n } else { 0 });
         if slots::<T>() > 1 {
-            // b is as large as 1/(1 − μ) steps, which may overflow the format.
+            // The state keeps (1 − μ) b, since b may be 1/(1 − μ) times as large as an update and overflow the
+            // format.
             let (rule, share) = (self.rule::<f64>(), 1.0 - self.momentum);
             let (mut root, mut mean, mut buffer) = (Wide::new(v, n), Wide::new(mean, n), Wide::new(buffer, n));
             for i in all {
@@ -123,8 +125,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
     }
 
-    /// One value for each parameter: all v, the average of g²; if centred, then all ḡ, the average of g; with
-    /// momentum, then all b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
+    /// One value for each parameter: v, the average of g². If centred, then one for each: ḡ, the average of g. With
+    /// momentum, then one for each: b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
     /// `(1 − μ) b`.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(1 + usize::from(self.centred) + usize::from(self.momentum > 0.0), blocks)
@@ -149,8 +151,8 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
 }
 
 impl RmsProp {
-    /// Returns the function from `(g, v, ḡ, b)` to the new v, ḡ and b, and the update. Here v and ḡ are the
-    /// moving averages of g² and of the gradient g, and b is the momentum buffer.
+    /// Returns the function from `(g, v, ḡ, b)` to the new v, ḡ and b, and the update. Here g is the gradient, v and
+    /// ḡ are the moving averages of g² and of g, and b is the momentum buffer.
     fn rule<T: Scalar>(&self) -> impl Fn(T, T, T, T) -> (T, T, T, T) + use<T> {
         let [rate, alpha, fresh, epsilon, momentum] =
             [self.rate, self.alpha, 1.0 - self.alpha, self.epsilon, self.momentum].map(scalar::<T>);
@@ -161,7 +163,7 @@ impl RmsProp {
             if centred {
                 mean += fresh * (g - mean);
                 square -= mean * mean;
-                // The variance is not negative, but rounding may make the difference negative.
+                // The variance is not negative, but the rounded difference may be.
                 square = if square < T::zero() { T::zero() } else { square };
             }
             let step = ratio(g, square.sqrt() + epsilon);

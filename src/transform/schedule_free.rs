@@ -17,20 +17,21 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// AdamW that needs no schedule and no end of training: steps z, their average x, and parameters between the two.
+/// AdamW that needs no schedule and no end of training. It keeps a sequence z of AdamW iterates and their average x;
+/// the parameters lie between the two.
 ///
-/// The gradient g is that at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`:
-/// `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`, where
-/// `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)` and `c = γ²/Σγ²` over all steps so far. Source: Defazio et al.
-/// 2024, algorithm 1.
+/// The gradient g is computed at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`, update t
+/// makes `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`. Here `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)`, and
+/// `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et al. 2024, algorithm 1.
 ///
 /// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
-/// stopping and the models of a trainer take it ([`result`](GradientTransform::result)). The running statistics of a
-/// [`BatchNorm`](crate::layer::BatchNorm) are those at y. It is an optimizer and an average, so a chain with transforms
-/// that scale its update is refused: a [`Schedule`](super::Schedule), or rates of blocks. If a parameter is set from
-/// outside, the next step moves its z and x by the same amount. z and x of a frozen block are the block itself, and the
-/// first step begins at the parameters as they are. In formats narrower than `f32`, x, z and √v are kept
-/// with the digits of `f32`.
+/// stopping and the models of a trainer use it ([`result`](GradientTransform::result)). The running statistics of a
+/// [`BatchNorm`](crate::layer::BatchNorm) are those at y.
+///
+/// It is both an optimizer and an average, so an error is returned for a chain with a transform that scales its
+/// update: a [`Schedule`](super::Schedule), or rates of blocks. If a parameter is set from outside, the next update
+/// moves its z and x by the same amount. For a frozen block z and x are the parameters. The first update starts from
+/// the current parameters. In formats narrower than `f32`, x, z and √v are kept with the digits of `f32`.
 ///
 /// ```
 /// use chainrule::{Block, Blocks, Role, transform::{Optimizer, ScheduleFreeAdamW}};
@@ -61,42 +62,42 @@ impl ScheduleFreeAdamW {
     /// Creates the optimizer with the learning rate η and the decay λ, and with β = 0.9, 0.999, ε = 1e-8 and no
     /// warm-up.
     ///
-    /// The paper's rates are 1 to 10 times those of AdamW with a schedule, with a warm-up over about 5 % of the steps.
+    /// The paper's rates are 1 to 10 times those of AdamW with a schedule; its warm-up is about 5 % of the updates.
     pub fn new(rate: f64, decay: f64) -> Self {
         ScheduleFreeAdamW { settings: AdamSettings::new(rate), decay, warm_up: 0, roles: matrices() }
     }
 
-    /// Sets the number of steps over which the rate grows linearly to η; the default is 0.
+    /// Sets the number of updates over which the rate grows linearly to η; the default is 0.
     #[must_use]
     pub fn warm_up(self, steps: u64) -> Self {
         ScheduleFreeAdamW { warm_up: steps, ..self }
     }
 
-    /// Sets the roles of the blocks that decay; by default weights and recurrent weights.
+    /// Sets the roles of the blocks with weight decay; by default weights and recurrent weights.
     #[must_use]
     pub fn roles(self, roles: &[Role]) -> Self {
         ScheduleFreeAdamW { roles: roles.to_vec(), ..self }
     }
 
-    /// Returns the factor on the learning rate at step t, counted from 1: √(1 − β₂ᵗ), times the warm-up
+    /// Returns the factor on the learning rate at update t, counted from 1: √(1 − β₂ᵗ), times the warm-up
     /// `min(1, t/warm-up)`.
     fn factor(&self, t: f64) -> f64 {
         libm::sqrt(complement(self.settings.betas[1], t)) * (t / self.warm_up as f64).min(1.0)
     }
 
-    /// Returns c, the weight of z in the average x, for the step after `step` updates, and `√Σγ²` over the rates γ so
-    /// far. `before` is this root over the rates of earlier steps alone.
+    /// Returns c, the weight of z in the average x, for the update after `step` earlier updates, and `√Σγ²` over all
+    /// rates γ so far. `before` is this root over the rates of the earlier updates.
     fn weight(&self, step: u64, before: f64) -> [f64; 2] {
         let rate = self.settings.rate * self.factor(step as f64 + 1.0);
         let norm = if step == 0 { rate } else { libm::hypot(before, rate) };
-        // Before the first rate above 0, z is x.
+        // Until the first rate above 0, x is set to z.
         let ratio = if norm > 0.0 { rate / norm } else { 1.0 };
         [ratio * ratio, norm]
     }
 
-    /// Returns the function `(g, y, z, v) ↦ (z, v)`, for the gradient g at the parameter y, the step sequence z and
-    /// the moving average v of g². `decays` states whether weight decay acts. `step` is the number of updates before
-    /// this one.
+    /// Returns the function `(g, y, z, v) ↦ (z, v)`, with the gradient g at the parameter y, the AdamW iterate z, and
+    /// the moving average v of g². `decays` states whether weight decay acts. `step` is the number of earlier
+    /// updates.
     fn rule<T: Scalar>(&self, step: u64, decays: bool) -> impl Fn(T, T, T, T) -> (T, T) + use<T> {
         let second = self.settings.betas[1];
         let decay = if decays { self.decay } else { 0.0 };
@@ -116,9 +117,8 @@ fn slots_of_x<T: Scalar>() -> usize {
     slots::<T>().max(2)
 }
 
-/// Returns the amount `w − y` by which a parameter was changed from outside, y being its value after the last update.
-/// A difference that rounding can explain counts as 0: 4 `epsilon` times the larger magnitude, which is at least
-/// `least`.
+/// Returns the amount `w − y` by which a parameter w was changed from outside; y is its value after the last update.
+/// The amount is 0 if rounding can explain it: at most 4 `epsilon` times the larger of |w|, |y| and `least`.
 fn moved<S: Scalar>(w: S, y: S, epsilon: f64, least: f64) -> S {
     let (off, size) = (w - y, to_f64(w).abs().max(to_f64(y).abs()).max(least));
     if to_f64(off).abs() > 4.0 * epsilon * size { off } else { S::zero() }
@@ -132,7 +132,8 @@ impl ScheduleFreeAdamW {
         let (x, rest) = state.split_at_mut(slots_of_x::<T>() * n);
         let (z, rest) = rest.split_at_mut(slots::<T>() * n);
         let (v, rates) = rest.split_at_mut(slots::<T>() * n);
-        // The parameters may have been set since the transform was made. Those of a frozen block are its z and x.
+        // The parameters may have been set since the optimizer was created; for a frozen block z and x are the
+        // parameters.
         for block in update.blocks.iter().filter(|block| block.frozen || step == 0) {
             for of in [&mut *x, &mut *z] {
                 begin_at(block.range.clone(), w, of, n);
@@ -187,15 +188,15 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         Stage::Optimizer
     }
 
-    /// Reports this transform as an optimizer followed by an average. The check of a chain then refuses a transform
-    /// after it that scales the update.
+    /// Reports this transform as an optimizer followed by an average. The check of a chain then returns an error for
+    /// a later transform that scales the update.
     fn members(&self, visit: &mut dyn FnMut(Member)) {
         visit(Member::applied::<Self>(Stage::Optimizer));
         visit(Member { name: "its average", ..Member::applied::<Self>(Stage::Average) });
     }
 
-    /// Four values for each parameter: x, its rounding error, z and v, one after the other. Two more values
-    /// hold `√Σγ²` of the rates. In `f16` and `bf16` x, z and √v take three values each, and `√Σγ²` three.
+    /// Four values for each parameter: all x, then all rounding errors of x, then all z, then all v. Two more values
+    /// hold `√Σγ²` of the rates γ. In `f16` and `bf16` three values each hold x, z, √v, and `√Σγ²`.
     fn state_len(&self, blocks: &Blocks) -> usize {
         let of_x = slots_of_x::<T>().saturating_mul(blocks.parameters().saturating_add(1));
         of_x.saturating_add(state_of_parameters::<T>(2, blocks))

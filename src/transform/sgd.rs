@@ -13,7 +13,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Gradient descent: `w ← w − η m`, with `m ← μ m + (1 − τ) g`, and `m = g` at the first step.
+/// Gradient descent: `w ← w − η m`, with `m ← μ m + (1 − τ) g`; at the first update `m = g`.
 ///
 /// With Nesterov's momentum the update is `−η (g + μ m)`. Source: Polyak 1964; Sutskever et al. 2013; as in
 /// PyTorch.
@@ -47,13 +47,13 @@ impl Sgd {
         Sgd { rate, momentum: 0.0, dampening: 0.0, nesterov: false }
     }
 
-    /// Sets the momentum μ, at least 0 and below 1. The default is 0: none.
+    /// Sets the momentum μ, at least 0 and below 1. The default is 0, which is no momentum.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Sgd { momentum, ..self }
     }
 
-    /// Sets the dampening τ, at least 0 and below 1: after the first step, a gradient enters the momentum with the
+    /// Sets the dampening τ, at least 0 and below 1: after the first update, a gradient enters the momentum with the
     /// weight `1 − τ`. The default is 0.
     #[must_use]
     pub fn dampening(self, dampening: f64) -> Self {
@@ -83,7 +83,7 @@ impl Sgd {
         }
         if slots::<T>() > 1 {
             let (rule, n) = (self.rule::<f64>(update.step), update.blocks.parameters());
-            // (1 − μ) m is at most the largest gradient: in the range of the format, as m may not be.
+            // The state keeps (1 − μ) m, which is at most the largest gradient; m itself may be beyond the format.
             let (all, share) = (update.stretches().flatten(), 1.0 - self.momentum);
             let mut mean = Wide::new(update.state, n);
             for i in all {
@@ -114,7 +114,7 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
     }
 
     /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold
-    /// `(1 − μ) m`. Without momentum the state is empty.
+    /// `(1 − μ) m`. Without momentum there is no state.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { state_of_parameters::<T>(1, blocks) } else { 0 }
     }
@@ -142,8 +142,8 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
 }
 
 impl Sgd {
-    /// Returns the function from `(g, m)` to the new m and the update, m being the momentum buffer and g the gradient.
-    /// `step` is the number of updates before this one.
+    /// Returns the function from `(g, m)` to the new m and the update. Here g is the gradient, and m the momentum
+    /// buffer. `step` is the number of earlier updates.
     fn rule<T: Scalar>(&self, step: u64) -> impl Fn(T, T) -> (T, T) + use<T> {
         let (rate, momentum, nesterov) = (scalar::<T>(self.rate), scalar::<T>(self.momentum), self.nesterov);
         let fresh = if step == 0 { T::one() } else { scalar(1.0 - self.dampening) };

@@ -9,10 +9,10 @@ use crate::{
 };
 use alloc::{string::String, vec, vec::Vec};
 
-/// Skips a step whose gradient is not finite, and returns an error after too many skipped steps in a row.
+/// Skips an update whose gradient is not finite, and returns an error after too many consecutive skipped updates.
 ///
-/// The guard stands first in a chain, so later transforms never receive such a gradient. The count is part of the
-/// optimizer's state, so that a resumed run continues it.
+/// The guard must be the first transform of a chain, so that later transforms never receive such a gradient. The
+/// count is part of the optimizer's state, so that a resumed run continues it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SkipNonFinite {
@@ -27,19 +27,19 @@ impl Default for SkipNonFinite {
 }
 
 impl SkipNonFinite {
-    /// Creates a guard that skips 9 steps in a row, and returns an error at the tenth.
+    /// Creates a guard that skips up to 9 consecutive updates, and returns an error at the tenth.
     pub fn new() -> Self {
         SkipNonFinite { limit: 10, skipped: 0 }
     }
 
-    /// Sets the number of non-finite gradients in a row at which the guard returns an error, at least 1. The default is
-    /// 10. The guard counts up to 2²⁴ in `f32` and to 65,504 in `f16`, and never reaches a larger limit.
+    /// Sets the number of consecutive non-finite gradients at which the guard returns an error; at least 1, by
+    /// default 10. The guard counts up to 2²⁴ in `f32` and to 65,504 in `f16`, and never reaches a larger limit.
     #[must_use]
     pub fn limit(self, limit: u64) -> Self {
         SkipNonFinite { limit, ..self }
     }
 
-    /// Returns the number of non-finite gradients since the construction of this guard, in a row or not.
+    /// Returns the number of non-finite gradients since this guard was created, whether consecutive or not.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -73,7 +73,7 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
         Stage::SkipNonFinite
     }
 
-    /// One value, or three in `f16` and `bf16`: the number of steps skipped in a row.
+    /// One value, or three in `f16` and `bf16`: the number of consecutive skipped updates.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         slots::<T>()
     }

@@ -1,4 +1,4 @@
-//! Transforms as data.
+//! Descriptions of gradient transforms as data.
 
 use crate::type_name::without_paths;
 use alloc::{
@@ -8,10 +8,10 @@ use alloc::{
 };
 use core::{fmt::Debug, ops::Range};
 
-/// A transform as data: its kind, the layout of its state, and its settings.
+/// A gradient transform as data: its kind, the layout of its state, and its settings.
 ///
-/// A checkpoint keeps one for each transform of a chain. Kind, layout and length of the state (10 values below) must
-/// agree when it is loaded. Settings may differ; the differences are reported.
+/// A checkpoint has one for each transform of a chain. Kind, layout and length of the state (10 values below) must
+/// agree when the checkpoint is loaded. Settings may differ; the differences are returned.
 ///
 /// ```
 /// use chainrule::transform::TransformSpec;
@@ -23,15 +23,15 @@ use core::{fmt::Debug, ops::Range};
 pub struct TransformSpec {
     /// Name of the transform.
     pub kind: String,
-    /// Names of the parts of the state, in order, such as `m, v`; empty if none are named.
+    /// Names of the sections of the state, in order, such as `m, v`; empty if they have no names.
     pub layout: String,
     /// The number of values of state.
     pub state_len: usize,
-    /// Whether the state may hold ±∞. If not, a checkpoint with ±∞ there is refused, unless it is loaded with
-    /// `checkpoint::Values::Any`.
+    /// Whether the state may hold ±∞. If not, loading a checkpoint that has ±∞ there returns an error, unless it is
+    /// loaded with `checkpoint::Values::Any`.
     pub infinite_state: bool,
-    /// Ranges of the state whose values cannot be below 0, such as averages of squared gradients. A checkpoint with a
-    /// value below 0 there is refused, unless it is loaded with `checkpoint::Values::Any`.
+    /// Ranges of the state whose values cannot be below 0, such as averages of squared gradients. Loading a
+    /// checkpoint with a negative value there returns an error, unless it is loaded with `checkpoint::Values::Any`.
     pub non_negative: Vec<Range<usize>>,
     /// Names and values of the settings.
     pub settings: Vec<(String, String)>,
@@ -45,13 +45,13 @@ impl TransformSpec {
         TransformSpec { kind: kind.into(), layout, state_len, infinite_state: false, non_negative, settings }
     }
 
-    /// Creates the description of a transform that has no [`spec`](super::GradientTransform::spec) of its own. Its kind
-    /// is the name of the type, without paths; its state may hold ±∞.
+    /// Creates the description of a transform that does not implement [`spec`](super::GradientTransform::spec). Its
+    /// kind is the name of the type, without paths; its state may hold ±∞.
     pub(crate) fn unstated(type_name: &str, state_len: usize) -> Self {
         Self::new(&without_paths(type_name), state_len).infinite_state()
     }
 
-    /// Sets the names of the parts of the state, in order, such as `m, v`.
+    /// Sets the names of the sections of the state, in order, such as `m, v`.
     #[must_use]
     pub fn layout(self, layout: &str) -> Self {
         TransformSpec { layout: layout.into(), ..self }
@@ -77,7 +77,7 @@ impl TransformSpec {
         self
     }
 
-    /// Returns kind and layout, as in `RmsProp { v, momentum }`; the kind alone if the layout is empty.
+    /// Returns kind and layout, for example `RmsProp { v, momentum }`; only the kind if the layout is empty.
     pub fn title(&self) -> String {
         match self.layout.is_empty() {
             true => self.kind.to_string(),

@@ -12,25 +12,25 @@ use crate::{
 };
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Computes the gradient of all parameters `w` from the `dy` that was written after the last
-    /// [`forward`](Self::forward), and returns it. A gradient from before is overwritten.
+    /// Computes the gradient of all parameters `w`, and returns it. The gradient `dy` of the output must have been
+    /// written after the last [`forward`](Self::forward). An earlier parameter gradient is overwritten.
     ///
     /// # Errors
-    /// [`Error::Length`] where `w` does not have the network's parameters. [`Error::InvalidState`] without a
-    /// [`forward`](Self::forward) since the last backward pass. [`Error::TooLarge`] where memory cannot hold the
+    /// [`Error::Length`] if `w` does not have the length of the network's parameters. [`Error::InvalidState`] without
+    /// a [`forward`](Self::forward) since the last backward pass. [`Error::TooLarge`] if memory cannot hold the
     /// gradient of the input.
     ///
     /// # Panics
-    /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
-    /// names the law.
+    /// If a custom layer breaks a law of [`Layer`] in the pass, for example has other memory sizes than before. The
+    /// message names the law.
     pub fn backward(&mut self, w: &[T]) -> Result<&mut [T], Error> {
         self.backward_with(w, &mut ())
     }
 
-    /// Computes the gradient as [`backward`](Self::backward), with a monitor.
+    /// Computes the gradient as [`backward`](Self::backward) does, and reports events of the pass to `monitor`.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward).
+    /// The errors of [`backward`](Self::backward).
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -39,11 +39,12 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient (zero after construction and
-    /// [`descend`](Self::descend)), and returns the sum: several small batches give the gradient of a large one.
+    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient, and returns the sum: several
+    /// small batches give the gradient of a large one. The gradient is zero after construction and after
+    /// [`descend`](Self::descend).
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward).
+    /// The errors of [`backward`](Self::backward).
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -51,10 +52,10 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.accumulate_with(w, &mut ())
     }
 
-    /// Adds to the gradient as [`accumulate`](Self::accumulate), with a monitor.
+    /// Adds to the gradient as [`accumulate`](Self::accumulate) does, and reports events of the pass to `monitor`.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward).
+    /// The errors of [`backward`](Self::backward).
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -63,17 +64,18 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Reserves the memory for a sum of the gradients of `parts` parts by [`add_part`](Self::add_part).
+    /// Reserves the memory to sum the gradients of `parts` passes by [`add_part`](Self::add_part).
     pub(crate) fn reserve_parts(&mut self, parts: usize) -> Result<(), Error> {
         let memory = &mut self.memory;
         memory.part_sums.reserve(memory.gradient.len(), parts)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward), that of part `part` of an update, to the sum of the
-    /// parts before. Part 0 overwrites the sum. The sum is complete after [`finish_parts`](Self::finish_parts).
+    /// Adds the gradient of the last [`forward`](Self::forward), the pass with index `part` in an update of several
+    /// passes, to the sum of the earlier passes. Part 0 overwrites the sum. [`finish_parts`](Self::finish_parts)
+    /// completes the sum.
     ///
-    /// Unlike [`accumulate_with`](Self::accumulate_with) it adds in levels, so that the sum of many parts keeps its
-    /// digits.
+    /// Unlike [`accumulate_with`](Self::accumulate_with) it adds groups of passes in a tree, so that a sum of many
+    /// terms loses fewer digits to rounding.
     pub(crate) fn add_part(&mut self, w: &[T], part: usize, monitor: &mut dyn GradientMonitor<T>) -> Result<(), Error> {
         if !PartSums::<T>::begins_group(part) {
             return self.accumulate_with(w, monitor).map(drop);
@@ -84,20 +86,20 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.backward_with(w, monitor).map(drop)
     }
 
-    /// Replaces the gradient, that of the last parts, by the sum over all `parts` parts.
+    /// Replaces the gradient, which is the sum over the last group of passes, by the sum over all `parts` passes.
     pub(crate) fn finish_parts(&mut self, parts: usize) {
         self.memory.part_sums.finish(parts, &mut self.memory.gradient);
     }
 
-    /// Runs [`backward`](Self::backward) and an update by plain gradient descent at once: `w ← w − rate ·
-    /// gradient`.
+    /// Runs [`backward`](Self::backward) and an update by plain gradient descent, `w ← w − rate · gradient`, in one
+    /// call.
     ///
     /// Afterwards [`gradient`](Self::gradient) is empty: a [`Sequential`](crate::layer::Sequential) without frozen
     /// blocks updates layer by layer, and never stores the whole gradient. Frozen blocks keep their values.
     ///
     /// # Errors
-    /// Those of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite. `w` is
-    /// unchanged on an error.
+    /// The errors of [`backward`](Self::backward); [`Error::Parameter`] for a `rate` that is negative or not finite.
+    /// On an error `w` is unchanged.
     ///
     /// # Panics
     /// As [`backward`](Self::backward).
@@ -117,14 +119,14 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`descend`](Self::descend) with a `rate` that was checked before: a negative or infinite one is no error.
+    /// Runs [`descend`](Self::descend) with a `rate` that the caller has checked: here any rate is accepted.
     #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`backward`](Self::backward) and an update of `w` by `chain`, a chain of element-wise transforms, at once.
-    /// Afterwards [`gradient`](Self::gradient) is empty. The caller ensures that no block is frozen.
+    /// Runs [`backward`](Self::backward) and an update of `w` by `chain`, a chain of element-wise transforms, in one
+    /// call. Afterwards [`gradient`](Self::gradient) is empty. The caller ensures that no block is frozen.
     pub(crate) fn backward_in_place(&mut self, w: &mut [T], chain: &mut Chain<'_, T>) -> Result<(), Error> {
         T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Chain(w, chain), true, &mut ())?;
         self.memory.spent = true;
@@ -133,8 +135,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 
     /// Runs a backward pass without a monitor, and calls `each` for consecutive ranges of its gradient, from the last
     /// parameter to the first. The arguments are the index of the range's first value among the parameters, and the
-    /// values of the gradient. `w` keeps its values. The content of [`gradient`](Self::gradient) is arbitrary
-    /// afterwards. No block may be frozen.
+    /// values of the gradient. `w` does not change. Afterwards the content of [`gradient`](Self::gradient) is
+    /// arbitrary. The caller ensures that no block is frozen.
     #[cfg(feature = "std")]
     pub(crate) fn backward_in_parts(&mut self, w: &mut [T], each: &mut dyn FnMut(usize, &[T])) -> Result<(), Error> {
         let mut chain = |_: &Blocks, start: usize, _: &mut [T], gradient: &mut [T]| each(start, gradient);
@@ -173,9 +175,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.dx.get(..len).unwrap_or(&[])
     }
 
-    /// Sets whether backward passes compute the gradient with respect to the input. The default is false: in many
-    /// networks the matrix product for it is the largest of the pass. If its memory cannot be allocated here, the next
-    /// backward pass tries again and returns the error.
+    /// Sets whether backward passes compute the gradient with respect to the input. The default is false, since in
+    /// many networks this would be the largest matrix product of the pass. If memory for it cannot be allocated here,
+    /// the next backward pass tries again and returns the error.
     pub fn compute_input_gradient(&mut self, wanted: bool) {
         let memory = &mut self.memory;
         memory.wants_input = wanted;
@@ -188,8 +190,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// The parameters of a backward pass, and how it treats them: it leaves them unchanged, or updates them in place. The
-/// caller updates in place only without an active monitor.
+/// The parameters of a backward pass, which either leaves them unchanged or updates them in place. The caller updates
+/// in place only if no monitor is active.
 pub(crate) enum Given<'a, T> {
     /// The pass leaves the parameters unchanged, and computes their gradient.
     Stay(&'a [T]),
@@ -220,10 +222,10 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins`, and otherwise adds to
-    /// it. A gradient that an update in place or a panic has made invalid is always overwritten.
+    /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins` is set, and otherwise
+    /// adds to it. A gradient made invalid by an update in place or by a panic is always overwritten.
     ///
-    /// Returns an error for parameters of another length, and without a forward pass since the last backward pass.
+    /// Returns an error if `w` has the wrong length, or without a forward pass since the last backward pass.
     #[inline]
     pub(crate) fn run_backward(
         &mut self,
@@ -233,7 +235,7 @@ impl<T: Scalar> Memory<T> {
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<(), Error> {
         require_length("parameters", self.dims.parameters, w.len())?;
-        // The backward pass consumes the saved values, so each forward pass allows one backward pass.
+        // The backward pass consumes the saved values, so each forward pass permits only one backward pass.
         if !self.ready {
             let needs = "a forward pass before it: call `Workspace::forward` (or `forward_with`) once for each \
                          backward pass";
@@ -276,7 +278,7 @@ impl<T: Scalar> Memory<T> {
         };
         install(self.pool.as_mut(), || whole.backward(network, backward));
         self.spent = false;
-        // A layer may or may not compute gradients of frozen blocks.
+        // Layers are free to compute gradients of frozen blocks, so these are set to zero here.
         if self.has_frozen {
             let frozen = self.blocks.iter().filter(|block| block.frozen);
             frozen.for_each(|block| self.gradient[block.range.clone()].fill(T::zero()));

@@ -1,11 +1,12 @@
-//! The memory of a workspace.
+//! The number of bytes that a workspace allocates.
 
 use super::Workspace;
 use crate::{layer::Layer, scalar::Scalar};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Returns the number of bytes of the workspace's values: input and output rows, saved values, scratch, states,
-    /// buffers, the gradient of the parameters, and its sums over more than 32 parts of an update.
+    /// buffers, and the gradient of the parameters. Partial sums of this gradient are included; they exist if an
+    /// update adds more than 32 passes.
     ///
     /// Parameters, optimizer state, data, and the stacks of threads are not among them.
     ///

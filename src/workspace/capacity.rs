@@ -1,4 +1,4 @@
-//! The passes for which a workspace has memory.
+//! Capacities: the largest passes for which a workspace has memory.
 
 use super::{Memory, forward::Pass};
 use crate::{
@@ -16,12 +16,12 @@ use crate::{
 use crate::{error::require, kernel::thread_pool::ThreadPool};
 use alloc::vec::Vec;
 
-/// The largest number of threads of a pass that `set_threads` accepts.
+/// The largest number of threads that `set_threads` accepts.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
-/// The largest pass for which a workspace has memory: its numbers of samples, of steps of the longest sample, and of
-/// rows (the steps of all samples together).
+/// The largest pass for which a workspace has memory: its number of samples, of time steps of the longest sample, and
+/// of rows (the time steps of all samples together).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Capacity {
     pub(crate) batch: usize,
@@ -35,13 +35,13 @@ impl Capacity {
         Capacity { batch: shape.batch, steps: shape.steps, rows: shape.rows() }
     }
 
-    /// Whether memory for passes of this capacity is enough for all passes of capacity `other`.
+    /// Whether memory for passes within this capacity is enough for all passes within the capacity `other`.
     pub(super) fn holds(&self, other: Self) -> bool {
         other.batch <= self.batch && other.steps <= self.steps && other.rows <= self.rows
     }
 
-    /// Returns the lengths, in steps, of the samples of the largest pass. As many samples as possible have `steps`
-    /// steps, the others at least 1; `None` if all have `steps`.
+    /// Returns the lengths, in time steps, of the samples of the largest pass; `None` if each sample has `steps` time
+    /// steps. Otherwise as many samples as possible have `steps` time steps, and the rest at least 1.
     pub(super) fn lengths(&self) -> Result<Option<Vec<usize>>, Error> {
         let Capacity { batch, steps, rows } = *self;
         if rows >= batch.saturating_mul(steps) {
@@ -56,23 +56,23 @@ impl Capacity {
         Ok(Some(lengths))
     }
 
-    /// Returns the shape of the largest pass, whose samples have these `lengths`, the result of
-    /// [`lengths`](Self::lengths).
+    /// Returns the shape of the largest pass. `lengths`, the result of [`lengths`](Self::lengths), are those of its
+    /// samples.
     pub(super) fn shape<'a>(&self, lengths: Option<&'a [usize]>) -> BatchShape<'a> {
         lengths.map_or(BatchShape::sequences(self.batch, self.steps), BatchShape::ragged)
     }
 }
 
 impl<T: Scalar> Memory<T> {
-    /// Allocates the memory for passes within `capacity` that is missing; if `trains`, also for backward passes. The
-    /// values of the last pass are lost. On an error nothing changes.
+    /// Allocates the missing memory for passes within `capacity`, and if `trains` is set also for their backward
+    /// passes. The values of the last pass are lost. On an error nothing changes.
     pub(super) fn make_room(&mut self, network: &dyn Layer<T>, capacity: Capacity, trains: bool) -> Result<(), Error> {
         let (lengths, dims) = (capacity.lengths()?, self.dims);
         let shape = capacity.shape(lengths.as_deref());
         shape.check()?;
         let after = network.output_shape(shape);
         let ([infer, train], threads) = self.memory_sizes(network, shape, trains);
-        // Sizes that inference does not allocate must not overflow either: a pass computes with them.
+        // All sizes must fit `usize`, even those that inference does not allocate, since a pass computes with them.
         let ins = room::<T>("the input of a pass (rows × width)", &[capacity.rows, dims.input])?;
         let outs = room::<T>("the output of a pass (rows × width)", &[after.rows(), dims.output])?;
         let states = room::<T>("the state of a pass (values of a sample × samples)", &[infer.state, capacity.batch])?;
@@ -127,8 +127,8 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Returns (1) the memory sizes of `network` for a pass over `shape`, first for inference, then for training
-    /// (zeros unless `trains`), and (2) the number of threads for which they hold.
+    /// Returns the memory sizes of `network` for a pass over `shape`, first for inference, then for training (zeros
+    /// unless `trains` is set). The second result is the number of threads for which these sizes hold.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,
@@ -147,14 +147,15 @@ impl<T: Scalar> Memory<T> {
         crate::size::at_most("the number of threads", threads, THREADS)?;
         let pool = (threads > 1).then(|| ThreadPool::new(threads)).transpose();
         let pool = pool.map_err(|error| Error::Threads { threads, reason: alloc::format!("{error}") })?;
-        // Spans of layers need memory for each thread.
+        // The scratch depends on the number of threads: consecutive small layers run in each thread on its own
+        // samples.
         let before = core::mem::replace(&mut self.pool, pool);
         let scratch = self.scratch_of_all(network).inspect_err(|_| self.pool = before)?;
         (self.scratch, self.scratch_threads) = scratch;
         Ok(())
     }
 
-    /// Returns scratch memory for all passes within the capacities, and the number of threads for which it is enough.
+    /// Returns scratch memory for all passes within the capacities, and the number of threads that it suffices for.
     #[cfg(feature = "std")]
     fn scratch_of_all(&mut self, network: &dyn Layer<T>) -> Result<(Aligned<T>, usize), Error> {
         let (trains, mut largest, mut most) = (self.check_saves().is_ok(), 0, 1);

@@ -18,7 +18,7 @@ use core::fmt;
 pub(super) struct Pass {
     /// The number of samples.
     pub(super) batch: usize,
-    /// The number of steps of the longest sample.
+    /// The number of time steps of the longest sample.
     pub(super) steps: usize,
     /// Whether the lengths of samples were given, so that they may differ.
     pub(super) ragged: bool,
@@ -27,14 +27,14 @@ pub(super) struct Pass {
     pub(super) with_state: bool,
     /// The key of the dropout masks of the pass, which the backward pass draws again.
     pub(super) dropout: DropoutKey,
-    /// The batch size and the number of steps of the output. `None` if the lengths of its samples may differ: its shape
-    /// is then computed again after the pass, by [`Layer::output_shape`].
+    /// The batch size and the number of time steps of the output. `None` if the lengths of its samples may differ:
+    /// then [`Layer::output_shape`] computes the shape again after the pass.
     pub(super) after: Option<[usize; 2]>,
     /// The numbers of values of input, output and state, all for the whole batch.
     pub(super) values: [usize; 3],
     /// The number of values that the layers keep for the backward pass, beside input and output.
     pub(super) saved: usize,
-    /// Whether the pass ended; if not, it panicked, or is still running.
+    /// Whether the pass has ended. If not, it has panicked, or is still running.
     pub(super) ended: bool,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Pass {
 pub struct Output<'a, T> {
     /// The output, \[rows, output\].
     pub y: &'a [T],
-    /// In: zeros. Write the gradient of the loss with respect to `y` here.
+    /// A forward pass sets this to zeros. Write the gradient of the loss with respect to `y` here.
     pub dy: &'a mut [T],
     /// Batch shape of the output.
     pub shape: BatchShape<'a>,
@@ -58,24 +58,25 @@ impl<T> fmt::Debug for Output<'_, T> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Runs `network(x)` as in training: dropout on, ready for [`backward`](Self::backward).
+    /// Runs the network on `x` as in training: with dropout, and ready for [`backward`](Self::backward).
     ///
     /// # Shapes
-    /// x: \[rows, input\], time-major; the output has the rows of the network's output shape for `shape`.
+    /// x: \[rows, input width\], time-major; the output has the rows of the network's output shape for `shape`.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
-    /// for a `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`]. [`Error::Length`] where
-    /// `w`, `x` or the [state](Self::set_state) does not have the length of this pass. [`Error::InvalidLayer`] where
-    /// the network's output shape or memory for `shape` does not agree with those for the workspace's capacity, and
-    /// where a [`BatchNorm`](crate::layer::BatchNorm) has one row in training.
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference).
+    /// [`Error::BeyondCapacity`] for a `shape` beyond the workspace's capacity, and the errors of
+    /// [`BatchShape::check`]. [`Error::Length`] if `w`, `x` or the [state](Self::set_state) does not have the length
+    /// of this pass. [`Error::InvalidLayer`] if the network's output shape or memory for `shape` contradicts those
+    /// for the workspace's capacity, or if a [`BatchNorm`](crate::layer::BatchNorm) has one row in training.
     /// [`DataRule::Index`](crate::DataRule::Index) for an input that is not a valid index for an
     /// [`Embedding`](crate::layer::Embedding).
     ///
     /// # Panics
-    /// If a custom layer breaks a law of [`Layer`] in the pass, such as other memory sizes than before. The message
-    /// names the law. If a custom layer hands an [`Embedding`](crate::layer::Embedding) a value that is no index: only
-    /// indices among the inputs of the network are checked before a pass.
+    /// If a custom layer breaks a law of [`Layer`] in the pass, for example has other memory sizes than before; the
+    /// message names the law. If it passes a value that is not a valid index to an
+    /// [`Embedding`](crate::layer::Embedding): only indices among the inputs of the network are checked before a
+    /// pass.
     pub fn forward(&mut self, w: &[T], x: &[T], shape: BatchShape<'_>) -> Result<Output<'_, T>, Error> {
         self.forward_with(w, x, shape, Mode::Train, &mut ())
     }
@@ -83,7 +84,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Runs [`forward`](Self::forward) with a chosen `mode` and a monitor.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward).
+    /// The errors of [`forward`](Self::forward).
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -99,11 +100,11 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Returns the input buffer of a pass over `shape`. Write the input to it and run
-    /// [`forward_filled`](Self::forward_filled), which spares the copy that [`forward`](Self::forward) makes. The
-    /// previous forward pass can then have no backward pass.
+    /// [`forward_filled`](Self::forward_filled), to avoid the copy that [`forward`](Self::forward) makes. After this
+    /// call, no backward pass of an earlier forward pass is possible.
     ///
     /// # Shapes
-    /// \[rows, input\], time-major.
+    /// \[rows, input width\], time-major.
     ///
     /// # Errors
     /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
@@ -134,7 +135,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// [`input_mut`](Self::input_mut).
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), except for the length of the input.
+    /// The errors of [`forward`](Self::forward), except for the length of the input.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -149,12 +150,11 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_forward(&mut self.memory, self.network.as_layer(), w, None, shape, mode, monitor)
     }
 
-    /// Returns the output `network(x)`, with dropout disabled and nothing saved for a backward pass. A forward pass
-    /// before it can then have no backward pass.
+    /// Returns the output of the network for `x`, without dropout, and saves nothing for a backward pass. After this
+    /// call, no backward pass of an earlier forward pass is possible.
     ///
     /// # Errors
-    /// Those of [`forward`](Self::forward), except for [`Error::InvalidState`]: inference is possible on every
-    /// workspace.
+    /// The errors of [`forward`](Self::forward), except [`Error::InvalidState`]: every workspace can run inference.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
@@ -164,8 +164,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 }
 
 impl<T: Scalar> Memory<T> {
-    /// Returns [`Error::InvalidState`] on a workspace for inference, which has no memory for a pass that a backward
-    /// pass can follow.
+    /// Returns [`Error::InvalidState`] on a workspace for inference: it has no memory for a forward pass that saves
+    /// values for a backward pass.
     #[inline]
     pub(super) fn check_saves(&self) -> Result<(), Error> {
         if self.gradient.len() < self.dims.parameters || self.x.is_empty() {
@@ -179,7 +179,7 @@ impl<T: Scalar> Memory<T> {
 
     #[inline]
     pub(super) fn check_shape(&self, shape: &BatchShape<'_>) -> Result<(), Error> {
-        // The last pass was valid, and within a capacity.
+        // The last pass had this shape, so the shape is valid and within a capacity.
         if self.last.has_shape(shape) {
             return Ok(());
         }
@@ -191,9 +191,9 @@ impl<T: Scalar> Memory<T> {
         }
     }
 
-    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` steps that no capacity holds. Of
-    /// the capacities with enough steps, the error states the one with the most samples. If none has enough, it states
-    /// the one with the most steps.
+    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` time steps that no capacity holds.
+    /// The error states one capacity: of those with enough time steps the one with the most samples, or, if none has
+    /// enough, the one with the most time steps.
     #[cold]
     fn beyond_capacity(&self, &BatchShape { batch, steps, .. }: &BatchShape<'_>) -> Error {
         let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);
@@ -203,8 +203,8 @@ impl<T: Scalar> Memory<T> {
         Error::BeyondCapacity { batch, steps, max_batch, max_steps }
     }
 
-    /// Runs a forward pass on `x`, or on the content of the input buffer if it is `None`. A backward pass may follow,
-    /// so `Mode::Infer` is treated as the mode of evaluation, which keeps what the backward pass needs.
+    /// Runs a forward pass on `x`, or, if it is `None`, on the content of the input buffer. A backward pass may
+    /// follow, so `Mode::Infer` is replaced by the mode of evaluation, which saves the values for it.
     pub(crate) fn forward(
         &mut self,
         network: &dyn Layer<T>,
@@ -214,10 +214,10 @@ impl<T: Scalar> Memory<T> {
         mode: Mode,
         monitor: &mut dyn GradientMonitor<T>,
     ) -> Result<Output<'_, T>, Error> {
-        // A refused pass leaves the last one unchanged.
+        // If a check fails, the last pass remains as it was.
         self.check_saves()?;
         self.check(network, w, x, &shape, mode.saving())?;
-        // A monitor that panics leaves an input without a pass.
+        // If the monitor panics, the input buffer is overwritten but no pass has run on it.
         self.ready = false;
         if let Some(x) = x {
             self.x[..x.len()].copy_from_slice(x);
@@ -245,7 +245,7 @@ impl<T: Scalar> Memory<T> {
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
-    /// Runs a forward pass without a backward pass on `x`, or on the content of the input buffer if it is `None`.
+    /// Runs a forward pass without a backward pass, on `x` or, if it is `None`, on the content of the input buffer.
     pub(crate) fn infer(
         &mut self,
         network: &dyn Layer<T>,
@@ -259,8 +259,8 @@ impl<T: Scalar> Memory<T> {
     }
 
     /// Checks `shape`, the parameters `w`, the input (`x`, or the content of the input buffer) and the state that was
-    /// set, for a pass in `mode`. If the lengths of its buffers are not those of the last pass, replaces them. On an
-    /// error the last pass is unchanged.
+    /// set, for a pass in `mode`. If the buffers of this pass have other lengths than those of the last pass, stores
+    /// the new lengths. On an error the last pass is unchanged.
     #[inline]
     fn check(
         &mut self,
@@ -294,8 +294,8 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Returns the lengths of the buffers that a pass over `shape` in `mode` uses. Returns an error for lengths beyond
-    /// those of the workspace, and for an invalid output shape.
+    /// Returns the lengths of the buffers that a pass over `shape` in `mode` uses, or an error if they exceed those
+    /// of the workspace, or if the output shape is invalid.
     pub(super) fn size(&self, network: &dyn Layer<T>, shape: BatchShape<'_>, mode: Mode) -> Result<Pass, Error> {
         let memory = network.memory(shape, mode);
         let after = twice("output_shape", || network.output_shape(shape)).map_err(|rule| rule.at(""))?;
@@ -305,7 +305,7 @@ impl<T: Scalar> Memory<T> {
         let sizes = [
             ("output", outs, self.y.len()),
             ("state", states, self.state_end.len()),
-            // With more threads a network requests more scratch, but can run with less.
+            // With more threads than at allocation, a network requests more scratch, but can run with less.
             ("scratch", if threads() > self.scratch_threads { 0 } else { memory.scratch }, self.scratch.len()),
             ("saved values", memory.saved, self.saved.len()),
         ];
@@ -336,7 +336,7 @@ impl<T: Scalar> Memory<T> {
         shape: BatchShape<'_>,
         monitor: &mut dyn GradientMonitor<T>,
     ) {
-        // If the pass panics, no backward pass can follow.
+        // If this pass panics, no backward pass is possible.
         (self.last.ended, self.ready) = (false, false);
         (self.last.with_state, self.last.dropout) = (self.starts_from_state, self.dropout);
         let pass = &self.last;
@@ -363,7 +363,7 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// The pass before the first. It is ragged, so that no other pass has its shape.
+    /// The value before the first pass. It is ragged, so that no pass compares equal to it in shape.
     pub(super) const NONE: Pass = Pass {
         batch: 0,
         steps: 0,
@@ -377,15 +377,15 @@ impl Pass {
         ended: false,
     };
 
-    /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this one. It is false if the lengths of
-    /// the samples of either pass were given.
+    /// Whether a pass over `shape` in `mode` has buffers of the same lengths as this pass. It is false if the lengths
+    /// of the samples were given for either pass.
     #[inline]
     fn is_over(&self, shape: &BatchShape<'_>, mode: Mode) -> bool {
         self.mode == mode && self.has_shape(shape)
     }
 
-    /// Whether a pass over `shape` has the samples and steps of this one. It is false if the lengths of the samples of
-    /// either pass were given.
+    /// Whether a pass over `shape` has as many samples and time steps as this pass. It is false if the lengths of the
+    /// samples were given for either pass.
     #[inline]
     fn has_shape(&self, shape: &BatchShape<'_>) -> bool {
         let ragged = self.ragged || shape.lengths.is_some();

@@ -46,18 +46,18 @@ use forward::Pass;
 /// ```
 pub struct Workspace<T, L: ?Sized> {
     memory: Memory<T>,
-    /// The network. It is the last field, so that a workspace can be converted to one for a `dyn Layer`.
+    /// The network. It is the last field, so that a workspace can be coerced to one of a `dyn Layer`.
     network: L,
 }
 
-/// The memory of a workspace, for any network: compiled once for each scalar.
+/// The memory of a workspace. It has no network type, so that its code is compiled once for each scalar.
 pub(crate) struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
-    /// The largest passes for which the buffers are large enough. A pass that none of them holds is refused.
+    /// The largest passes that the buffers can hold. A pass that exceeds each of them returns an error.
     capacities: Vec<Capacity>,
-    /// The number of values of a sample's state.
+    /// The number of values of the recurrent state of one sample.
     state_values: usize,
     x: Aligned<T>,
     y: Aligned<T>,
@@ -72,13 +72,13 @@ pub(crate) struct Memory<T> {
     d_state: Aligned<T>,
     d_state_end: Aligned<T>,
     gradient: Aligned<T>,
-    /// The sum of the gradients of earlier groups of parts of an update.
+    /// The sums of the gradients of earlier groups of passes, for an update that adds the gradients of many passes.
     part_sums: PartSums<T>,
     buffers: Buffers<T>,
     rules: InputRules,
-    /// Whether the output has a row for each step of a sample, not one for the whole sample.
+    /// Whether the output has a row for each time step of a sample, rather than one row for the whole sample.
     per_step: bool,
-    /// Whether the gradient is invalid: after an in-place update of the parameters, or after a pass that panicked.
+    /// Whether the gradient is invalid, because of an in-place update of the parameters or a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
     /// Whether any parameter block is frozen.
@@ -106,24 +106,24 @@ impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
 }
 
 impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
-    /// Creates a workspace for passes through `network` over at most the samples and steps of `capacity`. Passes run on
-    /// one thread and start from a state of zero, and no block is frozen.
+    /// Creates a workspace for passes through `network` that have at most the samples and time steps of `capacity`.
+    /// Passes run on one thread and start from a state of zero; no block is frozen.
     ///
     /// # Errors
-    /// [`Error::EmptyBatch`] or [`Error::NoSteps`] for a `capacity` without samples or steps; any other error of
-    /// [`BatchShape::check`]. [`Error::CpuLevel`] where `CHAINRULE_LEVEL` names a level that this machine lacks.
+    /// [`Error::EmptyBatch`] or [`Error::NoSteps`] for a `capacity` without samples or time steps; any other error of
+    /// [`BatchShape::check`]. [`Error::CpuLevel`] if `CHAINRULE_LEVEL` names a level that this machine lacks.
     /// [`Error::Parameter`] for a network with a width of 0. [`Error::TooLarge`] for sizes that memory cannot hold.
-    /// [`Error::InvalidLayer`] where a layer breaks a rule, or its methods return other values than at the construction
-    /// of the network.
+    /// [`Error::InvalidLayer`] if a layer breaks a rule, or its methods return other values than when the network was
+    /// built.
     pub fn new(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Train)
     }
 
-    /// Creates a workspace for [`infer`](Self::infer) alone, over at most the samples and steps of `capacity`. Without
-    /// memory for a backward pass, it is smaller than that of [`new`](Self::new).
+    /// Creates a workspace that can only [`infer`](Self::infer), for at most the samples and time steps of
+    /// `capacity`. It has no memory for a backward pass, and so is smaller than one made by [`new`](Self::new).
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub fn for_inference(network: L, capacity: BatchShape<'_>) -> Result<Self, Error> {
         Self::with_mode(network, capacity, Mode::Infer)
     }
@@ -140,8 +140,8 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Enlarges the workspace, unless it is large enough, for passes of up to `batch` samples of up to `steps` steps,
-    /// of up to `rows` rows together. Passes for which it was large enough before are still possible.
+    /// Enlarges the workspace, unless it is large enough, for passes of at most `batch` samples, `steps` time steps
+    /// and `rows` rows in total. Passes for which it was large enough before remain possible.
     ///
     /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
@@ -163,7 +163,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.dims
     }
 
-    /// Whether the output has a row for each step of a sample, not one for the whole sample.
+    /// Whether the output has a row for each time step of a sample, rather than one row for the whole sample.
     pub(crate) fn per_step(&self) -> bool {
         self.memory.per_step
     }
@@ -173,7 +173,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &self.memory.y[..self.memory.last_values()[1]]
     }
 
-    /// Whether the workspace has memory for training: it was not made by [`for_inference`](Self::for_inference).
+    /// Whether the workspace has memory for training: [`for_inference`](Self::for_inference) omits it.
     pub(crate) fn can_train(&self) -> bool {
         self.memory.check_saves().is_ok()
     }
@@ -183,35 +183,35 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &self.memory.blocks
     }
 
-    /// Freezes the blocks named `prefix` or below it, as `2` for `2.weight`: backward passes set their gradient to
-    /// zero.
+    /// Freezes the blocks whose name is `prefix` or begins with `prefix` and a dot, for example `2.weight` for `2`.
+    /// Backward passes set their gradient to zero.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] if the prefix covers no block.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.memory.blocks.freeze(prefix)?;
         self.memory.note_frozen();
         Ok(())
     }
 
-    /// Unfreezes the blocks named `prefix` or below it, as `2` for `2.weight`.
+    /// Unfreezes the blocks whose name is `prefix` or begins with `prefix` and a dot, for example `2.weight` for `2`.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] where no block is named `prefix` or lies under it.
+    /// [`Error::UnknownBlock`] if the prefix covers no block.
     pub fn unfreeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.memory.blocks.unfreeze(prefix)?;
         self.memory.note_frozen();
         Ok(())
     }
 
-    /// Returns the values that layers keep from pass to pass beside their parameters, such as running statistics. A
-    /// forward pass in [`Mode::Train`] updates them.
+    /// Returns the buffers: values that layers keep from pass to pass beside their parameters, such as running
+    /// statistics. A forward pass in [`Mode::Train`] updates them.
     pub fn buffers(&self) -> &[T] {
         self.memory.buffers.values()
     }
 
-    /// Sets the buffers, for example to those of another workspace for the same network. A backward pass then needs a
-    /// forward pass with these buffers.
+    /// Sets the buffers (such as running statistics), for example to those of another workspace of the same network. A
+    /// backward pass then needs a forward pass with these buffers.
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers); [`Error::NonFinite`] for a
@@ -228,56 +228,57 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.values_mut()
     }
 
-    /// Combines the buffers with `others`: see [`Buffers::combine`].
+    /// Replaces each buffer value v by `of(v, o)`, with o the value of `others` at the same index. `of_wide` is the
+    /// same function in `f64`, for running statistics that are kept with more digits than `T` has.
     pub(crate) fn combine_buffers(&mut self, others: &[T], of: impl Fn(T, T) -> T, of_wide: impl Fn(f64, f64) -> f64) {
         self.memory.buffers.combine(others, of, of_wide);
     }
 
     /// Sets the number of threads of a pass, including the calling thread. The default is 1.
     ///
-    /// Results have the same bits for any number of threads: threads share the rows of a batch or of a parameter block,
-    /// and no sum is divided. For layers too small for this, each thread runs some of the samples, unless a monitor is
-    /// active. Passes too short to gain from threads run on one. The other threads are created here, with the memory
-    /// they need. They stay awake during a pass and sleep between passes.
+    /// Results have the same bits for any number of threads: threads divide the rows of a batch or of a parameter
+    /// block among them, and no sum is split. Through layers too small for this, each thread takes some of the
+    /// samples, unless a monitor is active. Passes too short to gain from threads run on one thread. The other
+    /// threads are created here, with the memory they need. They stay awake during a pass and sleep between passes.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or where memory cannot hold their
-    /// scratch; [`Error::Threads`] where the operating system cannot start a thread. On an error the workspace is
+    /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or if memory cannot hold the
+    /// scratch of all; [`Error::Threads`] if the operating system cannot start a thread. On an error the workspace is
     /// unchanged.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         self.memory.set_threads(self.network.as_layer(), threads)
     }
 
-    /// Returns an error, naming the layer, if in a pass over `shape` in training mode a layer would normalize over a
-    /// single row.
+    /// Returns an error that names the layer if, in training mode, a layer would normalize over a single row in a
+    /// pass over `shape`.
     pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
 
-    /// Returns the requirements of the network's layers on a batch beyond its shape: enough rows to normalize over, and
-    /// inputs that are valid indices.
+    /// Returns the requirements that layers of the network have beyond the shape of a batch: enough rows to normalize
+    /// over, and inputs that are valid indices.
     pub(crate) fn rules(&self) -> InputRules {
         self.memory.rules
     }
 
-    /// Sets the shards, ranges of samples with a gradient sum of their own, of the next backward pass. `ends` has the
-    /// end of each shard as an index among the samples of the pass, in increasing order. `most`, a power of two, is the
-    /// largest number of shards of any pass; memory is allocated for it.
+    /// Sets the shards of the next backward pass: ranges of samples, each with a gradient sum of its own. `ends` has
+    /// the end of each shard, as an index among the samples of the pass, in increasing order. `most`, a power of two,
+    /// is the largest number of shards in any pass; memory is allocated for so many.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where memory cannot hold the sums of the shards.
+    /// [`Error::TooLarge`] if memory cannot hold the sums of the shards.
     pub(crate) fn set_shards(&mut self, ends: impl Iterator<Item = usize>, most: usize) -> Result<(), Error> {
         self.memory.buffers.shards.set(ends, most, self.memory.dims.parameters)
     }
 
-    /// Returns the thread pool (`None` with one thread), for a caller that keeps its threads awake for several passes.
+    /// Returns the thread pool (`None` with one thread), for callers that keep its threads awake from pass to pass.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool
     }
 
-    /// Sets the key of the dropout masks of the next training passes: the run's seed and the training step. A backward
-    /// pass draws the masks of its forward pass.
+    /// Sets the key of the dropout masks of the next training passes. It has the seed of the run and the number of
+    /// updates. A backward pass draws the masks of its forward pass again.
     pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
         self.memory.dropout = dropout;
     }

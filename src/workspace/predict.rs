@@ -1,4 +1,4 @@
-//! Outputs of a network for a data set, in sample-major order.
+//! Outputs of a network for a whole data set, in sample-major order.
 
 use super::{StepWindows, Workspace};
 use crate::{
@@ -11,16 +11,16 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The largest number of rows (samples times steps) of one pass, unless one sample has more, or outputs depend on other
-/// samples of the batch.
+/// The largest number of rows (over all samples and time steps) of one pass. A pass has more if a single sample does,
+/// or if the output of a sample depends on other samples of the batch.
 const ROWS: usize = 1024;
 
-/// Returns whether a network's output has a row for each step of a sample (true), or one for the whole sample.
+/// Returns whether a network's output has a row for each time step of a sample (true), or one for the whole sample.
 ///
 /// # Errors
-/// [`LayerRule::OutputSteps`], with the innermost layer at fault, for an output with other rows, for any of four shapes
-/// from 2 to 1000 steps, one of them ragged. Data has no targets for such rows. The depth of the network must have been
-/// checked.
+/// [`LayerRule::OutputSteps`], naming the innermost layer at fault, if the output has other rows for any of four shapes
+/// from 2 to 1000 time steps, one of them ragged. Data has no targets for such rows. The depth of the network must have
+/// been checked.
 pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Result<bool, Error> {
     output_steps(network.as_layer(), "")
 }
@@ -44,7 +44,8 @@ fn output_steps<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<bool, Err
     Err(other_rows(layer, steps, path))
 }
 
-/// Returns the error about the rows of the output of `layer`, at `path` in the network, for samples of `steps` steps.
+/// Returns the error about the rows of the output of `layer`, at `path` in the network, for samples of `steps` time
+/// steps.
 pub(super) fn other_rows<T: Scalar>(layer: &dyn Layer<T>, steps: usize, path: &str) -> Error {
     LayerRule::OutputSteps { kind: layer.spec().title(), steps }.at(path)
 }
@@ -55,8 +56,8 @@ pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> 
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
 }
 
-/// Returns an error for `data` of another width than the network's input, or with inputs that are not valid indices for
-/// an embedding of the network.
+/// Returns an error if the width of `data` is not that of the network's input, or if an input is not a valid index
+/// for an embedding of the network.
 pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     data: &dyn Source<T>,
@@ -66,9 +67,9 @@ pub(crate) fn check_inputs<T: Scalar, L: Layer<T> + ?Sized>(
     data.check_indices(rules.vocabulary(), &|inputs| rules.first_wrong(inputs))
 }
 
-/// Returns the outputs of the network with the parameters `w` for the samples of `data` in their order, each from a
-/// state of zero: \[its output steps, output\]. With `windows`, sequences longer than one window run in windows of
-/// consecutive steps, which takes less memory and gives the same bits.
+/// Returns the outputs of the network with the parameters `w` for the samples of `data` in their order, each \[its
+/// output steps, output width\]. Each sample starts from a state of zero. With `windows`, sequences longer than one
+/// window run in windows of consecutive time steps, which takes less memory and gives the same bits.
 pub(crate) fn predict<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
@@ -80,8 +81,8 @@ pub(crate) fn predict<T: Scalar>(
     Ok(y)
 }
 
-/// Returns the total number of output values for all samples of `data`: for each step of a sample if the output has a
-/// row per step, otherwise for each sample.
+/// Returns the total number of output values for all samples of `data`. A sample has an output row for each of its
+/// time steps if the network outputs one row per time step, otherwise one row.
 fn outputs<T: Scalar, L: Layer<T> + ?Sized>(workspace: &Workspace<T, L>, data: &dyn Source<T>) -> Result<usize, Error> {
     let Layout { rows, samples, .. } = data.layout();
     let rows = if workspace.per_step() { rows } else { samples };
@@ -89,7 +90,7 @@ fn outputs<T: Scalar, L: Layer<T> + ?Sized>(workspace: &Workspace<T, L>, data: &
 }
 
 /// Writes the outputs of [`predict`], for the same arguments, to `y`, in passes of about [`ROWS`] rows. Returns an
-/// error for a `y` of another length than the outputs.
+/// error if the length of `y` is not that of the outputs.
 pub(crate) fn predict_into<T: Scalar>(
     workspace: &mut Workspace<T, dyn Layer<T> + '_>,
     windows: &mut Option<StepWindows<T>>,
@@ -101,14 +102,14 @@ pub(crate) fn predict_into<T: Scalar>(
     require_length("the buffer of the outputs", outputs(workspace, data)?, y.len())?;
     let (per_step, width, layout) = (workspace.per_step(), workspace.dims().output, data.layout());
     let mut at_once = (ROWS / layout.steps).clamp(1, layout.samples);
-    // The batch of coupled samples is never split.
+    // If the network couples the samples of a batch, as a batch norm in training does, the batch is never split.
     if at_once < layout.samples && workspace.network().samples() == Samples::Coupled {
         at_once = layout.samples;
     }
     let steps = windows.as_ref().map_or(layout.steps, |windows| windows.steps.min(layout.steps));
     workspace.reserve(at_once, steps, layout.most_rows(at_once))?;
     if let Some(inputs) = data.inputs_in_memory().filter(|_| at_once == 1 || layout.steps == 1) {
-        // For one sample, or samples of one step, sample-major and time-major are the same.
+        // For one sample, or for samples of one time step, the sample-major and the time-major order are the same.
         let (mut x, mut y) = (inputs, y);
         let mut sample = 0;
         while sample < layout.samples {

@@ -4,19 +4,21 @@ use super::{Memory, Workspace};
 use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Sets the initial state of passes: for each recurrent layer in order, the hidden state h of all samples, then the
-    /// cell state of all samples if it has one. A backward pass then needs a forward pass from this state.
+    /// Sets the initial state of passes: for each recurrent layer in order, the hidden state h of all samples,
+    /// followed by the cell state of all samples if the layer has one. The next backward pass needs a forward pass
+    /// from this state first.
     ///
     /// # Errors
-    /// [`Error::Length`] for a network without state, or unless `state` has the length for a whole number of samples,
-    /// from 1 to the capacity.
+    /// [`Error::Length`] for a network without state, or if the length of `state` is not that of the states of a
+    /// whole number of samples, from 1 to the capacity.
     pub fn set_state(&mut self, state: &[T]) -> Result<(), Error> {
         let most = self.memory.capacities.iter().map(|capacity| capacity.batch).max().unwrap_or_default();
         self.memory.set_state_of(most, state)
     }
 
-    /// Sets the initial state of passes as [`set_state`](Self::set_state), also for more samples than the capacity. A
-    /// pass over these samples then needs more memory first; a pass over another number of samples is an error.
+    /// Sets the initial state of passes as [`set_state`](Self::set_state) does, but accepts more samples than the
+    /// capacity. A pass over these samples then needs more memory first; a pass over another number of samples
+    /// returns an error.
     #[cfg(feature = "safetensors")]
     pub(crate) fn restore_state(&mut self, state: &[T]) -> Result<(), Error> {
         let each = self.memory.state_values;
@@ -33,9 +35,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = false;
     }
 
-    /// Makes the final state of the last pass the initial state of the next: truncated backpropagation through time. No
-    /// gradient flows from a pass to the one before it: the backward pass of the last pass comes before this call.
-    /// Without a last pass, or after one that panicked, the initial state stays as it is.
+    /// Makes the final state of the last pass the initial state of the next pass, for truncated backpropagation
+    /// through time. No gradient flows between the two, so the backward pass of the last pass must precede this call.
+    /// If there was no pass, or the last one panicked, the initial state stays as it is.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
@@ -61,18 +63,18 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.state.clear();
         memory.state.extend_from_slice(&memory.state_end[..states]);
         memory.starts_from_state = states > 0;
-        // A backward pass reads the state from which its forward pass began.
+        // A backward pass reads the state from which its forward pass started, and this is now overwritten.
         memory.ready = false;
     }
 
     /// Returns the final state of the last pass, in the layout of [`set_state`](Self::set_state); empty before the
-    /// first.
+    /// first pass.
     pub fn final_state(&self) -> &[T] {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// Returns the gradient of the loss with respect to the final state, which a forward pass sets to zeros. Write it
-    /// before the backward pass. Empty for a workspace that only infers.
+    /// Returns the gradient of the loss with respect to the final state. A forward pass sets it to zeros; write to it
+    /// before the backward pass. Empty for a workspace made for inference.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])

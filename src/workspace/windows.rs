@@ -1,4 +1,4 @@
-//! Windows of the steps of a batch, with the state carried from window to window.
+//! Windows of consecutive time steps of a batch, with the state carried from window to window.
 
 use super::{Memory, Workspace, predict::other_rows};
 use crate::{
@@ -10,31 +10,31 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The length of windows (consecutive steps that run as one pass), and the layout of the state that is carried between
-/// them.
+/// The length of windows (consecutive time steps that run as one pass), and the layout of the state that is carried
+/// between them.
 #[derive(Debug)]
 pub(crate) struct StepWindows<T> {
-    /// The number of steps of a window.
+    /// The number of time steps of a window.
     pub(crate) steps: usize,
-    /// The layout of the state. If it is not known, as for a custom layer with a state, the error that windows over
-    /// samples of unequal length return.
+    /// The layout of the state. For a custom layer with a state it is not known: then it is the error that is
+    /// returned if samples of unequal length run in windows.
     layout: Result<StateLayout, Error>,
     /// The initial state of the first window; empty if it is zero.
     start: Vec<T>,
-    /// Whether the state of the workspace belongs to a window: between `begin_windows` and `end_windows`, and after a
-    /// panic between them.
+    /// Whether the workspace currently has the state of a window. This is so between `begin_windows` and
+    /// `end_windows`, and after a panic between the two.
     open: bool,
-    /// The outputs of all windows of the last batch that ran in windows.
+    /// The outputs of all windows of the last batch that was processed in windows.
     outputs: Vec<T>,
-    /// The lengths of the samples in one window: memory that is reused.
+    /// Reused memory for the lengths of the samples in one window.
     lengths: Vec<usize>,
 }
 
 impl<T: Scalar> StepWindows<T> {
-    /// Creates windows of `steps` steps for passes through `network`.
+    /// Creates windows of `steps` time steps for passes through `network`.
     ///
     /// # Errors
-    /// [`LayerRule::NotInWindows`], with the layer, for a layer that reads later steps or changes the steps.
+    /// [`LayerRule::NotInWindows`], with the layer, if a layer reads later time steps or changes their number.
     pub(crate) fn new(network: &dyn Layer<T>, steps: usize) -> Result<Self, Error> {
         check(network, "")?;
         let layout = StateLayout::of(network);
@@ -42,8 +42,8 @@ impl<T: Scalar> StepWindows<T> {
     }
 }
 
-/// Returns an error if `layer`, at `path` in the network, reads later steps or has no output for each step, so that its
-/// outputs need other windows. The error names the innermost such layer.
+/// Returns an error if `layer`, at `path` in the network, reads later time steps or does not output one row for each
+/// time step, and so cannot run in windows. The error names the innermost such layer.
 fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
     let shape = BatchShape::sequences(1, 2);
     let reason = match (layer.reads_later_steps(), layer.output_shape(shape) == shape) {
@@ -59,8 +59,8 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Stores the current initial state as that of the first window; [`end_windows`](Self::end_windows) restores it.
-    /// Windows that are still open are ended first. `is_ragged` states whether the samples of the batch may differ in
-    /// length.
+    /// If windows are still open, for example after a panic, they are ended first. `is_ragged` states whether the
+    /// samples of the batch may differ in length.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
@@ -75,9 +75,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(())
     }
 
-    /// Sets the initial state of a later window for the first `samples` samples of the batch, those that reach it. It
-    /// is the final state of the last pass if `carried`, otherwise the initial state of the first window. No gradient
-    /// flows from window to window.
+    /// Sets the initial state of a window after the first, for the first `samples` samples of the batch, which are
+    /// those long enough to have steps in it. The state is the final state of the last pass if `carried`, otherwise
+    /// the initial state of the first window. No gradient flows from window to window.
     pub(crate) fn next_window(&mut self, windows: &StepWindows<T>, samples: usize, carried: bool) {
         let (states, Memory { state, state_end, .. }) = (self.memory.last_values()[2], &mut self.memory);
         let from = if carried { &state_end[..states] } else { &windows.start[..] };
@@ -97,17 +97,17 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = !windows.start.is_empty();
     }
 
-    /// Ends windows that are still open, as after a panic.
+    /// Ends windows that are still open, for example after a panic.
     pub(crate) fn close_windows(&mut self, windows: &mut StepWindows<T>) {
         if windows.open {
             self.end_windows(windows);
         }
     }
 
-    /// Runs [`infer`](Self::infer) on all of `x` from a state of zero, window by window if there are `windows` and
-    /// `shape` has more steps than one window. The outputs have the same bits as one pass. Without `x`, which is
-    /// possible only if no windows are needed, it runs on the content of the input buffer. The initial state that was
-    /// set for other passes is kept, also after a panic.
+    /// Runs [`infer`](Self::infer) on all of `x` from a state of zero, in windows if there are `windows` and `shape`
+    /// has more time steps than one window. The outputs have the same bits as those of one pass. Without `x` it runs
+    /// on the content of the input buffer; this is possible only if no windows are needed. The initial state that was
+    /// set for other passes is kept, even after a panic.
     pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -163,8 +163,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// The memory of a workspace during a pass from a state of zero. When it is dropped, passes start again from the state
-/// that was set before.
+/// Borrows the memory of a workspace for a pass from a state of zero. On drop, passes start again from the state that
+/// was set before.
 struct FromZero<'m, T: Scalar> {
     memory: &'m mut Memory<T>,
     before: bool,
@@ -183,7 +183,8 @@ impl<T: Scalar> Drop for FromZero<'_, T> {
     }
 }
 
-/// Returns `error`, of a window whose first step is `first`, with the step that it names counted in the whole sequence.
+/// Returns `error`, which a window returned, with its time step counted from the start of the whole sequence. `first`
+/// is the first time step of the window.
 fn after(first: usize, mut error: Error) -> Error {
     if let Error::InvalidData(DataRule::Index { step, .. }) = &mut error {
         *step = Some(step.unwrap_or(0) + first);

@@ -1,4 +1,4 @@
-//! Samples of a dataset, gathered into one batch.
+//! Samples of a data set, gathered into one batch.
 
 use super::{
     Layout, Source,
@@ -18,8 +18,8 @@ use core::{fmt, ops::Range};
 
 mod places;
 
-/// A batch of samples in the layout of a workspace: time-major (the rows of all samples at one step, then those at the
-/// next), the longest sample first.
+/// A batch of samples in the layout of a workspace: time-major (the rows of all samples at one time step, then those
+/// at the next), the longest sample first.
 ///
 /// The buffers are allocated once, for the largest batch.
 ///
@@ -36,24 +36,24 @@ pub struct Batch<T> {
     classes: Vec<usize>,
     values: Vec<T>,
     weights: Vec<T>,
-    /// The number of steps of each sample of the batch; empty unless the data set is ragged (samples of unequal
+    /// The number of time steps of each sample of the batch; empty unless the data set is ragged (samples of unequal
     /// lengths).
     lengths: Vec<usize>,
     samples: Vec<usize>,
     /// The index of the first row of each sample of the batch, among the rows of all samples of the data set; empty
     /// unless the data set is ragged.
     starts: Vec<usize>,
-    /// The steps of a pass: all steps of the longest sample, unless a window was selected.
+    /// The time steps of a pass: all time steps of the longest sample, unless a window was selected.
     window: Range<usize>,
-    /// The range of the batch's target rows (and row weights) that belong to the steps of the window.
+    /// The range of the batch's target rows (and row weights) that belong to the time steps of the window.
     target_rows: Range<usize>,
     /// The number of values of a target row; 0 before targets are chosen.
     target_width: usize,
-    /// The number of steps of each sample within the window; empty unless the data set is ragged.
+    /// The number of time steps of each sample within the window; empty unless the data set is ragged.
     window_lengths: Vec<usize>,
     kind: Kind,
     weighted: bool,
-    /// The sizes of the data set for which the buffers were made.
+    /// The sizes of the data set for which the batch was created.
     shape: DataShape,
 }
 
@@ -78,7 +78,7 @@ impl<T: Scalar> Batch<T> {
         let data = data.layout();
         let samples = samples.min(data.samples);
         let rows = data.most_rows(samples);
-        // Targets are one row per sample or one per step; the longest samples have the most.
+        // Targets have one row per sample or per time step; the longest samples have the most rows.
         let values = match data.kind {
             Kind::Values => (samples * (data.targets / data.samples)).max(rows * (data.targets / data.rows)),
             _ => 0,
@@ -103,15 +103,16 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Copies inputs, targets and row weights of the samples with indices `samples` from `data` to the batch.
-    /// `per_step` is true if the network's output has a row for each step of a sample.
+    /// `per_step` is true if the network's output has a row for each time step of a sample.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] for data of other sizes than that for which the batch was [made](Self::new): samples,
-    /// steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the data does not
-    /// have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or the reverse;
-    /// [`DataRule::TargetShape`] instead if such a row has a value per step; [`Error::Length`] for such row weights.
-    /// [`Error::TooLarge`] where memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
-    /// [`Error::DataValue`] for a value that is not finite, and [`Error::File`] where a file cannot be read.
+    /// [`Error::InvalidState`] if the sizes of `data` are not those for which the batch was [made](Self::new):
+    /// samples, time steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the
+    /// data does not have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or
+    /// the reverse. It is [`DataRule::TargetShape`] instead if such a row has as many values as the sample has time
+    /// steps. [`Error::Length`] if row weights have the wrong rows in this way. [`Error::TooLarge`] if memory cannot
+    /// hold the batch. For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not
+    /// finite, and [`Error::File`] if a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
@@ -135,11 +136,11 @@ impl<T: Scalar> Batch<T> {
         written
     }
 
-    /// Chooses `samples` for the batch, and copies their targets and row weights. The input follows later:
-    /// [`write_input`](Self::write_input) writes it to the workspace.
+    /// Chooses `samples` for the batch, and copies their targets and row weights. The input is not copied:
+    /// [`write_input`](Self::write_input) later writes it to the workspace.
     ///
     /// # Errors
-    /// Those of [`gather`](Self::gather).
+    /// The errors of [`gather`](Self::gather).
     pub(crate) fn choose(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         let layout = data.layout();
         self.choose_samples(&layout, samples)?;
@@ -147,8 +148,8 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Chooses `samples`: stores them and their lengths in the order of the batch, and removes all former rows. The
-    /// window becomes all steps. Refuses data of other sizes than that of [`new`](Self::new), and a sample that it
-    /// does not have.
+    /// window becomes all time steps. Returns an error if the sizes of `data` are not those of the batch, or for a
+    /// sample that `data` does not have.
     fn choose_samples(&mut self, data: &Layout<'_>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "`Batch::new` for that data" });
@@ -179,12 +180,12 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Limits the batch to a window of `steps` steps from step `first` on, or fewer at the end of the sequences: shape,
-    /// targets, row weights, and the input that [`write_input`](Self::write_input) writes afterwards. The network must
-    /// have an output for each step.
+    /// Limits the batch to a window of `steps` time steps from time step `first` on, or fewer at the end of the
+    /// sequences. This limits shape, targets and row weights, and the input that [`write_input`](Self::write_input)
+    /// writes afterwards. The network must have an output for each time step.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where memory cannot hold the lengths.
+    /// [`Error::TooLarge`] if memory cannot hold the lengths.
     pub(crate) fn select_steps(&mut self, first: usize, steps: usize) -> Result<(), Error> {
         self.window_lengths.clear();
         grow("the lengths of a batch", &mut self.window_lengths, self.lengths.len())?;
@@ -196,12 +197,12 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Returns the first step of the window; 0 unless one was selected.
+    /// Returns the first time step of the window; 0 unless a window was selected.
     pub(crate) fn first_step(&self) -> usize {
         self.window.start
     }
 
-    /// Returns the shape of the chosen samples with all their steps, also those outside the window.
+    /// Returns the shape of the chosen samples with all their time steps, even those outside the window.
     fn all(&self) -> BatchShape<'_> {
         if self.shape.ragged {
             BatchShape::ragged(&self.lengths)
@@ -210,9 +211,9 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Copies targets and row weights of the chosen samples from `data`, whose sizes `layout` holds: one row per step
-    /// if `per_step`, otherwise one per sample. The errors are those of [`gather`](Self::gather) about targets and
-    /// weights.
+    /// Copies targets and row weights of the chosen samples from `data`, whose sizes are in `layout`: one row per
+    /// time step if `per_step`, otherwise one per sample. The errors are those of [`gather`](Self::gather) about
+    /// targets and weights.
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
         let rows = if per_step { layout.rows } else { layout.samples };
         let width = match layout.kind {
@@ -220,8 +221,8 @@ impl<T: Scalar> Batch<T> {
             Kind::Classes => 1,
             Kind::None => 0,
         };
-        // If lengths are equal, targets per sample and per step can have the same number of values, unless it is
-        // declared which they are.
+        // If all lengths are equal, targets per sample and per time step can have the same number of values, unless
+        // it was declared which of the two they are.
         let other_rows = layout.rows != layout.samples
             && (layout.lengths.is_some() && layout.targets_per_step() != per_step
                 || layout.per_sample == Some(per_step));
@@ -256,7 +257,7 @@ impl<T: Scalar> Batch<T> {
     /// Writes the input rows of the chosen samples within the window to `x`, in the order of the batch.
     ///
     /// # Errors
-    /// [`Error::Length`] if `x` has another length, because the network has another input width.
+    /// [`Error::Length`] if the length of `x` differs, because the network's input width is not that of the data.
     pub(crate) fn write_input(&self, data: &dyn Source<T>, x: &mut [T]) -> Result<(), Error> {
         require_length("input", x.len(), self.rows().saturating_mul(self.shape.width))?;
         data.write_inputs(&self.chosen_rows(), x)
@@ -276,8 +277,8 @@ impl<T: Scalar> Batch<T> {
     }
 
     /// Copies the output rows `y`, in the order of the batch, to their positions in `all`, which holds the outputs of
-    /// all samples in the order of the data set. A row has `width` values. Outputs have one row per step if `per_step`,
-    /// otherwise one per sample.
+    /// all samples in the order of the data set. Each row has `width` values. Outputs have one row per time step if
+    /// `per_step`, otherwise one per sample.
     pub(crate) fn write_output(&self, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
         let mut y = y.chunks(width.max(1));
         let copy = |row: usize| {
@@ -288,8 +289,8 @@ impl<T: Scalar> Batch<T> {
         self.chosen_rows().each_target(per_step, copy);
     }
 
-    /// Returns the number of input values of the chosen samples within the window; an error if a `usize` cannot count
-    /// them, or memory cannot hold their rows.
+    /// Returns the number of input values of the chosen samples within the window; an error if it overflows, or if
+    /// memory cannot hold as many rows.
     fn input_values(&self) -> Result<usize, Error> {
         product("the input of a batch (rows × width)", &[self.checked_rows()?, self.shape.width])
     }
@@ -299,7 +300,7 @@ impl<T: Scalar> Batch<T> {
         &self.x
     }
 
-    /// Returns the shape of the input rows: the number of samples, and the steps of each.
+    /// Returns the shape of the input rows: the number of samples, and the time steps of each.
     pub fn shape(&self) -> BatchShape<'_> {
         match self.shape.ragged {
             true if self.window.len() == self.all().steps => BatchShape::ragged(&self.lengths),
@@ -324,14 +325,14 @@ impl<T: Scalar> Batch<T> {
         self.target_rows.len()
     }
 
-    /// Returns the number of target rows if each weighs 1 in a loss that does not weigh by target values. `None` for
-    /// rows with weights or classes.
+    /// Returns the number of target rows if each has weight 1 in a loss that does not weight rows by their target
+    /// values. `None` for data with row weights or class labels.
     pub(crate) fn rows_of_weight_1(&self) -> Option<usize> {
         (self.kind == Kind::Values && !self.weighted).then_some(self.target_rows.len())
     }
 
-    /// Returns the targets and the row weights of the output rows `rows`, counted from the first row of the window;
-    /// `None` for data without row weights.
+    /// Returns the targets and the row weights of the output rows in `rows`, counted from the first row of the
+    /// window. The weights are `None` for data without row weights.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
         let width = self.target_width;
         let target = match self.target() {
@@ -346,8 +347,9 @@ impl<T: Scalar> Batch<T> {
         self.weighted.then(|| &self.weights[self.target_rows.clone()])
     }
 
-    /// Returns the index in the data set of each sample of the batch. The order is that of the call, or for a ragged
-    /// data set the longest sample first, equal lengths by index.
+    /// Returns the index in the data set of each sample of the batch. The order is that of the call to
+    /// [`gather`](Self::gather). For a ragged data set the longest sample is first, and samples of equal length are
+    /// in the order of their indices.
     pub fn samples(&self) -> &[usize] {
         &self.samples
     }

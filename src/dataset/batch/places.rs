@@ -1,4 +1,4 @@
-//! The places of a batch's rows in its data set.
+//! The positions of a batch's rows in its data set.
 
 use super::Batch;
 use crate::{
@@ -9,9 +9,9 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar> Batch<T> {
-    /// Replaces `order` by two indices for each output row of a weight other than 0: among the output rows of all
-    /// samples of the data set, then among those of the batch. The pairs are sorted. Outputs have one row per step if
-    /// `per_step`, otherwise one per sample.
+    /// Replaces `order` by two indices for each output row whose weight is not 0: its index among the output rows of
+    /// all samples of the data set, and its index in the batch. The pairs are sorted. Outputs have one row per time
+    /// step if `per_step`, otherwise one per sample.
     pub(crate) fn counted_rows(&self, per_step: bool, order: &mut Vec<(usize, usize)>) {
         let mut rows = 0..;
         let weights = self.row_weights();
@@ -25,8 +25,8 @@ impl<T: Scalar> Batch<T> {
         order.sort_unstable();
     }
 
-    /// Translates an error about a row, a sample or the targets of the batch into one about `data`. Targets have one
-    /// row per step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
+    /// Translates an error about a row, a sample or the targets of the batch to an error about `data`. Targets have
+    /// one row per time step if `per_step`, otherwise one per sample. Other errors are returned unchanged.
     pub(crate) fn in_data(&self, data: &dyn Source<T>, per_step: bool, mut error: Error) -> Error {
         if let Error::InvalidData(DataRule::Index { sample, step, .. }) = &mut error {
             *sample = self.samples.get(*sample).copied().unwrap_or(*sample);
@@ -42,8 +42,9 @@ impl<T: Scalar> Batch<T> {
         DataRule::LabelOutOfRange { sample, step, label, classes }.into()
     }
 
-    /// Returns the sample of `data`, and its step, of the target row with index `row` in the batch. The step is `None`
-    /// where targets have one row per sample. They have one per step if `per_step`.
+    /// Returns the sample of `data`, and the time step in it, to which the target row with index `row` in the batch
+    /// belongs. Targets have one row per time step if `per_step`, otherwise one per sample. The time step is `None`
+    /// if targets have one row per sample.
     pub(crate) fn target_place(&self, data: &dyn Source<T>, per_step: bool, row: usize) -> (usize, Option<usize>) {
         let mut found = self.samples.get(row).copied();
         if per_step {

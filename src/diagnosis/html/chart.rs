@@ -6,8 +6,8 @@ use alloc::{string::String, vec::Vec};
 use core::fmt::Write;
 use num_traits::Float;
 
-/// The number of groups into which the points of a curve of more than 500 are divided. Of each group only the lowest,
-/// the highest and the first point that is not finite are drawn.
+/// A curve of more than 500 points is divided into about this number of groups of consecutive points. Of each group
+/// only the lowest, the highest and the first point that is not finite are drawn.
 const GROUPS: usize = 250;
 const HEIGHT: f64 = 120.0;
 const TOP: f64 = 12.0;
@@ -61,8 +61,8 @@ impl Scale {
         Some(Scale { log, size, low: low - room, high: high + room })
     }
 
-    /// Returns the y coordinate of a value in the picture, in pixels from its top; for a value outside the axis that of
-    /// its nearer end.
+    /// Returns the y coordinate of a value in the picture, in pixels from its top. A value outside the axis is drawn
+    /// at the nearer end of the axis.
     fn at(&self, value: f64) -> f64 {
         let value = if self.log { libm::log10(value) } else { value / self.size };
         TOP + HEIGHT * (1.0 - (value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
@@ -83,8 +83,9 @@ impl Scale {
     }
 }
 
-/// Returns the points of a line that are drawn: all of up to 500 points, otherwise of each of 250 groups the lowest,
-/// the highest and the first that is not finite.
+/// Returns the points of a line that are drawn. Up to 500 points are all drawn. More are divided into about 250
+/// groups of consecutive points, and the lowest, the highest and the first point that is not finite of each group are
+/// drawn.
 fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     if points.len() <= 2 * GROUPS {
         return points.to_vec();
@@ -151,7 +152,7 @@ impl Chart<'_> {
             }
             let up = scale.at(y.min(self.most));
             let _ = write!(path, "{}{across:.1} {up:.1}", if begun { 'L' } else { 'M' });
-            // A point without neighbours would not be seen.
+            // A point without finite neighbours has no line, so it is drawn as a dot.
             let ends = points.get(i + 1).is_none_or(|[_, y]| !y.is_finite());
             if line.marks || (!begun && ends) {
                 let (colour, value) = (line.colour, number(y));

@@ -1,4 +1,5 @@
-//! The budget over a run: a row for each link, a column for each pass.
+//! The change of the gradient's norm over a run, as a heat map: a row for each link (factor of the chain rule), a
+//! column for each pass.
 
 use super::svg::{AXIS, Axis, LEFT, PLOT, Svg, escaped, shortened};
 use crate::{
@@ -9,20 +10,23 @@ use alloc::{format, string::String};
 
 /// The smallest height of a row, for many rows, and the largest, for few; in pixels.
 const ROWS: [f64; 2] = [9.0, 18.0];
-/// The height of all rows together, in pixels, unless the limits of a row's height make it more or less.
+/// The height of all rows together, in pixels, unless the limits in [`ROWS`] make it larger or smaller.
 const HEIGHT: f64 = 620.0;
 const TOP: f64 = 46.0;
-/// The magnitude of a link's decades from which its cell has the full colour; smaller ones are mixed with white.
+/// The magnitude of a link's decades (log10 of its factor on the gradient's norm) from which its cell has the full
+/// colour; smaller ones are mixed with white.
 const FULL: f64 = 1.0;
-/// The colour of a link that reduces the gradient's norm by a decade or more: red, green, blue, from 0 to 255.
+/// The colour of a link (factor of the chain rule) that reduces the gradient's norm at least tenfold: red, green,
+/// blue, from 0 to 255.
 const LOSES: [f64; 3] = [31.0, 95.0, 160.0];
-/// The colour of a link that increases the gradient's norm by a decade or more: red, green, blue, from 0 to 255.
+/// The colour of a link (factor of the chain rule) that increases the gradient's norm at least tenfold: red, green,
+/// blue, from 0 to 255.
 const GAINS: [f64; 3] = [190.0, 75.0, 40.0];
 /// The colour of a link (one factor of the chain rule) that makes the gradient zero.
 const ENDS: &str = "#000000";
-/// The colour of a link whose decades are NaN or +∞: a gradient is not finite.
+/// The colour of a link (factor of the chain rule) whose decades are NaN or +∞: a gradient is not finite.
 const NOT_FINITE: &str = "#d400d4";
-/// The colour of a link that no gradient reached.
+/// The colour of a link (factor of the chain rule) that no gradient reached.
 const NO_GRADIENT: &str = "#d8d8d8";
 
 /// Returns the colour of a link for its decades (powers of ten by which it changes the gradient's norm) in one pass.
@@ -51,7 +55,8 @@ fn name(link: &LinkHistory) -> String {
     format!("{} {factor}", link.name)
 }
 
-/// Returns the decades of a link in one pass as text; `no gradient` for `None`.
+/// Returns, as text, the decades (log10) by which a link changed the gradient's norm in one pass; `no gradient` for
+/// `None`.
 fn value(decades: Option<f64>) -> String {
     decades.map_or_else(|| "no gradient".into(), |decades| figure(decades, 2))
 }
@@ -84,8 +89,9 @@ fn legend(svg: &mut Svg) {
     swatch(NO_GRADIENT, "none comes", 90.0);
 }
 
-/// Returns a picture, as SVG, of the decades of each link (a row) in each recorded pass (a column). Empty for a history
-/// without passes or links. `title` is the title of the horizontal axis.
+/// Returns a picture, as SVG, of the decades by which each link, a factor of the chain rule (a row), changed the
+/// gradient's norm in each recorded pass (a column). Empty for a history without passes or links. `title` is the
+/// title of the horizontal axis.
 pub(super) fn heat_map(history: &BudgetHistory, axis: &Axis, title: &str) -> String {
     let BudgetHistory { numbers, links, .. } = history;
     if numbers.is_empty() || links.is_empty() {

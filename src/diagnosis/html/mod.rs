@@ -28,7 +28,7 @@ const STYLE: &str = "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:68e
 
 /// Height of a bar's row, in pixels.
 const ROW: f64 = 18.0;
-/// The x coordinate of 0 decades, in pixels.
+/// The x coordinate, in pixels, of a bar for a gradient whose norm does not change.
 const MIDDLE: f64 = LEFT + PLOT / 2.0;
 /// The length of the longest bar, in pixels.
 const HALF: f64 = PLOT / 2.0;
@@ -54,12 +54,12 @@ fn section(finding: &Finding) -> String {
 }
 
 impl Report {
-    /// Returns the report as one HTML page, which needs no network and no script. It has the findings, the decades of
-    /// the gradient's norm by layer and over monitored passes, the gradient of states over time, the curves of trials,
-    /// and the text.
+    /// Returns the report as one HTML page, which needs no network and no script. It has the findings, the change of
+    /// the gradient's norm by layer and over monitored passes, the gradient of recurrent states over time, the loss
+    /// curves of trials, and the report as text.
     ///
-    /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The monitored
-    /// passes are those of [`history`](Self::history).
+    /// Of a curve of more than 500 points, the lowest and the highest of each of 250 groups of consecutive points are
+    /// drawn. The monitored passes are those of [`history`](Self::history).
     pub fn to_html(&self) -> String {
         let title = self.root().map_or(String::from("nothing wrong"), |root| match root.layers.is_empty() {
             true => format!("{}", root.cause),
@@ -85,8 +85,8 @@ impl Report {
         self.findings.iter().fold(healthy, |text, finding| text + &section(finding))
     }
 
-    /// Returns HTML with the decades of the gradient by layer, the gradients of states over time, the trials, and the
-    /// report as text.
+    /// Returns HTML with the change of the gradient's norm by layer, the gradients of recurrent states over time, the
+    /// loss curves of trials, and the report as text.
     fn pictures(&self) -> String {
         let mut body = String::from("<h2>The gradient from loss to input</h2>\n");
         body.push_str(
@@ -114,7 +114,7 @@ impl Report {
         for (i, row) in path.iter().enumerate() {
             let top = ROW * i as f64;
             svg.text("y", [LEFT - 6.0, top + 13.0], &shortened(&format!("{}  {}", row.name, row.kind)));
-            // A gradient that ends has the longest bar, in black.
+            // Infinite decades, such as those of a gradient that becomes 0, have the longest bar, in black.
             let bar = |decades: f64| {
                 let length = (decades.abs() / most).min(1.0) * HALF;
                 let (x, y) = (if decades < 0.0 { MIDDLE - length } else { MIDDLE }, top + 3.0);
@@ -144,8 +144,9 @@ impl Report {
     }
 }
 
-/// Returns HTML with the decades of the gradient over the passes or updates of a run: their sum over all links (factors
-/// of the chain rule), and each link's. Empty for fewer than two passes. `title` is the title of the horizontal axis.
+/// Returns HTML with the change of the gradient's norm, in decades (log10), over the passes or updates of a run: the
+/// sum over all links (factors of the chain rule), and each link's part. Empty for fewer than two passes. `title` is
+/// the title of the horizontal axis.
 fn over_passes(history: &BudgetHistory, title: &str) -> String {
     if history.numbers.len() < 2 {
         return String::new();
@@ -154,8 +155,8 @@ fn over_passes(history: &BudgetHistory, title: &str) -> String {
     format!("<h2>The gradient over the run</h2>\n{}{}", sum(history, axis, title), heat_map(history, &axis, title))
 }
 
-/// Returns the horizontal axis that covers the passes of a history and the numbers `others`. Its end is after the last
-/// pass by at least the distance between the last two passes: the width of the last column of a heat map.
+/// Returns the horizontal axis that covers the passes of a history and the positions `others`. Its end is after the
+/// last pass by at least the distance between the last two passes: the width of the last column of a heat map.
 fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     let numbers = || history.numbers.iter().map(|&number| number as f64);
     let end = match history.numbers[..] {
@@ -166,8 +167,8 @@ fn axis_of(history: &BudgetHistory, others: impl Iterator<Item = f64>) -> Axis {
     Axis::over(numbers().chain(end).chain(others))
 }
 
-/// Returns a chart, as SVG, of the sum of the decades of all links (factors of the chain rule) in each pass of a
-/// history. `title` is the title of the horizontal axis.
+/// Returns a chart, as SVG, of the change of the gradient's norm in each pass of a history: the sum of the decades
+/// (log10) of all links (factors of the chain rule). `title` is the title of the horizontal axis.
 fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     let totals = history.numbers.iter().zip(history.totals());
     let points = totals.filter_map(|(&number, total)| Some([number as f64, total?])).collect();
@@ -183,8 +184,8 @@ fn sum(history: &BudgetHistory, axis: Axis, title: &str) -> String {
     .svg()
 }
 
-/// Returns a chart, as HTML, of the norm of a state's gradient over the steps of the last pass; empty if fewer than two
-/// steps were recorded.
+/// Returns a chart, as HTML, of the norm of a state's gradient over the time steps of the last pass; empty if fewer
+/// than two time steps were recorded.
 fn over_time(state: &ReportState) -> String {
     if state.gradient.len() < 2 {
         return String::new();
@@ -203,8 +204,8 @@ fn over_time(state: &ReportState) -> String {
     format!("<h2>Over time, layer {}</h2>\n{}", escaped(&state.name), chart.svg())
 }
 
-/// Returns a chart, as SVG, of the loss of each step of a trial: the network as it is in black (in grey from initial
-/// values), the fixes in colours, the best first.
+/// Returns a chart, as SVG, of the loss at each training step of a trial. The network as it is has a black curve
+/// (grey if trained from initial values), and each fix a colour, the best fix first.
 fn curves(trial: &TrialReport) -> String {
     let finite = |curve: &[f64]| curve.iter().copied().filter(|loss| loss.is_finite()).fold(0.0, f64::max);
     let fixes = trial.outcomes.iter().zip(COLOURS.into_iter().cycle());
@@ -222,7 +223,8 @@ fn curves(trial: &TrialReport) -> String {
         unit: "mean over the seeds",
         axis: Axis::over(lines.iter().flat_map(|line| &line.points).map(|&[step, _]| step)),
         axis_title: "step of the trial",
-        // A fix that diverges must not press the others flat.
+        // The vertical axis ends near the baseline's highest loss, so that a fix that diverges does not flatten the
+        // other curves.
         most: 1.2 * finite(&trial.baseline.curve).max(f64::MIN_POSITIVE),
         lines,
     }

@@ -23,8 +23,9 @@ impl RunRecord {
     /// factor of the chain rule, changes the gradient's norm). With `report` it also has the findings and pictures of
     /// that report.
     ///
-    /// A curve of more than 500 points shows the lowest and the highest of each of 250 groups of them. The updates of
-    /// the budget are those of [`budget`](Self::budget). A value that is not finite has a mark above its curve.
+    /// Of a curve of more than 500 points, the lowest and the highest of each of 250 groups of consecutive points are
+    /// drawn. The decades of the links are drawn for the updates that [`budget`](Self::budget) recorded. A value that
+    /// is not finite has a mark above its curve.
     pub fn to_html(&self, report: Option<&Report>) -> String {
         let title = format!("run of {}", count(self.updates(), "update"));
         let axis_title = if self.steps().is_empty() { "pass" } else { "update" };
@@ -93,7 +94,7 @@ impl RunRecord {
         let marked = |name, colour, points| Line { name, colour, points, marks: true };
         let plain = |name, colour, points| Line { name, colour, points, marks: false };
         let [blue, red, green, ..] = COLOURS;
-        // Under `Every` the records of epochs are all that there is of the rest.
+        // If no single update was recorded, the learning rates come from the records of epochs.
         let rate = of_steps(|step| step.learning_rate);
         let rate = if rate.is_empty() { of_epochs(|epoch| epoch.learning_rate) } else { rate };
         let charts: [(&str, &str, Vec<Line<'_>>); 3] = [

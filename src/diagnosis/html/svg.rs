@@ -25,7 +25,7 @@ const LABELS: f64 = 5.0;
 /// Returns `text` with the special characters of HTML escaped, and control characters other than line feeds replaced by
 /// U+FFFD.
 pub(super) fn escaped(text: &str) -> String {
-    // Other control characters may not stand in a page at all.
+    // HTML does not allow other control characters.
     let text: String = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -86,7 +86,7 @@ fn number_of_updates(value: f64) -> String {
     if value.abs() < 1e7 { format!("{value:.0}") } else { number(value) }
 }
 
-/// The range of the horizontal axis, common to pictures below each other.
+/// The range of the horizontal axis, the same for all pictures that are one below the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     pub from: f64,
@@ -94,8 +94,8 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Creates an axis from the lowest of the values to the highest; of length 1 if they are equal, and from 0 to 1
-    /// without values.
+    /// Creates an axis from the lowest of `values` to the highest. Its length is 1 if they are equal; without values
+    /// it is from 0 to 1.
     pub(super) fn over(values: impl Iterator<Item = f64>) -> Self {
         let (from, to) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(from, to), x| (from.min(x), to.max(x)));
         match from <= to {
@@ -105,20 +105,20 @@ impl Axis {
         }
     }
 
-    /// Returns the x coordinate of a number in a picture, in pixels; for a number outside the axis that of its nearer
+    /// Returns the x coordinate of a number in a picture, in pixels; a number outside the axis has that of the nearer
     /// end.
     pub(super) fn at(&self, x: f64) -> f64 {
         let part = (x - self.from) / (self.to - self.from);
-        // 0/0 where numbers are so large that the next is the same.
+        // 0/0 if `from` is so large that `from + 1` rounds to `from`.
         LEFT + if part.is_nan() { 0.0 } else { PLOT * part.clamp(0.0, 1.0) }
     }
 }
 
-/// Returns about five round numbers within a range, in increasing order: multiples of a step of 1, 2 or 5 times a power
-/// of ten. The step is at least 0.7 `least`, so there may be fewer. If a range is too small for distinct `f64`, the
-/// result is its two ends.
+/// Returns about five round numbers within a range, in increasing order: the multiples of a spacing of 1, 2 or 5
+/// times a power of ten. The spacing is at least 0.7 `least`, so there may be fewer. If a range is too small for
+/// distinct `f64`, the result is its two ends.
 pub(super) fn ticks([low, high]: [f64; 2], least: f64) -> Vec<f64> {
-    // Halves, so that the range of all numbers is a number.
+    // Both ends are halved first, so that the difference of the largest and the smallest `f64` does not overflow.
     let apart = ((high / 2.0 - low / 2.0) / LABELS * 2.0).max(least);
     let power = Float::powi(10.0, Float::floor(libm::log10(apart)) as i32);
     let step = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|&step| step >= 0.7 * apart);

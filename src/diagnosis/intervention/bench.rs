@@ -1,4 +1,4 @@
-//! Passes of a network with one thing changed, on copies of its parameters and its batch.
+//! Forward and backward passes of a network with one thing changed, on copies of its parameters and its batch.
 
 use super::{Alteration, change::altered};
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{cell::Cell, ops::Range};
 
-/// A network in `f64` with its parameters and a batch. Interventions run on copies of it.
+/// A network in `f64` with its parameters and a batch. Interventions (gradient measurements with one change) run on
+/// copies of it.
 pub(super) struct Bench<'a> {
     /// The layer specification, with the present values of learned branch scales as their initial values.
     pub(super) spec: &'a LayerSpec,
@@ -23,13 +24,13 @@ pub(super) struct Bench<'a> {
     pub(super) standardized: Option<Vec<f64>>,
     pub(super) shape: BatchShape<'a>,
     pub(super) seed: u64,
-    /// The largest number of passes that measurements may take. Those that would need more are left out.
+    /// The largest number of passes that measurements may take. Measurements that would need more are left out.
     pub(super) most: usize,
     pub(super) passes: Cell<usize>,
 }
 
 impl Bench<'_> {
-    /// Whether `passes` more passes are within the number that measurements may take.
+    /// Whether `passes` more passes are within the limit `most`.
     pub(super) fn may_take(&self, passes: usize) -> bool {
         self.passes.get().saturating_add(passes) <= self.most
     }
@@ -59,8 +60,8 @@ impl Bench<'_> {
     }
 
     /// Returns the parameters after the alterations; alterations of weights apply to `layers` alone. `network` and
-    /// `spec` are the altered network and its layer specification. `None` if gains or gates have the new values
-    /// already.
+    /// `spec` are the altered network and its layer specification. `None` if the gains or gate biases to set have
+    /// their new values already.
     pub(super) fn parameters(
         &self,
         network: &dyn Layer<f64>,
@@ -75,7 +76,8 @@ impl Bench<'_> {
             let critical = alterations.contains(&Alteration::CriticalWeights);
             for block in blocks.iter() {
                 let layer = layer_of_block(&block.name);
-                // Recurrent matrices and the biases of gates have interventions of their own.
+                // Recurrent matrices and gate biases are changed by interventions of their own, so they are not
+                // redrawn here.
                 let is_own = |name: &str| layer_of_block(name) == layer;
                 let recurs = || blocks.iter().any(|of| of.role == Role::Recurrent && is_own(&of.name));
                 let redrawn =
@@ -113,7 +115,7 @@ impl Bench<'_> {
         self.pass_with(network, w, x, &mut ())
     }
 
-    /// Like [`pass`](Self::pass), with another monitor beside the statistics.
+    /// Like [`pass`](Self::pass), with `monitor` as an additional monitor beside the statistics.
     pub(super) fn pass_with<M: GradientMonitor<f64>>(
         &self,
         network: &dyn Layer<f64>,
@@ -146,20 +148,20 @@ fn unit_gains(spec: &LayerSpec, blocks: &Blocks) -> Vec<(Range<usize>, f64)> {
     found
 }
 
-/// The magnitude of a gate's mean bias above which the gate is below 0.1 or above 0.9: ln 9.
+/// The magnitude of a gate's mean bias b, ln 9, above which the gate's value σ(b) is below 0.1 or above 0.9.
 const SHUT: f64 = 2.197;
 
-/// Returns the gates that are nearly always shut, each with the range of its biases, in cells with a gate that carries
-/// the state. A gate is nearly always shut if its mean bias is below −[`SHUT`], and nearly always open above [`SHUT`].
-/// In a cell without an input gate, the gate that carries the state shuts out the input if it is nearly always open.
-/// It is then returned, and not if it is shut.
+/// Returns the gates that are nearly always shut, each with the range of its biases, in cells with a gate that
+/// carries the state. A gate is nearly always shut if its mean bias is below −[`SHUT`], and nearly always open above
+/// [`SHUT`]. In a cell without an input gate, the gate that carries the state shuts out the input if it is nearly
+/// always open. There, this gate is returned if it is nearly always open, not if it is nearly always shut.
 pub(super) fn shut_gates(w: &[f64], blocks: &Blocks) -> Vec<(&'static str, Range<usize>)> {
     let mut found = Vec::new();
     let biases = blocks.iter().filter(|block| block.role == Role::Bias);
     for block in biases.filter(|block| block.gates.iter().any(|gate| gate.carries_state)) {
         let each = block.range.len() / block.gates.len();
         let has_input = block.gates.iter().any(|gate| gate.name == "input");
-        // The candidate is a value of the state, and no gate.
+        // The candidate is a new value of the state, not a gate.
         let gates = block.gates.iter().enumerate().filter(|(_, gate)| gate.name != "candidate");
         for (place, gate) in gates {
             let range = block.range.start + place * each..block.range.start + (place + 1) * each;

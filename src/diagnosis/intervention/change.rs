@@ -1,4 +1,4 @@
-//! The changed layer specifications that interventions build.
+//! The changed layer specifications for interventions, which measure or predict the gradient with one thing changed.
 
 use super::Alteration;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// Whether an intervention on weights redraws parameters of the layer: weights and biases, the slopes of a
+/// Whether an [`Alteration`] of weights redraws parameters of the layer: weights and biases, the slopes of a
 /// [`PRelu`], the input weights of a recurrent layer.
 fn is_redrawn(part: &LayerSpec) -> bool {
     use LayerSpec::{GatedLinear, Linear, PRelu, Recurrent};
     matches!(part, Linear(_) | GatedLinear(_) | PRelu(_) | Recurrent { .. })
 }
 
-/// Returns the paths of the layers whose parameters an intervention on weights redraws, in the order of the forward
+/// Returns the paths of the layers whose parameters an [`Alteration`] of weights redraws, in the order of the forward
 /// pass.
 pub(super) fn weight_layers(network: &LayerSpec) -> Vec<String> {
     network.parts().into_iter().filter(|(_, part)| is_redrawn(part)).map(|(path, _)| path).collect()
@@ -28,8 +28,9 @@ pub(super) fn has_slopes(network: &LayerSpec, path: &str) -> bool {
     network.parts().iter().any(|(at, part)| at == path && matches!(part, LayerSpec::PRelu(_)))
 }
 
-/// Returns the paths of the layers that an alteration of all weights, gains, branches, activations or dropout changes,
-/// or for gates those of all recurrent layers, in the order of the forward pass. Empty for other alterations.
+/// Returns the paths of the layers that an alteration of all weights, gains, branches, activations or dropout
+/// changes. For an alteration of gates these are the paths of all recurrent layers. The order is that of the forward
+/// pass. Empty for other alterations.
 pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Vec<String> {
     let outputs = crate::diagnosis::outputs(network);
     let changes = |(path, part): &(String, &LayerSpec)| match (alteration, part) {
@@ -47,8 +48,8 @@ pub(super) fn changed_layers(network: &LayerSpec, alteration: &Alteration) -> Ve
 }
 
 /// Returns the network with the weights of `layers` initialized at the critical gain of the activation that follows
-/// each. Recurrent layers get LeCun's input weights. `layers` are paths among those of [`weight_layers`]; `None` if it
-/// is empty.
+/// each. Recurrent layers get LeCun's input weights. `layers` are some of the paths that [`weight_layers`] returns.
+/// `None` if there are none.
 pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSpec> {
     let all = weight_layers(network);
     twice(network, &mut |network| {
@@ -70,7 +71,8 @@ pub(super) fn critical(network: &LayerSpec, layers: &[String]) -> Option<LayerSp
 }
 
 /// Returns `network` after `change` applied twice; `None` if the first time changes nothing. `change` sets the slopes
-/// of [`PRelu`] and the gains of the weights before them: the second time, it computes the gains for the new slopes.
+/// of [`PRelu`] and the gains of the weights before them: when it is applied again, it computes the gains for the new
+/// slopes.
 pub(in crate::diagnosis) fn twice(
     network: &LayerSpec,
     change: &mut dyn FnMut(&LayerSpec) -> Option<LayerSpec>,
@@ -81,11 +83,11 @@ pub(in crate::diagnosis) fn twice(
 
 /// Sets the initializers of a layer at the critical gain of the activation `next` that follows it, with orthogonal
 /// weights if `orthogonal` is set. Returns `false` if that activation has no critical point, and `None` for a layer
-/// without such weights.
+/// that has no weights of this kind.
 ///
-/// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. Of a
-/// gated layer the values are drawn so that their product with the gates has the variance of the input. The slopes of
-/// a [`PRelu`] get their usual value, 0.25.
+/// Weights without a following activation, or with one that has no critical point, get LeCun's initialization. In a
+/// gated linear layer, the weights of the values are drawn so that the product of values and gates has the variance
+/// of the input. The slopes of a [`PRelu`] get their usual value, 0.25.
 pub(in crate::diagnosis) fn make_critical(
     leaf: &mut LayerSpec,
     next: Option<&ActivationKind>,
@@ -114,18 +116,19 @@ pub(in crate::diagnosis) fn make_critical(
     }
 }
 
-/// Whether the activation has no critical point at variance 1: no initial weights and biases keep both the variance of
-/// the signal and the norm of the gradient. True too for one that is [flat](unit_slope) at that variance.
+/// Whether the activation has no critical point at variance 1: no initial weights and biases keep both the variance
+/// of the signal and the norm of the gradient. Also true for an activation that is [flat](unit_slope) at that
+/// variance.
 pub(in crate::diagnosis) fn has_no_critical_point(activation: &ActivationKind) -> bool {
     CriticalGain::new(activation.as_any()).is_err() || unit_slope(activation).is_some_and(|slope| slope < FLAT)
 }
 
-/// The fraction of the bound of |φ′| below which its mean shows a flat activation. Units count as saturated below the
-/// same fraction.
+/// An activation is flat if the mean of |φ′| for standard normal inputs is below this fraction of the bound of
+/// |φ′|. A unit is saturated if its mean of |φ′| is below the same fraction.
 pub(in crate::diagnosis) const FLAT: f64 = 0.05;
 
-/// Returns the mean of |φ′| for standard normal inputs over its bound; `None` without a bound above 0. A ratio near 0
-/// shows that the activation itself saturates, whatever the weights before it.
+/// Returns the mean of |φ′| for standard normal inputs, divided by the bound of |φ′|; `None` without a bound
+/// above 0. A ratio near 0 shows that the activation itself saturates, whatever the weights before it.
 pub(in crate::diagnosis) fn unit_slope(activation: &ActivationKind) -> Option<f64> {
     let bound = activation.derivative_bounds()?.magnitude();
     let grid = (-1000..=1000).map(|i| 4e-3 * f64::from(i));
@@ -173,7 +176,7 @@ pub(in crate::diagnosis) fn scaled_branches(network: &LayerSpec) -> Option<Layer
 }
 
 /// Returns the network with the initial value of each learned branch scale replaced by the result of `value`, which
-/// receives the name of the scale's block. Where it returns `None`, the initial value stays.
+/// receives the name of the scale's block. Where `value` returns `None`, the initial value stays.
 pub(super) fn with_scales(network: &LayerSpec, value: &dyn Fn(&str) -> Option<f64>) -> LayerSpec {
     each_scale(network, &|path, scale| match scale {
         BranchScale::Learned(initial) => BranchScale::Learned(value(&join(path, "scale")).unwrap_or(initial)),

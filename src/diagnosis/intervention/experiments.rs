@@ -1,4 +1,5 @@
-//! Interventions by passes: the measured budget of the current parameters with one thing changed.
+//! Interventions by passes: the measured change of the gradient's norm with the current parameters and one thing
+//! changed.
 
 use super::{
     Alteration, Budget, Intervention, Verdict,
@@ -25,14 +26,14 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
 
-/// Interventions, each with the path of its layer.
+/// Interventions (gradient measurements with one change), each with the path of the changed layer.
 pub(super) type Tried = Vec<(String, Intervention)>;
 
-/// The measured budget (decades from loss to first weights) of a network on one batch, and the interventions if it is
-/// outside the thresholds.
+/// The measured budget, the change of the gradient's norm from loss to first weights in decades (log10), of a network
+/// on one batch. With the interventions, if it is outside the thresholds.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
-    /// The decades from loss to first weights, without a change.
+    /// The decades (log10) by which the gradient's norm changes from loss to first weights, without a change.
     pub before: f64,
     /// The measurements of the pass without a change, with the given parameters.
     pub seen: Statistics,
@@ -43,42 +44,44 @@ pub(in crate::diagnosis) struct Experiments {
     /// column. `None` if the inputs are standardized already, or both they and the first pre-activations are within
     /// the thresholds.
     pub standardized: Option<[f64; 2]>,
-    /// Interventions on the decades of one step back in time, each with the path of its layer, for layers whose
-    /// decades over the sequence are outside the thresholds.
+    /// Interventions in recurrent layers in which the gradient's norm changes too much over the sequence, each with
+    /// the path of its layer. Their decades (log10) are those of one time step of the backward pass.
     pub over_time: Tried,
     /// Whether the batch has at least [`FEW`] samples, and all have the same inputs.
     pub is_one_input: bool,
     /// The inputs of the batch by column.
     pub columns: Option<Columns>,
-    /// The samples of the batch, at most an eighth or one, whose inputs are far larger than those of the others, as
-    /// a whole or by single values. They come with their effect on the gradient; `None` if there are none, or if
-    /// this was not measured.
+    /// The few samples of the batch, at most an eighth of all or one, whose inputs are far larger than those of the
+    /// others, as a whole or by single values. Their effect on the gradient is included. `None` if there are none, or
+    /// if the effect was not measured.
     pub outliers: Option<Outliers>,
-    /// The paths of the layers in `over_time` whose input weights have a larger norm than redrawn ones.
+    /// The paths of the layers in `over_time` whose input weights have a larger norm than weights redrawn by their
+    /// initializer.
     pub large: Vec<String>,
-    /// The branches of parallel layers whose budget vanishes or explodes beside a sound main path, with their
-    /// interventions.
+    /// The branches of parallel layers in which the gradient vanishes or explodes while the main path is sound, with
+    /// their interventions.
     pub towers: Vec<OfTower>,
-    /// The layers of which many units are off: they output 0 for every row.
+    /// The layers of which many units are off: these units output 0 for every row.
     pub off: Vec<Off>,
-    /// The first layer of which the outputs are large and the inputs are not.
+    /// The first layer whose outputs are large although its inputs are not.
     pub loud: Option<Loud>,
     /// The number of passes, forward and backward, that the measurements took.
     pub passes: usize,
 }
 
-/// The smallest number of samples of a batch that show equal inputs of the data, if all are equal. A smaller batch may
-/// have been chosen so.
+/// The smallest number of samples in a batch whose equal inputs are taken as a property of the data. In a smaller
+/// batch the inputs may be equal by choice.
 const FEW: usize = 8;
 
 impl Experiments {
-    /// Measures the budget (decades from loss to first weights) with the parameters `w` on the time-major rows `x`,
-    /// for a gradient at the output drawn from the standard normal distribution. If the budget is outside the
-    /// thresholds, tries interventions, in about `most` passes at most. If a parameter is not finite, all but
-    /// [`seen`](Self::seen) is measured with initial values.
+    /// Measures the budget, the decades (log10 change of the gradient's norm) from loss to first weights, with the
+    /// parameters `w` on the time-major rows `x`. The gradient at the output is drawn from the standard normal
+    /// distribution. If the budget is outside the thresholds, tries interventions, in about `most` passes at most. If
+    /// a parameter is not finite, all but [`seen`](Self::seen) is measured with initial values.
     ///
     /// # Errors
-    /// Those of [`LayerSpec::build`], but none for a custom activation, and those of [`Workspace::forward`].
+    /// The errors of [`LayerSpec::build`], except that a custom activation is no error, and those of
+    /// [`Workspace::forward`].
     pub fn new(
         spec: &LayerSpec,
         w: &[f64],
@@ -159,12 +162,12 @@ impl Experiments {
 
 impl Budget {
     /// Returns the budget of the last pass of `seen`: the decades from the gradient at the output to the first
-    /// weights, without those of the links that are [`left_out`].
+    /// weights, without those of the layers that are [`left_out`].
     fn measured(spec: &LayerSpec, seen: &Statistics) -> Self {
         let without = left_out(spec);
         let (mut total, mut links) = (seen.run().decades().last(), Vec::new());
         let mut on_main_path: Vec<_> = seen.links().iter().filter(|link| link.on_main_path()).collect();
-        // Links that report in the backward pass alone come last in the statistics.
+        // Links (factors of the chain rule) that report in the backward pass only come last in the statistics.
         on_main_path.sort_by_key(|link| link.index());
         for link in on_main_path {
             let known = link.decades().count() > 0;
@@ -182,16 +185,17 @@ impl Budget {
 }
 
 impl Bench<'_> {
-    /// Returns the budget (the decades from loss to first weights) after the alterations; alterations of weights apply
-    /// to `layers` alone. `None` if an alteration does not apply to the network, or no pass is left.
+    /// Returns the budget, the decades (log10 change of the gradient's norm) from loss to first weights, after the
+    /// alterations; alterations of weights apply to `layers` alone. `None` if an alteration does not apply to the
+    /// network, or no pass is left.
     fn budget(&self, alterations: &[Alteration], layers: &[String]) -> Result<Option<Budget>, Error> {
         Ok(self.after(alterations, layers)?.map(|(spec, seen)| Budget::measured(&spec, &seen)))
     }
 
-    /// Returns the few samples of the batch whose inputs, by their root mean square or by single values, are far above
-    /// the others and over `factor` times the median. They come with the norm of the gradient of all parameters with
-    /// and without them, for random gradients at the outputs. `None` if there are none, sequences have different
-    /// lengths, or two passes are not left.
+    /// Returns the few samples of the batch whose inputs, by their root mean square or by single values, are far
+    /// above the others and over `factor` times the median. The result includes the norm of the gradient of all
+    /// parameters with and without these samples, for random gradients at the outputs. `None` if there are none, if
+    /// sequences have different lengths, or if fewer than two passes are left.
     fn outliers(&self, network: &dyn Layer<f64>, factor: f64) -> Result<Option<Outliers>, Error> {
         let BatchShape { batch, steps, lengths, .. } = self.shape;
         let width = self.x.len() / (batch * steps).max(1);

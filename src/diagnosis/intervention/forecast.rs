@@ -1,5 +1,5 @@
-//! Interventions by theory: the predicted budget (decades from loss to first weights) of a changed layer
-//! specification.
+//! Interventions by theory: the predicted budget, the change of the gradient's norm from loss to first weights in
+//! decades (log10), of a changed layer specification.
 
 use super::{
     Alteration, Budget, Verdict,
@@ -14,8 +14,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Tries interventions by theory: predicts the budget, the decades from loss to first weights, of the changed layer
-/// specification. `before` is the predicted budget without a change. A change whose budget is unknown is skipped.
+/// Tries interventions by theory: predicts the budget, the decades (log10 change of the gradient's norm) from loss to
+/// first weights, of the changed layer specification. `before` is the predicted budget without a change. A change
+/// whose budget is unknown is skipped.
 pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> Verdict {
     let (network, lines) = (&diagnosis.spec, &diagnosis.thresholds);
     let lines = [lines.vanishing[0], lines.exploding[0]];
@@ -45,7 +46,7 @@ pub(in crate::diagnosis) fn forecast(diagnosis: &Diagnosis<'_>, before: f64) -> 
 impl Budget {
     fn predicted(prediction: &Prediction) -> Option<Self> {
         let total = prediction.decades_to_first_weights()?;
-        // The budget ends at the output of the first weights.
+        // The gradient is followed to the output of the first weights, so the product with these weights is left out.
         let on_main_path = prediction.links().iter().rev().filter(|link| link.on_main_path).enumerate();
         let on_main_path =
             on_main_path.filter(|(at, link)| *at > 0 || link.factor != Factor::Weights).map(|(_, link)| link);

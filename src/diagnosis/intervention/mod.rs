@@ -1,4 +1,5 @@
-//! Interventions: the gradient budget of the same network with one thing changed, on a copy.
+//! Interventions: the gradient budget, the change of the gradient's norm from loss to first weights in decades
+//! (log10), of the same network with one thing changed, on a copy.
 
 mod bench;
 mod change;
@@ -26,7 +27,7 @@ use super::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// One thing that an intervention changes.
+/// One thing that an [`Intervention`], a measurement of the gradient with a change, changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -47,10 +48,10 @@ pub enum Alteration {
     /// The gains of normalization layers are set to 1, and their biases to 0.
     UnitGains,
     /// The biases of the gates of this name that are nearly always shut are set to 0, so that these gates are half
-    /// open. In a cell without an input gate, such as a GRU, the gate that carries the state is shut to the input if
-    /// it nearly always keeps the old state.
+    /// open. In a cell without an input gate, such as a GRU, the gate that carries the state counts as shut if it
+    /// nearly always keeps the old state.
     OpenGate(String),
-    /// The biases of all gates that are nearly always shut are set to 0.
+    /// The biases of all gates that are nearly always shut are set to 0, so that these gates are half open.
     OpenGates,
     /// The branches of L residual layers are scaled by 1/√L, if their scale is larger.
     ScaledBranches,
@@ -69,8 +70,8 @@ pub enum Alteration {
 
 impl Alteration {
     /// Returns the cause of a vanishing or exploding gradient that the alteration repairs; for `Both`, the cause that
-    /// its second alteration repairs. `before` are the decades of the gradient without the alteration, negative if it
-    /// vanishes.
+    /// its second alteration repairs. `before` is log10 of the factor by which the gradient's norm changes without
+    /// the alteration, negative if it vanishes.
     fn cause(&self, before: f64) -> Cause {
         match self {
             Alteration::StandardizedInputs => Cause::UnscaledInput,
@@ -124,21 +125,24 @@ impl fmt::Display for Alteration {
     }
 }
 
-/// The effect of one change on the decades of the gradient. The change is tried on a copy; the run is not changed.
+/// The effect of one change of a network or its inputs on the gradient's norm. The change is tried on a copy; the run
+/// is not changed.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Intervention {
     /// The change.
     pub alteration: Alteration,
-    /// The decades (powers of ten of the gradient's norm) without the change: from loss to first weights, or of one
-    /// step back in time.
+    /// The decades (powers of ten of the gradient's norm) without the change: from loss to first weights, or over one
+    /// time step of the backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub before: f64,
-    /// The decades with the change, of the same quantity as `before`.
+    /// The decades (log10 change of the gradient's norm) with the change, over the same part of the backward pass as
+    /// `before`.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub after: f64,
-    /// Whether `before` and `after` are the decades of one step back in time, not from loss to first weights.
+    /// Whether `before` and `after` are the decades over one time step of the backward pass, instead of those from
+    /// loss to first weights.
     pub each_step: bool,
     /// Whether the decades were measured in passes of the network; otherwise theory predicts them from its layer
     /// specification.
@@ -161,23 +165,25 @@ impl fmt::Display for Intervention {
     }
 }
 
-/// The outcome of all interventions on one budget (the decades from loss to first weights).
+/// The outcome of all interventions on one budget, the decades (log10 change of the gradient's norm) from loss to
+/// first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// The smallest change that brings the budget between the thresholds for a vanishing and an exploding gradient;
-    /// `None` if none does.
+    /// The smallest change after which the gradient neither vanishes nor explodes, by the thresholds; `None` if there
+    /// is none.
     pub mends: Option<Intervention>,
-    /// The layers that have most of the decades that `mends` repairs (if it is two changes, the second of them); empty
-    /// if they are not known.
+    /// The layers that cause most of the change of the gradient's norm that `mends` repairs. If `mends` is a pair of
+    /// changes, these are the layers of its second change. Empty if the layers are not known.
     pub layers: Vec<LayerRange>,
-    /// If `mends` is two changes, the layers that have most of the decades repaired by the first; otherwise empty.
+    /// If `mends` is a pair of changes, the layers that cause most of the change of the gradient's norm that its
+    /// first change repairs; otherwise empty.
     pub layers_of_first: Vec<LayerRange>,
-    /// The changes that were tried and leave the budget outside the thresholds.
+    /// The changes that were tried and after which the gradient still vanishes or explodes.
     pub ruled_out: Vec<Intervention>,
 }
 
 impl Verdict {
-    /// Returns, as one sentence, the change that repairs the budget, or the changes that were ruled out.
+    /// Returns, as one sentence, the change that repairs the gradient, or the changes that were ruled out.
     pub fn sentence(&self) -> String {
         match (&self.mends, &self.ruled_out[..]) {
             (Some(mends), _) => format!("{mends}"),
@@ -194,27 +200,30 @@ impl Verdict {
 /// loss to first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Budget {
-    /// The decades from loss to first weights.
+    /// The decades (log10) by which the gradient's norm changes from loss to first weights.
     pub total: f64,
-    /// The path, the factor of the chain rule and the decades of each link on the main path, in the order of the
-    /// forward pass.
+    /// The factors of the chain rule on the main path, in the order of the forward pass. Each has the path of its
+    /// link, its kind, and its decades (log10 of its effect on the gradient's norm).
     pub links: Vec<(String, Factor, f64)>,
 }
 
-/// A function that returns the budget (the decades from loss to first weights) after the given alterations.
-/// Alterations of weights apply to the layers of the given paths. `None` if the budget is unknown or nothing changes.
+/// A function that returns the budget, the decades (log10 change of the gradient's norm) from loss to first weights,
+/// after the given alterations. Alterations of weights apply to the layers of the given paths. `None` if the budget
+/// is unknown or nothing changes.
 type BudgetOf<'a, E> = dyn FnMut(&[Alteration], &[String]) -> Result<Option<Budget>, E> + 'a;
 
-/// Tries changes from the smallest to the largest. The first that brings the budget, the decades from loss to first
-/// weights, between `low` and `high` and has most of the effect of the best change repairs it.
+/// Tries changes from the smallest to the largest. A change repairs the budget, the decades (log10) from loss to
+/// first weights, if it brings the budget between `low` and `high` and has most of the effect of the best change. The
+/// first such change is returned.
 ///
 /// `budget` returns `None` for a change that does not apply to the network, or whose budget is unknown. The search
-/// ends at a change with most of the effect that any could have. If redrawing all weights repairs the budget, a
-/// bisection looks for a single layer whose redrawn weights do so, too. If there is none, the difference of the
-/// budgets before and after shows which layers have the fault. If no change repairs the budget, pairs are tried of the
-/// five changes whose budgets are nearest to the middle of `low` and `high`. `layers` are the paths of the layers that
-/// may be redrawn, `gates` the names of gates that are nearly always shut, and `budget_before` is the budget without a
-/// change. `measured` states whether budgets are measured or predicted.
+/// ends early at a change with most of the largest possible effect, that of a budget midway between `low` and `high`.
+/// If redrawing all weights repairs the budget, a bisection looks for a single layer whose redrawn weights do so,
+/// too. If there is no such layer, the difference of the budgets before and after shows which layers have the fault.
+/// If no single change repairs the budget, it tries pairs of the five changes whose budgets are nearest to the middle
+/// of `low` and `high`. `layers` are the paths of the layers that may be redrawn, `gates` the names of gates that are
+/// nearly always shut, and `budget_before` is the budget without a change. `measured` states whether budgets are
+/// measured or predicted.
 fn search<E>(
     network: &LayerSpec,
     layers: &[String],
@@ -251,8 +260,8 @@ fn search<E>(
         verdict.layers = stretches(&stations);
         verdict.mends = Some(tried.clone());
         if tried.alteration == Alteration::CriticalWeights {
-            // The part must have most of the effect of all weights. A part that only moves a budget across the
-            // threshold does not count.
+            // Redrawing some layers must have most of the effect of redrawing all. A change that only moves a budget
+            // across the threshold does not count.
             let whole = tried.after - before;
             let most = |part: f64| good(part) && (whole.is_infinite() || (part - before) / whole >= MOST);
             if let Some((layer, after)) = halves(&most, layers, budget)? {
@@ -264,7 +273,7 @@ fn search<E>(
                 verdict.mends = Some(Intervention { alteration, after, ..tried.clone() });
                 return Ok(verdict);
             }
-            // A stretch over all of them is what was tried.
+            // A range over all layers was tried already.
             let all: Vec<String> = stations.into_iter().map(|station| station.layer).collect();
             if (1..all.len()).contains(&within(&verdict.layers, &all).len()) {
                 let part = within(&verdict.layers, layers);
@@ -285,7 +294,7 @@ fn search<E>(
         for (second, with_second) in &singles[i + 1..] {
             let pair = [first.alteration.clone(), second.alteration.clone()];
             if let Some(after) = budget(&pair, layers)?.filter(|after| good(after.total)) {
-                // Of each change its effect beside the other.
+                // The effect of each change is measured with the other change made.
                 let of = |change: &Intervention, other| {
                     let found = stretches(&differences(network, &change.alteration, other, &after));
                     let changed = || LayerRange::over(&changed_layers(network, &change.alteration));
@@ -302,9 +311,9 @@ fn search<E>(
     Ok(verdict)
 }
 
-/// Returns, for each layer that an alteration changes, the decades that it repairs: those of `before` minus those of
-/// `after`. A link (factor of the chain rule) of an unchanged layer counts to the changed layer before it in the
-/// forward pass.
+/// Returns, for each layer that an alteration changes, the decades (log10 change of the gradient's norm) that it
+/// repairs: those of `before` minus those of `after`. A link (factor of the chain rule) of an unchanged layer counts
+/// to the changed layer before it in the forward pass.
 fn differences(network: &LayerSpec, alteration: &Alteration, before: &Budget, after: &Budget) -> Vec<Station> {
     let changed = changed_layers(network, alteration);
     let mut found: Vec<Station> = Vec::new();
@@ -323,7 +332,7 @@ fn differences(network: &LayerSpec, alteration: &Alteration, before: &Budget, af
     found
 }
 
-/// Returns those of `layers`, which are paths, that lie within one of the ranges.
+/// Returns the paths in `layers` that lie within one of the ranges.
 fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
     let place = |path: &String| path.split('.').filter_map(|part| part.parse().ok()).collect::<Vec<usize>>();
     let inside = |layer: &&String| {
@@ -335,9 +344,9 @@ fn within(ranges: &[LayerRange], layers: &[String]) -> Vec<String> {
     layers.iter().filter(inside).cloned().collect()
 }
 
-/// Returns, by bisection, the one of `layers` whose redrawn weights alone repair the budget (the decades from loss to
-/// first weights), and the decades after this change. `good` states whether given decades count as repaired. `None` if
-/// several layers are needed.
+/// Returns, by bisection, the one of `layers` whose redrawn weights alone repair the gradient, and the decades (log10
+/// change of its norm from loss to first weights) after this change. `good` states whether given decades count as
+/// repaired. `None` if several layers are needed.
 fn halves<E>(
     good: &dyn Fn(f64) -> bool,
     layers: &[String],

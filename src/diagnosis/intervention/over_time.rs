@@ -15,8 +15,9 @@ use alloc::{string::String, vec::Vec};
 impl Bench<'_> {
     /// Measures changes for recurrent layers whose state's gradient changes, over a sequence, by more than `line`
     /// decades of either sign in `seen`: orthogonal recurrent matrices, and gates that keep the state. If neither
-    /// repairs a layer, its input weights are redrawn. Returns (1) for each layer and change the decades of one step
-    /// back in time, and (2) the layers whose redrawn input weights have a smaller norm than the given ones.
+    /// repairs a layer, its input weights are redrawn. Returns (1) for each layer and change the decades (log10) over
+    /// one time step of the backward pass, and (2) the layers whose redrawn input weights have a smaller norm than
+    /// the given ones.
     pub(super) fn over_time(
         &self,
         network: &dyn Layer<f64>,
@@ -59,7 +60,7 @@ impl Bench<'_> {
         let network = spec.build_to_look_at()?;
         let Some(w) = self.parameters(&*network, &spec, &redrawn, &layers)? else { return Ok((found, Vec::new())) };
         let after = self.pass(&*network, &w, self.x)?;
-        // One pass has all of them redrawn, so its effect is that of all.
+        // This pass has the input weights of all these layers redrawn, so its effect is that of all changes together.
         let alteration = match &layers[..] {
             [layer] => Alteration::CriticalLayer(layer.clone()),
             _ => Alteration::CriticalLayers(layers.iter().flat_map(|layer| LayerRange::single(layer)).collect()),
@@ -74,8 +75,8 @@ impl Bench<'_> {
     }
 }
 
-/// Returns, for the layer of each state of `before`, the decades of one step back in time before and after an
-/// alteration, whose measurements are `after`.
+/// Returns, for the layer of each state of `before`, the decades (log10 change of the gradient's norm) over one time
+/// step of the backward pass before and after an alteration, whose measurements are `after`.
 fn steps_back(before: &[&StateStatistics], after: &Statistics, alteration: &Alteration) -> Tried {
     let tried = |state: &&StateStatistics| {
         let now = after.states().iter().find(|now| now.name() == state.name())?;
@@ -102,7 +103,7 @@ fn orthogonal(block: &Block<'_>, w: &mut [f64], seed: u64) -> Result<bool, Error
 }
 
 /// Sets the biases, in `w`, of gates that carry the state to ln(steps), so that a fraction 1/e of the state is left
-/// after the sequence of `steps` steps. Returns whether the block has such biases.
+/// after a sequence of `steps` time steps. Returns whether the block has such biases.
 fn remembering(block: &Block<'_>, w: &mut [f64], steps: usize) -> bool {
     let carries = block.gates.iter().any(|gate| gate.carries_state);
     if block.role != Role::Bias || !carries {

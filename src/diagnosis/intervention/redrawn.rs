@@ -1,5 +1,5 @@
-//! Forward passes with other parameters: without biases, for units that are off, and with redrawn weights, for layers
-//! whose outputs are large.
+//! Passes with changed parameters: without biases, to test units that output 0 for every row, and with redrawn
+//! weights, to test layers whose outputs are large.
 
 use super::{Alteration, bench::Bench, change::altered};
 use crate::{
@@ -18,7 +18,8 @@ pub(in crate::diagnosis) fn rectifies(activation: &ActivationKind) -> bool {
     activation.value(-1e3_f64) == 0.0 && activation.value(1e3_f64) > 100.0
 }
 
-/// Whether φ(a z) = a φ(z) for a > 0, so that a factor of the weights before φ is one of all values after it.
+/// Whether φ(a z) = a φ(z) for a > 0, so that scaling the weights before φ scales all values after it by the same
+/// factor.
 fn is_homogeneous(activation: &ActivationKind) -> bool {
     let grows = |z: f64| (activation.value(4.0 * z) - 4.0 * activation.value(z)).abs() < 1e-9;
     grows(1.0) && grows(-1.0) && activation.value(1.0_f64) != 0.0
@@ -27,7 +28,7 @@ fn is_homogeneous(activation: &ActivationKind) -> bool {
 /// A monitor of the pre-activations and outputs of rectifiers, in activation layers and in recurrent layers.
 pub(super) struct Reach(Vec<Units>);
 
-/// The units of one layer, over all rows and steps of a pass.
+/// The units of one layer, over all rows and time steps of a pass.
 struct Units {
     layer: String,
     /// The lowest and the highest pre-activation of each unit.
@@ -81,16 +82,17 @@ impl<T: Scalar> GradientMonitor<T> for Reach {
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Off {
     pub layer: String,
-    /// The fraction with the parameters of the diagnosed network.
+    /// The fraction of such units with the parameters of the diagnosed network.
     pub share: f64,
-    /// The fraction after all biases were set to 0.
+    /// The fraction of such units after all biases were set to 0.
     pub unbiased: f64,
 }
 
 impl Bench<'_> {
-    /// Returns the layers of which more than the share `line` of the units is off (0 for every row) in the pass that
-    /// `reach` saw, with this share and that without biases. Layers are left out in which, without biases, the mean
-    /// cosine of two rows is above 1 − `apart`. Empty for fewer than eight rows, and if no pass is left.
+    /// Returns the layers in which more than the fraction `line` of the units is off: these units output 0 for every
+    /// row of the pass that `reach` saw. Each comes with this fraction, and with the fraction after all biases are
+    /// set to 0. Layers are left out in which, without biases, the mean cosine of two rows is above 1 − `apart`.
+    /// Empty for fewer than eight rows, and if no pass is left.
     pub(super) fn off(&self, reach: &Reach, line: f64, apart: f64) -> Result<Vec<Off>, Error> {
         let many: Vec<(&String, f64)> = reach.off().filter(|(_, share)| *share > line).collect();
         if many.is_empty() || self.shape.rows() < 8 || !self.may_take(1) {
@@ -113,8 +115,8 @@ impl Bench<'_> {
 
     /// Returns the first layer whose outputs have a root mean square above `line` in the pass `seen`, with the effect
     /// of redrawing its weights. `None` if the inputs of the network are as large, if the layer is not a `Linear` on
-    /// the main path, and in networks with norms. The layer must have the last weights, or be followed by activations
-    /// that all pass sizes on, that of the outputs left out. `None` otherwise.
+    /// the main path, and in networks with norms. `None` also unless the layer has the last weights of the network,
+    /// or all activations after it, except that of the outputs, scale with their inputs, as ReLU does.
     pub(super) fn loud(&self, seen: &Statistics, line: f64) -> Result<Option<Loud>, Error> {
         let (parts, outputs) = (self.spec.parts(), self.spec.last_layer().0);
         let of =
@@ -151,19 +153,19 @@ impl Bench<'_> {
         let [layer] = layers;
         Ok(after.map(|after| {
             let sizes = [before, after].map(|link| link.output().last());
-            // Trained weights make larger outputs of inputs that they fit, without being large.
+            // Trained weights give larger outputs than random ones for inputs that they fit, without being larger.
             Loud { layer, sizes, times: f64::min(sizes[0] / sizes[1], norm(self.w) / norm(&w)), is_last }
         }))
     }
 }
 
-/// A layer whose outputs are large, and its inputs are not.
+/// A layer whose outputs are large although its inputs are not.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Loud {
     pub layer: String,
-    /// The root mean square of its outputs, and that with its weights redrawn at their critical gain.
+    /// The root mean square of its outputs: with its own weights, and with weights redrawn at their critical gain.
     pub sizes: [f64; 2],
-    /// The ratio of the two `sizes`, or of the norm of the weights to that of the redrawn ones if it is lower.
+    /// The lower of two ratios: of the two `sizes`, and of the norm of the weights to that of the redrawn weights.
     pub times: f64,
     /// Whether no layer with weights follows.
     pub is_last: bool,

@@ -24,9 +24,9 @@ pub(in crate::diagnosis) struct Tower {
 }
 
 impl Tower {
-    /// Returns those of `links`, in the order of the forward pass, that belong to the tower; `of` gives the name and
-    /// factor of a link. The product with the first weights is left out: the gradient of these weights does not need
-    /// it.
+    /// Returns the links (factors of the chain rule), in the order of the forward pass, that belong to the branch.
+    /// `of` gives the name and factor of a link. The product with the first weights is left out: the gradient of
+    /// these weights does not need it.
     pub fn links<L>(&self, links: impl Iterator<Item = L>, of: impl Fn(&L) -> (String, Factor)) -> Vec<L> {
         let counts = |link: &L| {
             let (name, factor) = of(link);
@@ -41,7 +41,7 @@ impl Tower {
         self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
     }
 
-    /// Whether the layer at the path `layer` is in the tower, branches inside included.
+    /// Whether the layer at the path `layer` is in the branch, nested branches included.
     pub fn has(&self, layer: &str) -> bool {
         layer.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
@@ -86,8 +86,8 @@ pub(in crate::diagnosis) fn towers(network: &LayerSpec) -> Vec<Tower> {
     found
 }
 
-/// The interventions on the budget of a tower, from the output of the parallel layer to the first weights of the
-/// branch.
+/// The interventions on the change of the gradient's norm in one branch, from the output of the parallel layer to the
+/// first weights of the branch.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct OfTower {
     pub path: String,
@@ -95,7 +95,8 @@ pub(in crate::diagnosis) struct OfTower {
 }
 
 impl Budget {
-    /// Returns the budget of a branch of a parallel layer in the last pass of `seen`, down to its first weights.
+    /// Returns the budget of a branch of a parallel layer: the decades (log10) by which the gradient's norm changes,
+    /// in the last pass of `seen`, from the end of the branch to its first weights.
     fn of_tower(tower: &Tower, seen: &Statistics) -> Self {
         let ends = |link: &&LinkStatistics| link.norm_in() > 0.0 && link.norm_out() == 0.0;
         let of = |link: &&LinkStatistics| (String::from(link.name()), link.factor());
@@ -107,18 +108,20 @@ impl Budget {
     }
 }
 
-/// The number of passes after which single alterations that need another pass are no longer tried on branches; pairs
-/// still are.
+/// After this number of passes, single alterations that need another pass are no longer tried on branches; pairs of
+/// alterations still are.
 const SINGLES: usize = 30;
 
-/// A change that was tried: the path of a parallel layer, the alterations, the paths within each branch of the layers
-/// that they apply to, and the budgets of all examined branches. These are `None` if the change does not apply.
+/// A change that was tried: the path of a parallel layer, the alterations, the paths (within each branch) of the
+/// changed layers, and the budgets of all examined branches after it. The budgets are `None` if the change does not
+/// apply.
 type Changed = (String, Vec<Alteration>, Vec<String>, Option<Vec<Budget>>);
 
 impl Bench<'_> {
-    /// Tries interventions on each branch of a parallel layer whose budget is outside `lines` in the pass `sound`, the
-    /// worst first. A pass changes the layers at the same place in all such branches of one parallel layer. Branches
-    /// do not depend on each other, so those with the same fault share their passes.
+    /// Tries interventions on each branch of a parallel layer in which the gradient's norm changes, in the pass
+    /// `sound`, by decades (log10) outside of `lines`, the worst branch first. A pass changes the layers at the same
+    /// place in all such branches of one parallel layer. Branches do not depend on each other, so those with the same
+    /// fault share their passes.
     pub(super) fn towers(&self, sound: &Statistics, lines: [f64; 2]) -> Result<Vec<OfTower>, Error> {
         let off = |(_, budget): &(Tower, Budget)| (budget.total - 0.5 * (lines[0] + lines[1])).abs();
         let all = towers(self.spec).into_iter().map(|tower| {

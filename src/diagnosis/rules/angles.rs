@@ -8,19 +8,19 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use num_traits::Float;
 
-/// Returns (1 − `first`)/(1 − `here`), where `first` and `here` are the mean cosines between the pre-activations of
-/// different samples in the first layer and in this one. Returns 1 unless both are known and 1 − `here` is below
-/// `apart`.
+/// Returns (1 − `first`)/(1 − `here`), where `first` and `here` are mean cosines between the pre-activations of
+/// different samples: `first` in the first layer, `here` in the layer under test. Returns 1 unless both are known and
+/// 1 − `here` is below `apart`.
 fn closer([first, here]: [Option<f64>; 2], apart: f64) -> f64 {
     let both = first.zip(here).filter(|&(_, here)| 1.0 - here < apart);
     both.map_or(1.0, |(first, here)| (1.0 - first) / (1.0 - here).max(1e-12))
 }
 
 /// Reports the layers in which different inputs have nearly equal pre-activations, now or in the first pass, by the
-/// thresholds [`similar`](crate::diagnosis::Thresholds::similar). It is critical if the loss has not fallen after
-/// enough passes. Once the run has learned something, the factor
-/// [`collapsed`](crate::diagnosis::Thresholds::collapsed) replaces the second value of `similar`. A cosine above 0.99
-/// for some passes in a row is otherwise a note.
+/// thresholds [`similar`](crate::diagnosis::Thresholds::similar). The finding is critical if the loss has not fallen
+/// after enough passes. Once the run has learned something, the factor
+/// [`collapsed`](crate::diagnosis::Thresholds::collapsed) replaces the second value of `similar`. Otherwise, a cosine
+/// above 0.99 in some consecutive passes is a note.
 pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let (links, run) = (statistics.links(), statistics.run());
@@ -30,9 +30,9 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let stands = run.recent_loss().count() >= patience && !diagnosis.has_fallen() && !diagnosis.has_fitted();
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
-    // Training separates inputs that a random network maps near each other; a loss on its way down shows that it does.
+    // Training separates inputs that a random network maps near each other; a falling loss shows that it does.
     let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
-    // What a loss that climbs left behind is no cause of it.
+    // In a run whose loss climbs, representations that collapsed later are an effect and not the cause.
     let climbs = diverges(diagnosis, run);
     let alike = |link: &&LinkStatistics| stands && (now(link) > line && !climbs || at_first(link) > line);
     let Some(link) = links.iter().find(|link| alike(link) || long(link)) else { return };
@@ -54,7 +54,7 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let because = format!(
         "the cosine was {first} in the first layer and {began} here at the first step: two inputs differ here by {} % \
          of what they differ there, relative to their norm",
-        // A cosine counts squares of distances.
+        // 1 − cosine is proportional to the squared distance, hence the square root.
         number(100.0 / Float::sqrt(now(link).max(at_first(link))))
     );
     let [layer, last] = [link, last].map(|link| String::from(layer_of(link.name())));

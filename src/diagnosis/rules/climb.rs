@@ -10,13 +10,13 @@ use crate::diagnosis::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The magnitude of a mean cosine with the weights above which it shows the direction of gradients or of updates.
-/// Convention.
+/// The mean cosine of a gradient or an update with the weights shows its direction only if its magnitude is above
+/// this value. Convention.
 const POINTS: f64 = 0.1;
 
-/// Returns two mean cosines with the weights of a matrix: that of the gradient, and that of −Δ for updates Δ. The
-/// matrix is that with the largest cosine of the gradient in magnitude, of those where both are above [`POINTS`].
-/// `None` unless the signs are opposite: the updates then point up the gradient, whatever the rate.
+/// Returns two mean cosines with the weights of one matrix: that of the gradient, and that of −Δ for updates Δ. Of
+/// the matrices with both cosines above [`POINTS`] in magnitude, it is the one with the largest cosine of the
+/// gradient. `None` unless the signs are opposite: the updates then point up the gradient, whatever the rate.
 pub(super) fn points_up(diagnosis: &Diagnosis<'_>) -> Option<[f64; 2]> {
     let cosines = matrices(diagnosis).map(|block| [block.pull().mean(), block.shrinkage().mean()]);
     let told = cosines.filter(|both| both.iter().all(|cosine| cosine.abs() > POINTS));
@@ -34,13 +34,13 @@ pub(super) fn is_climb(finding: &Finding) -> bool {
     finding.cause == Cause::NoCauseFound && finding.decades.is_none()
 }
 
-/// Whether a finding is more than a note, and its fault was not left behind in the parameters by training.
+/// Whether a finding is more than a note, and is not an [effect](left_behind) of the training.
 fn is_other(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     finding.severity > Severity::Note && !left_behind(diagnosis, finding)
 }
 
-/// Reports a loss that climbs above its first value and above that of constant outputs, if no other fault was found.
-/// Updates that point up the gradient have this effect, whatever the rate. If the gradient of the loss has the wrong
+/// Reports a loss that climbs above its first value and above the loss of constant outputs, if no other fault was
+/// found. Updates that point up the gradient cause this, whatever the rate. If the gradient of the loss has the wrong
 /// sign, this is certain, and all findings that are not certain become notes.
 pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
@@ -51,7 +51,7 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let up = points_up(diagnosis);
-    // A gradient of the wrong sign is proven, and explains all that a loss that climbs leaves behind.
+    // A gradient of the wrong sign is proven, and explains all faults that a climbing loss may cause.
     if is_reversed {
         findings.iter_mut().filter(|it| !it.is_proof).for_each(|it| it.severity = Severity::Note);
     }
@@ -74,17 +74,17 @@ pub(super) fn climb(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(if up.is_some() || is_reversed { Finding { fix: fix.into(), ..finding } } else { finding });
 }
 
-/// The fraction of the loss of constant outputs above which the loss on all of the data shows nothing learned.
+/// If the loss on all of the data is above this fraction of the loss of constant outputs, nothing was learned.
 /// Convention: a hundredth of the loss that can be learned is within the noise of a few hundred samples.
 const NOTHING: f64 = 0.99;
 
-/// Reports a run that learned nothing in four times [`patience`](crate::diagnosis::Thresholds::patience) steps, if no
-/// other fault was found. The loss on all of the data is about that of constant outputs or above, and the loss of the
-/// run does not come down below it in as many more steps.
+/// Reports a run that learned nothing in four times [`patience`](crate::diagnosis::Thresholds::patience) updates, if
+/// no other fault was found. The loss on all of the data is about that of constant outputs or above. The loss of the
+/// run would not come down below it in as many more updates.
 ///
-/// The rate is the cause if all steps together are [short](crate::diagnosis::Thresholds::short_way), otherwise the
-/// cause is unknown. Nothing is reported while the rate grows. For targets that may not depend on the inputs, only
-/// short steps are reported.
+/// The learning rate is the cause if all updates together are [short](crate::diagnosis::Thresholds::short_way),
+/// otherwise the cause is unknown. Nothing is reported while the rate grows. If the targets may not depend on the
+/// inputs, only short updates are reported.
 pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let (Some(task), Some(chance)) = (&diagnosis.task, diagnosis.chance()) else { return };

@@ -13,9 +13,9 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the root mean square of the output of the first layer with weights, or of a norm that follows it: measured
-/// if there are statistics, otherwise predicted. `None` for a layer that is neither `Linear` nor `GatedLinear`, unless
-/// a norm is before it, and if the value is unknown.
+/// Returns the root mean square of the output of the layer that [shows the scale](first_sized) of the inputs: the
+/// first layer with weights, or a norm next to it. It is measured if there are statistics, otherwise predicted.
+/// `None` if there is no such layer, or the value is unknown.
 fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     if let Some(statistics) = diagnosis.statistics {
         return first_output(&diagnosis.spec, statistics);
@@ -26,9 +26,9 @@ fn first_pre_activation(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     links.nth(1).and_then(|link| link.second_moment).map(libm::sqrt)
 }
 
-/// Describes the root mean square of the first pre-activations with standardized inputs, and with the given ones.
-/// `size` is the root mean square of the given inputs, and `first` that of the first pre-activations with them, if
-/// known.
+/// Describes the root mean square of the first pre-activations (the outputs of the first weights) with standardized
+/// inputs, and with the given inputs. `size` is the root mean square of the given inputs, and `first` that of the
+/// first pre-activations for these inputs, if known.
 fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -> String {
     let measured = diagnosis.experiments.as_ref().and_then(|experiments| experiments.standardized);
     let (before, after, source) = match (measured, first) {
@@ -43,14 +43,14 @@ fn with_standardized(diagnosis: &Diagnosis<'_>, size: f64, first: Option<f64>) -
     format!("with standardized inputs: first pre-activations of size {after} instead of {before} ({source})")
 }
 
-/// Returns the measurements of the input columns: of all data, or else of the batch.
+/// Returns the measurements of the input columns: those over all data if known, otherwise those over one batch.
 fn columns_of<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a Columns> {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.columns.as_ref());
     of_data.or_else(|| diagnosis.experiments.as_ref()?.columns.as_ref())
 }
 
-/// Reports few input columns that cause nearly all of the first pre-activations, so that no others are learned from: a
-/// note, unless the run has learned nothing and no other fault was found.
+/// Reports few input columns that cause nearly all of the first pre-activations, so that nothing is learned from the
+/// others. It is a note, unless the run has learned nothing and no other fault was found.
 pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(columns) = columns_of(diagnosis) else { return };
     let Some((few, rest)) = columns.dominant() else { return };
@@ -85,20 +85,20 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnscaledInput, severity, "0", text, because));
 }
 
-/// The fraction of the mean square of the inputs, due to the means of their columns, above which rows hardly differ
-/// from each other. The value is a convention.
+/// If more than this fraction of the mean square of the inputs is due to the means of their columns, rows hardly
+/// differ from each other. The value is a convention.
 const ALIKE: f64 = 0.9;
 
-/// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is within
-/// them. If few samples of the data are far larger than the others, it reports nothing: the rule about outliers does.
-/// If few rows of a batch are far larger than the others, it reports these instead.
+/// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is
+/// within them. It reports nothing if few samples of the data are far larger than the others, which is the subject of
+/// the rule about outliers. If few rows of a batch are far larger than the others, it reports these rows instead.
 pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_data = diagnosis.task.as_ref().and_then(|task| task.outliers.as_ref());
     let wild = of_data.is_some_and(|found| !found.of_targets && found.is_told(&diagnosis.thresholds));
     if wild || diagnosis.spec.reads_indices() {
         return;
     }
-    // Of a batch without data the gradient is that of random gradients at the outputs.
+    // Without a data set, the gradient of a batch is measured for random gradients at the outputs.
     let of_batch = diagnosis.experiments.as_ref().filter(|_| diagnosis.task.is_none());
     let of_batch = of_batch.and_then(|experiments| experiments.outliers.as_ref());
     if let Some(found) = of_batch.filter(|found| found.is_told(&diagnosis.thresholds)) {
@@ -108,15 +108,16 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         Some(statistics) => (statistics.run().input().mean(), &diagnosis.thresholds),
         None => (libm::sqrt(diagnosis.inputs.second_moment()), &diagnosis.thresholds),
     };
-    // A norm does not help columns that others hide, nor rows that hardly differ from their common mean.
+    // A norm layer does not help small columns beside dominant ones, nor rows that hardly differ from their common
+    // mean.
     let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0])
         || diagnosis.inputs.share_of_means() > ALIKE;
-    // The weights of a recurrent layer report no output of their own.
+    // The output of a recurrent layer's input weights is not monitored, so it is computed from the weights.
     let by_weights = || columns_of(diagnosis).map(|columns| columns.pre_activation);
     let first = first_pre_activation(diagnosis)
         .or_else(by_weights)
         .filter(|_| !(hides && norm_of_first(&diagnosis.spec).is_some()));
-    // Of sparse inputs each weight sees the values that are not 0.
+    // For sparse inputs, the size of the values that are not 0 counts, since weights multiply only these.
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =
         [first.map_or(size, |first| first.min(size)), first.map_or(size, |first| first.max(size)).max(present)];
@@ -140,7 +141,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let finding = diagnosis.finding(Cause::BadData, Severity::Note, "", text, because);
         findings.push(Finding { refuted_by: "the same gradient without them", ..finding });
     } else if let Some(severity) = above(least, lines.input) {
-        // An optimizer may make up for inputs that are not far from the scale of others.
+        // An adaptive optimizer may compensate for inputs that are only moderately too large.
         let harms = severity == Severity::Critical || diagnosis.is_harmed();
         let severity = if harms { severity } else { Severity::Note };
         let text = format!(
@@ -174,10 +175,10 @@ fn zeros(diagnosis: &Diagnosis<'_>) -> Finding {
 }
 
 /// Whether the loss does not show the distance from outputs to targets: the targets are classes, or the loss has a
-/// constant part. It has one if its lowest value for any outputs is more than 1 −
-/// [`learned`](crate::diagnosis::Thresholds::learned) times that for constant outputs. It also has one if the gradient
-/// at the outputs has fallen more than the loss. Without a constant part, a squared error falls as the square of its
-/// gradient, and a cross-entropy no less than it.
+/// constant part. It has a constant part if its lowest value for any outputs is above the fraction 1 −
+/// [`learned`](crate::diagnosis::Thresholds::learned) of its lowest value for constant outputs. It also has one if
+/// the gradient at the outputs has fallen more than the loss. Without a constant part, a squared error falls as the
+/// square of its gradient, and a cross-entropy no less than it.
 fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let high = 1.0 - diagnosis.thresholds.learned;
     if diagnosis
@@ -194,7 +195,8 @@ fn has_floor(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
 
 /// Reports targets far from the first outputs. It is a note, unless the loss does not fall, a value became NaN or
 /// infinite, or the outputs are still farther from the targets than from 0. If the targets are not far, it reports
-/// targets that differ by far less than this distance, if the loss is still above that of constant outputs.
+/// targets that differ from each other by far less than this distance, while the loss is still above that of constant
+/// outputs.
 pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some([distance, output]) = run.first_distance() else { return };
@@ -208,7 +210,7 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // A distance larger than the outputs themselves is no better than a constant prediction.
     let judged = diagnosis.chance().is_none() && run.recent_loss().count() >= diagnosis.thresholds.patience;
     let no_better = judged && run.distance().mean() > 1.0;
-    // A loss that is above that of constant outputs may fall, at a pace that never brings it there.
+    // A loss above that of constant outputs may fall, but so slowly that it never comes down to that loss.
     let is_far = diagnosis.has_patience()
         && diagnosis.chance().is_some_and(|it| run.recent_loss().mean() > it && !diagnosis.comes_down(it, run));
     let harms = no_better || diagnosis.is_stuck() || is_far || run.non_finite().is_some();
@@ -224,7 +226,8 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             _ => "",
         }
     );
-    // Outputs that were trained on the given targets are far from standardized ones.
+    // Outputs that were trained on the given targets may be farther from standardized targets: then this is no
+    // evidence.
     let standardized = diagnosis.task.as_ref().and_then(|task| task.targets).filter(|[before, after]| after < before);
     let because = match standardized {
         Some(targets) => {
@@ -240,15 +243,15 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Returns the finding about targets whose spread is far below `distance`, the distance from the first outputs to the
-/// targets: outputs can be farther from all targets than these differ. `None` unless the loss is above that of
-/// constant outputs after [`patience`](crate::diagnosis::Thresholds::patience) losses, and does not
-/// [near](Diagnosis::nears) it. `None` also for a loss that does not take standardized targets, such as one of
-/// probabilities.
+/// targets: the outputs are then farther from all targets than these differ from each other. `None` unless the loss
+/// is above that of constant outputs after [`patience`](crate::diagnosis::Thresholds::patience) losses, and is not
+/// about to [come down](Diagnosis::nears) to it. `None` also for a loss that does not accept standardized targets,
+/// such as a loss of probabilities.
 fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) -> Option<Finding> {
     let task = diagnosis.task.as_ref()?;
     task.targets?;
     let spread = task.target_spread.filter(|&spread| spread > 0.0)?;
-    // Outputs that begin far from standardized targets are not far because of these.
+    // Capped at 1: outputs that begin farther away would be far from standardized targets, too.
     let severity = above(distance.min(1.0) / spread, diagnosis.thresholds.target)?;
     let (recent, chance) = (run.recent_loss().mean(), diagnosis.chance()?);
     let near = [run.first_loss()?, chance];

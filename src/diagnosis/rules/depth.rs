@@ -1,4 +1,5 @@
-//! Rules about the budget over depth, measured or predicted: its severity and its cause.
+//! Rules about the budget over depth, the change of the gradient's norm from loss to first weights in decades
+//! (log10), measured or predicted: its severity and its cause.
 
 use super::{
     above,
@@ -22,9 +23,9 @@ use alloc::{format, string::String, vec::Vec};
 
 /// The budget over depth: the links (factors of the chain rule) on the main path.
 pub(super) struct Depth {
-    /// The links, in the order of the forward pass, without [`uncounted`] ones.
+    /// The links (factors of the chain rule) in the order of the forward pass, without [`uncounted`] ones.
     pub(super) rows: Vec<Row>,
-    /// The decades from loss to first weights, without those of [`uncounted`] links.
+    /// The decades (log10 change of the gradient's norm) from loss to first weights, without [`uncounted`] links.
     pub(super) total: f64,
     /// `total` as predicted by theory; `None` if it is unknown.
     pub(super) predicted: Option<f64>,
@@ -48,7 +49,7 @@ impl Depth {
         rows.retain(|row| !is_out(row));
         let sum = rows.iter().map(|row| row.decades).sum::<f64>();
         let at_first = exploded_at_first(diagnosis);
-        // Left out: gradients below the format, and weights that began at 0. The sum is that of the other links.
+        // If the gradient underflowed to 0, or weights began at 0, `total` is the sum over the other links.
         let skips = is_measured && (whole.is_infinite() || from_zero(diagnosis));
         let total = at_first.unwrap_or(if skips { sum } else { whole - of_others });
         (!rows.is_empty() && !total.is_nan()).then_some(Depth {
@@ -60,8 +61,9 @@ impl Depth {
         })
     }
 
-    /// Returns `total`, without the decades of the output weights, those of the layer `outputs`, if these alone shrink
-    /// the gradient by more than the threshold of a [bottleneck](Thresholds::bottleneck).
+    /// Returns `total`. The part of the weights of the layer `outputs`, the last weights of the network, is left out
+    /// if these weights alone shrink the gradient by more than the threshold of a
+    /// [bottleneck](Thresholds::bottleneck).
     pub(super) fn below_outputs(&self, diagnosis: &Diagnosis<'_>, outputs: Option<&String>) -> f64 {
         let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs;
         let small = self.rows.iter().find(is_output).map(|row| row.decades);
@@ -72,8 +74,8 @@ impl Depth {
         self.rows.iter().filter(|row| row.factor == factor).map(|row| row.decades).sum()
     }
 
-    /// Returns the decades of each layer's weights. Branches are left out: the skip connection beside them passes the
-    /// gradient.
+    /// Returns the decades (log10) of each layer's weights on the main path. Branches are left out, since the
+    /// gradient also passes through the skip connection beside them.
     fn layers(&self) -> Vec<(&str, f64)> {
         let on_main_path = |row: &&Row| row.factor == Factor::Weights && !row.layer.contains("branch");
         self.rows.iter().filter(on_main_path).map(|row| (&*row.layer, row.decades)).collect()
@@ -85,7 +87,8 @@ impl Depth {
 }
 
 /// Returns a function that tells whether a link, given by the path of its layer and its factor, does not count in the
-/// budget. Such a link is [`left_out`], or before all weights that are trained, where no parameter needs the gradient.
+/// budget. Such a link is [`left_out`], or it lies between the input and the first trained weights, where no
+/// parameter needs the gradient.
 pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str, Factor) -> bool {
     let without = left_out(&diagnosis.spec);
     let trained = first_trained(diagnosis);
@@ -97,7 +100,7 @@ pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str
     }
 }
 
-/// Returns the decades from loss to first weights, measured and predicted, without those of [`uncounted`] links; each
+/// Returns the decades (log10) from loss to first weights, measured and predicted, without [`uncounted`] links; each
 /// `None` if it is unknown.
 pub(in crate::diagnosis) fn counted(diagnosis: &Diagnosis<'_>) -> [Option<f64>; 2] {
     let is_out = uncounted(diagnosis);
@@ -110,7 +113,8 @@ pub(in crate::diagnosis) fn counted(diagnosis: &Diagnosis<'_>) -> [Option<f64>; 
     [measured(), predicted()]
 }
 
-/// Whether a parameter block on the main path was 0 in the first pass. Biases, branches and their scales are left out.
+/// Whether the parameters of a block on the main path, such as a layer's weights, were all 0 in the first pass.
+/// Biases, branches and their scales are left out.
 fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     // A scale or a weight of 0 in a branch does not stop the gradient: the skip connection passes it.
@@ -118,9 +122,9 @@ fn from_zero(diagnosis: &Diagnosis<'_>) -> bool {
     blocks.iter().any(|block| block.began_at_zero() && !block.name().ends_with("bias") && !beside(block.name()))
 }
 
-/// Returns the outcome of the interventions on the budget of `depth`: measured in passes, or predicted by theory if no
-/// passes were made. `None` if the budget without a change differs from that of `depth`: in sign if it is measured, by
-/// 1 + |`total`|/10 decades or more if it is predicted.
+/// Returns the outcome of the interventions on the budget of `depth`: measured in passes, or predicted by theory if
+/// no passes were made. `None` if the budget without a change does not agree with `depth`: if it is measured, its
+/// sign differs; if it is predicted, it differs by 1 + |`total`|/10 decades or more.
 fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     if let Some(experiments) = &diagnosis.experiments {
         return (experiments.before * depth.total > 0.0).then(|| experiments.verdict.clone());
@@ -130,7 +134,7 @@ fn verdict(diagnosis: &Diagnosis<'_>, depth: &Depth) -> Option<Verdict> {
     depth.predicted.filter(|&predicted| agrees(predicted)).map(|_| intervention::forecast(diagnosis, whole))
 }
 
-/// Reports a gradient that vanishes or explodes from loss to first weights, with its cause and the layers at fault.
+/// Reports a gradient that vanishes or explodes from loss to first weights, with its cause and its layers.
 pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(depth), lines) = (Depth::of(diagnosis), &diagnosis.thresholds) else { return };
     if depth.total == f64::NEG_INFINITY {
@@ -141,7 +145,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         (true, Some(predicted)) => format!("; theory predicts {} of the first weights", signed(predicted)),
         _ => String::new(),
     };
-    // The link over depth of a recurrent layer: the effect of all its steps.
+    // A recurrent layer as a whole is one link over depth: the effect of all its time steps.
     let whole = depth.rows.iter().find(|row| row.factor == Factor::Other && row.decades / total >= lines.share);
     if let Some(row) = whole.filter(|row| is_recurrent(&diagnosis.spec, &row.layer))
         && let Some(severity) = above(total, lines.exploding)
@@ -155,13 +159,14 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
-    // Small output weights hold up no layer: they shorten all gradients alike but their own, and grow by it.
+    // Small output weights are no fault: they reduce all other gradients alike, and their own gradient makes them
+    // grow.
     let below = depth.below_outputs(diagnosis, output_weights(&diagnosis.spec).as_ref());
     let severity = match vanishes.is_some() {
         true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
         false => severity,
     };
-    // A small gradient harms by first weights that hardly move.
+    // A small gradient is harmful only if the first weights hardly move.
     let severity = if vanishes.is_some() && severity == Severity::Warning && first_moves(diagnosis) {
         Severity::Note
     } else {
@@ -177,7 +182,8 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
             }
         })
     {
-        // A fault of the gate is found already; the budget adds the evidence. A note would hide the budget.
+        // The fault of the gate is reported already: the intervention is added to it as evidence. A note is skipped,
+        // since it would hide the vanished or exploded gradient.
         (shut.because, shut.intervention) = (verdict.sentence(), Some(opened.clone()));
         return;
     }
@@ -219,7 +225,7 @@ fn other_of_pair(mends: Option<&Intervention>) -> Option<Cause> {
     Some(Intervention { alteration: pair.first()?.clone(), ..mends.clone() }.cause())
 }
 
-/// Reports a gradient that becomes 0, with the link where it does, unless an earlier finding explains it.
+/// Reports a gradient that becomes 0, and the layer in which it does, unless an earlier finding explains it.
 fn ended(diagnosis: &Diagnosis<'_>, depth: &Depth, findings: &mut Vec<Finding>) {
     let told = |finding: &Finding| {
         let ends = finding.decades == Some(f64::NEG_INFINITY);
@@ -261,7 +267,7 @@ impl Depth {
         because: String,
     ) -> Finding {
         let finding = diagnosis.finding(cause, severity, "", text, because).in_layers(layers);
-        // A budget that was outside the thresholds in the first pass did not come with training.
+        // A gradient that vanished or exploded already in the first pass did not come with training.
         let lines = &diagnosis.thresholds;
         let was = |began: f64| if self.total < 0.0 { began < lines.vanishing[0] } else { began > lines.exploding[0] };
         let since = if began(diagnosis).is_some_and(was) { Some(0) } else { finding.since };
@@ -269,7 +275,7 @@ impl Depth {
     }
 
     /// Returns the cause and its layers: by the intervention of `verdict` that brings the gradient between the
-    /// thresholds, or otherwise by the decades of weights and activations.
+    /// thresholds, or otherwise by the parts of weights and activations in the change of the gradient's norm.
     pub(super) fn cause(&self, diagnosis: &Diagnosis<'_>, verdict: &Verdict) -> (Cause, Vec<LayerRange>) {
         let lines = &diagnosis.thresholds;
         let flattest = self.activations().min_by(|a, b| a.decades.total_cmp(&b.decades));
@@ -302,8 +308,9 @@ impl Depth {
         (cause, stretches(&self.stations(starts)))
     }
 
-    /// Returns the layers whose weights have decades far below those of the median layer, by the thresholds of a
-    /// [bottleneck](Thresholds::bottleneck); `None` if there are none, and for fewer than three layers with weights.
+    /// Returns the layers whose weights reduce the gradient's norm far more than those of the median layer, by the
+    /// thresholds of a [bottleneck](Thresholds::bottleneck). `None` if there are none, and for fewer than three
+    /// layers with weights.
     fn narrow(&self, lines: &Thresholds) -> Option<Vec<LayerRange>> {
         let layers = self.layers();
         let mut gains: Vec<f64> = layers.iter().map(|layer| layer.1).collect();
@@ -317,8 +324,8 @@ impl Depth {
         is_narrow.then(narrow).map(|found| if found.is_empty() { LayerRange::single(layer) } else { found })
     }
 
-    /// Returns the decades by layer. A layer begins at a link of the factor `starts`, at a residual block or at a
-    /// recurrent layer; the links up to the beginning of the next layer belong to it.
+    /// Returns the decades (log10) by layer. A layer begins at a link of the kind `starts` or at the addition of a
+    /// residual block; the links up to the beginning of the next layer belong to it.
     fn stations(&self, starts: Factor) -> Vec<Station> {
         let mut found: Vec<Station> = Vec::new();
         for row in &self.rows {
@@ -345,7 +352,7 @@ impl Depth {
         format!("the gradient {how}: {} decades over {over}{when}", signed(self.total))
     }
 
-    /// Describes, for a finding of `cause` in `layers`, the decades that are due to all weights and to all φ′.
+    /// Describes, for a finding of `cause` in `layers`, the decades (log10) caused by all weights and by all φ′.
     pub(super) fn shares(&self, cause: Cause, layers: &[LayerRange]) -> String {
         let [weights, slopes] = [Factor::Weights, Factor::Activation].map(|factor| signed(self.sum(factor)));
         let shares = format!("all weights together {weights}, all φ′ {slopes}");
@@ -370,7 +377,7 @@ impl Depth {
                 let layers = if layers.is_empty() { String::from("all layers") } else { place(layers) };
                 format!("{shares}: the weights of {layers} drive their units to where φ′ is near 0")
             }
-            // The rest is that of norms and additions.
+            // The remaining decades are those of norms and additions.
             Cause::LargeWeights if self.sum(Factor::Weights) + self.sum(Factor::Activation) > 0.5 * self.total => {
                 format!("{shares}: the weights amplify more than φ′ attenuates")
             }

@@ -7,16 +7,16 @@ use super::{
 use crate::diagnosis::{Cause, Diagnosis, Finding, Severity, curvature::Curvature, figures::number};
 use alloc::{format, string::String};
 
-/// Returns the curvature, and the rate as a multiple of the edge of stability, 2 (1 + β)/λ for the largest curvature λ
-/// and the momentum β. `None` if λ was not measured, or is not above 0 and finite. `None` also if an optimizer scales
-/// each gradient: this edge does not limit its steps.
+/// Returns the curvature, and the rate as a multiple of the edge of stability, 2 (1 + β)/λ for the largest
+/// curvature λ and the momentum β. `None` if λ was not measured, or is not above 0 and finite. `None` also if an
+/// optimizer scales each gradient: this edge does not limit its updates.
 pub(super) fn measured<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<(&'a Curvature, f64)> {
     let curvature = diagnosis.curvature.as_ref().filter(|_| diagnosis.is_proportional != Some(false))?;
     Some((curvature, curvature.of_edge()?))
 }
 
 /// Reports a rate clearly above the edge of stability: a note before the training, and a fault if the loss climbs or
-/// does not fall. A loss that climbs in the first steps can come down again where the curvature falls.
+/// does not fall. A loss that climbs in the first updates can fall again where the curvature is lower.
 pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec<Finding>) {
     let (Some((curvature, edge)), lines) = (measured(diagnosis), &diagnosis.thresholds) else { return };
     let Some(severity) = above(edge, lines.edge) else { return };
@@ -41,7 +41,7 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
         number(edge),
         number(curvature.rate / edge)
     );
-    // Too long updates are told already; the curvature is more evidence.
+    // Too large updates are reported already: the curvature is added as evidence.
     let told = |it: &&mut Finding| it.cause == Cause::LearningRateTooHigh && it.severity > Severity::Note;
     if let Some(found) = findings.iter_mut().find(told) {
         found.because = format!("{rate}; {}; {}", found.because, curvature.sentence());
@@ -53,9 +53,9 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     findings.push(Finding { decades, needs_restart, ..finding });
 }
 
-/// Judges the rate of a run whose loss stands still, by the fraction of the way to the minimum, along the direction of
-/// largest curvature, that `updates` steps go. Returns the severity, and the fault and its evidence as text; `None` if
-/// there is no fault, or no measured curvature.
+/// Judges the rate of a run whose loss stands still, by the fraction of the way to the minimum, along the direction
+/// of largest curvature, that `updates` updates cover. Returns the severity, and the fault and its evidence as text;
+/// `None` if there is no fault, or no measured curvature.
 pub(super) fn unmoved(diagnosis: &Diagnosis<'_>, updates: u64) -> Option<(Severity, [String; 2])> {
     let (curvature, _) = measured(diagnosis)?;
     let covered = curvature.covered(updates)?;

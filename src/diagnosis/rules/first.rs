@@ -1,5 +1,5 @@
-//! Rules about parameters that were at fault before the run, found by their size, or by the effect of other parameters
-//! on the same batch.
+//! Rules about parameters that were at fault before the first update. They are found by their size, or by the effect
+//! of other parameters on the same batch.
 
 use super::{above, layer_of, layer_of_block, left_behind, units::output_weights};
 use crate::{
@@ -18,11 +18,12 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Reports the layer in which the fraction of units that are off (0 for every row) most exceeds that without biases,
-/// if it does so by far. If there is none, reports a recurrent layer of rectifiers that outputs 0 at every step.
+/// Reports the layer with the largest excess of units that are off (0 for every row) over those that are off with all
+/// biases at 0, if this excess is large. If there is none, reports a recurrent layer of rectifiers that outputs 0 at
+/// every time step.
 ///
-/// Units of a deep network can also be off for all of a batch because its rows are alike there: those do not count. In
-/// a run that has learned, the finding is a note: dead units have not kept the network from learning.
+/// Units of a deep network can also be off for a whole batch because its rows are alike there: such units do not
+/// count. In a run that has learned, the finding is a note: dead units have not kept the network from learning.
 pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_told = findings.iter().any(|it| it.cause == Cause::DeadUnits && it.severity > Severity::Note);
     if is_told {
@@ -68,7 +69,8 @@ fn severity_of_dead(diagnosis: &Diagnosis<'_>) -> Option<Severity> {
     Some(if judged && (learned || diagnosis.has_fitted()) { Severity::Note } else { Severity::Critical })
 }
 
-/// Returns a recurrent layer of rectifiers that receives a gradient, outputs 0 for all rows and passes nothing on.
+/// Returns a recurrent layer of rectifiers that receives a gradient, but outputs 0 for all rows, and whose parameters
+/// all have a gradient of 0.
 fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     let statistics = diagnosis.statistics?;
     let parts = diagnosis.spec.parts();
@@ -88,29 +90,29 @@ fn silent<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a LinkStatistics> {
     })
 }
 
-/// Reports weights so large that all values after them are large, too, since rectifiers pass their size on. The budget
-/// of the gradient shows neither such weights in the first layer, nor a size below its threshold. Weights of the
-/// outputs are reported unless the loss is below that of constant outputs. If data and targets were not measured, they
-/// are reported as a note.
+/// Reports weights so large that all values after them are large, too, since rectifiers keep the scale of their
+/// inputs. The change of the gradient's norm shows neither such weights in the first layer, nor weights whose effect
+/// is below its threshold. Weights of the outputs are reported unless the loss is below that of constant outputs. If
+/// data and targets were not measured, they are reported as a note.
 pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(experiments) = &diagnosis.experiments else { return };
     let Some(loud) = &experiments.loud else { return };
     let Loud { layer, sizes: [size, redrawn], times, is_last } = loud;
     let is_told = findings.iter().any(|it| it.cause == Cause::UnscaledInput && it.severity > Severity::Note);
     let is_large = |times: f64| times > TIMES;
-    // Weights that grew in the run are the subject of the rules about steps.
+    // Weights that grew in the run are the subject of the rules about updates.
     let own = diagnosis.statistics.and_then(|statistics| {
         let is_own = |block: &&BlockStatistics| block.name() == format!("{layer}.weight");
         statistics.blocks().iter().find(is_own)
     });
-    // The parameters that were given are those after the last update, of which the statistics have only the change.
+    // The given parameters are those after the last update; the statistics measured parameters before it.
     let now = |block: &BlockStatistics| {
         let given = diagnosis.sizes.iter().find(|(name, _)| name == block.name());
         given.map_or(block.parameters(), |(_, size)| *size)
     };
     let growth = own.and_then(|block| Some(now(block) / block.first_parameters()?));
     let began = growth.filter(|_| !diagnosis.is_examined_alone).map(|growth| is_large(times / growth));
-    // A gradient that explodes tells of all weights but the first.
+    // If the gradient explodes, that finding covers all weights but the first.
     let explodes = experiments.before > diagnosis.thresholds.exploding[0];
     let is_first = || first_sized(&diagnosis.spec).as_ref() == Some(layer);
     if is_told || !is_large(*times) || began == Some(false) || explodes && !is_first() {
@@ -121,7 +123,7 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if *is_last && diagnosis.task.as_ref().is_some_and(fits) {
         return;
     }
-    // Outputs as large as their targets are right, and these are not known.
+    // Outputs as large as their targets are right, but without data the targets are not known.
     let severity = if *is_last && diagnosis.task.is_none() { Severity::Note } else { severity };
     let (values, after) = match is_last {
         true => ("outputs", ""),
@@ -143,24 +145,24 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, ..finding });
 }
 
-/// The ratio above which a size is far larger than another: of weights to redrawn ones, of the outputs of both, of the
-/// first loss to that of constant outputs. Convention: a decade.
+/// The ratio above which one size is far larger than another: of weights to redrawn weights, of their outputs, or of
+/// the first loss to that of constant outputs. Convention: a decade.
 const TIMES: f64 = 10.0;
 /// log10 of [`TIMES`].
 pub(super) const LOADED: f64 = 1.0;
 
 /// Reports biases of the outputs that were changed or loaded, if the first loss was more than a decade above that of
 /// constant outputs, and nothing was learned since. The outputs began about as far from their targets as the biases
-/// are large. Steps of the usual length do not bring the outputs back, and drive the layers before them into
+/// are large. Updates of the usual size do not bring the outputs back, and drive the layers before them into
 /// saturation.
 pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let began = run.first_loss().zip(diagnosis.chance()).filter(|(first, chance)| *first > TIMES * chance);
     let (Some((loss, chance)), Some(layer)) = (began, output_weights(&diagnosis.spec)) else { return };
-    // Large errors come down fast: a run on its way is given as many losses as one that stands still for good.
+    // Large errors fall fast, so a run whose loss still falls is judged only after four times as many losses.
     let is_long = run.recent_loss().count() >= 4 * diagnosis.thresholds.patience && diagnosis.learns_nothing(run);
     let harms = (diagnosis.is_held_up() || is_long) && !diagnosis.is_examined_alone;
-    // Biases at the mean of the targets are near them, however large.
+    // Biases near the mean of the targets are right, however large they are.
     let is_far = |size: &f64| run.first_distance().is_some_and(|[distance, _]| TIMES * distance > *size);
     let size = loaded_size(diagnosis, &format!("{layer}.bias")).filter(is_far);
     let Some(size) = size.filter(|size| harms && *size > TIMES) else { return };
@@ -177,10 +179,11 @@ pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Findi
     findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, fix, ..finding });
 }
 
-/// Reports changed or loaded weights, more than a decade larger than their initializer draws them, that make the
-/// pre-activations of their layer large, if drawn weights would not. The budget shows such weights neither in gates,
-/// which saturate, nor in a gated layer. The first loss must also be far above that of constant outputs. In a
-/// recurrent or gated layer it suffices that the run has no updates, or shows [harm](Diagnosis::is_harmed).
+/// Reports changed or loaded weights, more than ten times as large as their initializer draws them, that make the
+/// pre-activations of their layer large, if drawn weights would not. The change of the gradient's norm over depth
+/// does not show such weights in gates, which saturate, or in a gated layer. The first loss must also be far above
+/// that of constant outputs. In a recurrent or gated layer it suffices that the run has no updates, or shows
+/// [harm](Diagnosis::is_harmed).
 pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics.filter(|_| !diagnosis.has_fitted()) else { return };
     let Some((block, [first, drawn])) = most_loaded(diagnosis).filter(|(_, [first, drawn])| *first > TIMES * drawn)
@@ -200,7 +203,7 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let before = own.and_then(|own| own.checked_sub(1)).and_then(|before| links[before].first_output());
     let entering = before.unwrap_or_else(|| statistics.run().input().mean());
     let columns = statistics.blocks().iter().find(|it| it.name() == block).map_or(0, |it| it.shape()[1]);
-    // Of inputs without order, a sum of n terms has the size of √n of them.
+    // A sum of n independent terms has √n times the root mean square of one term.
     let [size, usual] = [first, drawn].map(|weight| weight * libm::sqrt(columns as f64) * entering);
     let is_gated = matches!(parts[at].1, LayerSpec::GatedLinear(_) | LayerSpec::Recurrent { .. });
     let chance = diagnosis.chance().filter(|_| !diagnosis.is_examined_alone);
@@ -230,9 +233,9 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// The fix of a norm whose ε is far above the variance of its inputs.
 pub(in crate::diagnosis) const SMALLER_EPSILON: &str = "a smaller ε of this norm";
 
-/// Reports normalization layers on the main path whose outputs began with a root mean square outside the thresholds of
-/// inputs. Such outputs are due to their gains or their ε. The sum of the decades does not show this size, since the
-/// next norm divides by it.
+/// Reports normalization layers on the main path whose outputs began with a root mean square outside the thresholds
+/// of inputs. Such outputs are due to their gains or their ε. The gradient from loss to first weights does not show
+/// this size, since the next norm divides by it.
 ///
 /// The finding is a note unless the loss of a run has [not fallen](Diagnosis::stays_up).
 pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
@@ -265,7 +268,7 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             "the norm makes outputs of a root mean square of {}: too {how} for the layers after it",
             number(size)
         );
-        // What a norm divides by is the size of its inputs, unless its ε is larger.
+        // A norm divides by the size of its inputs, or by √ε if that is larger.
         let is_epsilon = size * TIMES < gain;
         let because = match is_epsilon {
             true => format!(
@@ -286,8 +289,8 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports an embedding whose rows began with a root mean square far above 1. The rows are the inputs of the layers
-/// after it, so the thresholds of inputs apply to them.
+/// Reports an embedding whose rows began with a root mean square far above 1. The rows of its table are the inputs of
+/// the layers after it, so the thresholds of inputs apply to them.
 pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let parts = diagnosis.spec.parts();
@@ -298,7 +301,7 @@ pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((size, severity)) = size.and_then(|size| Some((size, above(size, diagnosis.thresholds.input)?))) else {
         return;
     };
-    // An optimizer may make up for inputs that are not far from the scale of others.
+    // An adaptive optimizer may compensate for inputs that are only moderately too large.
     let harms = severity == Severity::Critical || diagnosis.is_harmed();
     let severity = if harms { severity } else { Severity::Note };
     let text = format!(

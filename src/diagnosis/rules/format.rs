@@ -56,7 +56,7 @@ pub(super) fn not_finite(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         Cause::NotANumber => String::from("all values before it are finite, and none of them is too large"),
         _ => String::from("all values before it are finite: it is the first that left the range of the format"),
     };
-    // A guard has skipped it, and the run went on with finite values.
+    // The update with this value was skipped, and the run went on with finite values.
     let passed = statistics.run().has_recovered();
     let (severity, text) = match passed {
         true => (Severity::Note, format!("{text}; the step was skipped, and the run went on")),
@@ -72,7 +72,8 @@ pub(super) fn subnormal(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let worst = statistics.links().iter().max_by(|a, b| a.subnormal().total_cmp(&b.subnormal()));
     let Some(link) = worst else { return };
     if let Some(severity) = above(link.subnormal(), diagnosis.thresholds.subnormal) {
-        // A vanished gradient has its own rule. Lost digits near the input are harmless by themselves.
+        // A vanished gradient has its own rule, and lost digits near the input are harmless by themselves: the
+        // severity is lowered.
         let severity = if severity == Severity::Critical { Severity::Warning } else { Severity::Note };
         let text = format!(
             "{:.0} % of the gradient that leaves layer {} is below the normal numbers of the format: these have lost \

@@ -30,9 +30,9 @@ impl Openings {
         self.gates.iter().find(|(gate, _)| gate.carries_state).map(|(gate, opening)| (gate.name, *opening))
     }
 
-    /// Returns the fraction of the input that a state holds after T steps: `i (1 − fᵀ)/(1 − f)`, where f is the
-    /// mean value of the gate that carries the state, and i that of the input gate. `None` without a gate that carries
-    /// the state.
+    /// Returns the fraction of the input that a state holds after T time steps: `i (1 − fᵀ)/(1 − f)`, where f is the
+    /// mean value of the gate that carries the state, and i that of the input gate. `None` without a gate that
+    /// carries the state.
     ///
     /// Without an input gate i is 1 − f, as in a GRU.
     fn admitted(&self) -> Option<f64> {
@@ -40,20 +40,21 @@ impl Openings {
         Some(held(self.of("input").unwrap_or(1.0 - keeps), keeps, self.steps))
     }
 
-    /// Returns [`admitted`](Self::admitted) with the gate that admits the input half open.
+    /// Returns the fraction [`admitted`](Self::admitted) that would result with the gate that admits the input half
+    /// open.
     fn admitted_half_open(&self) -> f64 {
         let keeps = self.keeps().map_or(0.5, |(_, keeps)| keeps);
         held(0.5, if self.of("input").is_some() { keeps } else { 0.5 }, self.steps)
     }
 }
 
-/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T steps, with i = `admits`, f = `keeps` and T = `steps`.
+/// Returns `i (1 − fᵀ)/(1 − f)`, the sum of i fᵏ over T time steps, with i = `admits`, f = `keeps` and T = `steps`.
 fn held(admits: f64, keeps: f64, steps: usize) -> f64 {
     let steps = steps.max(1) as f64;
     admits * if keeps < 1.0 { (1.0 - libm::pow(keeps, steps)) / (1.0 - keeps) } else { steps }
 }
 
-/// Returns a fraction as text; between 0.99 and 1 as its distance from 1: `1 − 0.002`.
+/// Returns a fraction as text. If it is between 0.99 and 1, the text is for example `1 − 0.002`.
 fn near_one(share: f64) -> String {
     if share > 0.99 && share < 1.0 { format!("1 − {}", number(1.0 - share)) } else { number(share) }
 }
@@ -84,11 +85,11 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
     found
 }
 
-/// Returns the severity of a fault of a state over the span, the number of steps that the task must remember. It is
-/// `severity` for a given span. Otherwise it is unknown whether the task needs the whole sequence. The fault is then a
-/// note, or a warning if it `is_unusual` and the state holds up the run. A run is held up if it is
-/// [stuck](Diagnosis::is_stuck), has not [hardly moved](Diagnosis::has_hardly_moved), and has no gradient of the wrong
-/// sign.
+/// Returns the severity of a fault of a state over the span, the number of time steps that the task must remember. It
+/// is `severity` if a span was given. Otherwise it is unknown whether the task needs the whole sequence. The fault is
+/// then a note, or a warning if it `is_unusual` and the run is held up. A run is held up here if it is
+/// [stuck](Diagnosis::is_stuck), its parameters have [moved](Diagnosis::has_hardly_moved), and its gradient has no
+/// wrong sign.
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual: bool) -> Severity {
     let is_held_up = || diagnosis.is_stuck() && !diagnosis.has_hardly_moved() && !climb::is_reversed(diagnosis);
     match diagnosis.span {
@@ -98,17 +99,17 @@ pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual:
     }
 }
 
-/// Whether the fraction of its state, or of the state's gradient, that a layer keeps from one step to the next is
-/// below [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Two decades are then lost within about five steps: no
-/// usual memory forgets so fast. In a layer with a gate that carries the state, the fraction is the mean value of this
-/// gate. In other layers it is 10 to the power `each`, the decades of a step back in time.
+/// Whether the fraction of its state, or of the state's gradient, that a layer keeps from one time step to the next
+/// is below [`shut_gate`](crate::diagnosis::Thresholds::shut_gate). Then 99 % is lost within about five time steps:
+/// no usual memory forgets so fast. In a layer with a gate that carries the state, the fraction is the mean value of
+/// this gate. In other layers it is 10 to the power `each`, the log10 of the gradient's change over one time step.
 pub(super) fn forgets_fast(diagnosis: &Diagnosis<'_>, layer: &str, each: f64) -> bool {
     let kept = carrying(diagnosis, layer).map_or_else(|| libm::exp10(each), |(_, open)| open);
     kept < diagnosis.thresholds.shut_gate
 }
 
-/// Returns the gate that carries the state of a layer, and its mean value: measured, or by its biases. `None`
-/// for a layer without such a gate, or one whose gates are not known.
+/// Returns the gate that carries the state of a layer, and its mean value: measured, or computed from its biases.
+/// `None` for a layer without such a gate, or whose gates are not known.
 pub(super) fn carrying(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<(&'static str, f64)> {
     openings(diagnosis).into_iter().find(|openings| openings.layer == layer)?.keeps()
 }
@@ -138,8 +139,8 @@ fn by_first_biases(part: &LayerSpec) -> Vec<(Gate, f64)> {
     found.into_iter().next().map(|(_, gates)| gates).unwrap_or_default()
 }
 
-/// Reports gates through which almost nothing of the input enters the state, or of the state reaches the output, by
-/// the threshold [`admitted`](crate::diagnosis::Thresholds::admitted).
+/// Reports gates that let almost nothing of the input into the state, or almost nothing of the state to the output,
+/// by the threshold [`admitted`](crate::diagnosis::Thresholds::admitted).
 pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.admitted.map(|line| -line);
     for layer in openings(diagnosis) {
@@ -156,10 +157,10 @@ pub(super) fn shut(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             && let Some(severity) = above(-admitted, lines)
         {
             let keeps = layer.keeps().unwrap_or_default();
-            // A state that fills in longer sequences, or is carried on, is slow and not shut.
+            // A state that fills up over longer sequences is slow, but not shut off.
             let fills = match layer.of("input") {
                 Some(open) => above(-held(open, keeps.1, usize::MAX), lines).is_none(),
-                // A cell that admits what it does not keep fills in any case: whether it is too slow, a run shows.
+                // A cell without an input gate fills up in any case; only a run shows whether it does so too slowly.
                 None => diagnosis.has_patience(),
             };
             let severity = if fills { of_span(diagnosis, severity, true) } else { severity };

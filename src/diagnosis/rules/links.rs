@@ -1,4 +1,5 @@
-//! The links (factors of the chain rule) on the main path with their decades, measured or predicted.
+//! The links (factors of the chain rule) on the main path with their decades (log10 change of the gradient's norm),
+//! measured or predicted.
 
 use super::{layer_of, layer_of_block};
 use crate::{
@@ -14,12 +15,13 @@ pub(super) struct Row {
     pub layer: String,
     pub factor: Factor,
     pub decades: f64,
-    /// The measured mean of |φ′|; `None` for other links than activations and without measurements.
+    /// The measured mean of |φ′|; `None` for links that are not activations, and without measurements.
     pub slope: Option<f64>,
-    /// The largest |φ′| of the activation over all inputs; `None` if it is unknown, and for other links.
+    /// The largest |φ′| of the activation over all inputs; `None` if it is unknown, and for links that are not
+    /// activations.
     pub sup: Option<f64>,
-    /// The fraction of units of a bounded activation that are saturated; 0 for other links. A prediction has 0.5 for
-    /// inputs of a root mean square above 3, otherwise 0.
+    /// The fraction of units of a bounded activation that are saturated; 0 for links that are not activations. In a
+    /// prediction it is 0.5 for inputs with a root mean square above 3, otherwise 0.
     pub saturated: f64,
 }
 
@@ -46,7 +48,7 @@ pub(super) fn from_zero(statistics: &Statistics, layer: &str) -> bool {
 }
 
 /// Returns the path of the first layer with a trained parameter, if all parameters of an earlier layer are frozen. No
-/// gradient is needed before it.
+/// gradient is needed between the input and that layer.
 pub(super) fn first_trained(diagnosis: &Diagnosis<'_>) -> Option<String> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     let trained = blocks.iter().find(|block| !block.frozen())?;
@@ -60,9 +62,9 @@ pub(super) fn place(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<usize> {
     diagnosis.spec.parts().iter().position(|(path, _)| path == layer)
 }
 
-/// Returns the measured links on the main path in the order of the forward pass, without links of weights that were 0
-/// in the first pass. Their decades are means over the passes, or those of the first pass if the gradient
-/// [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
+/// Returns the measured links (factors of the chain rule) on the main path in the order of the forward pass, without
+/// weights that were 0 in the first pass. Their decades (log10) are means over the passes, or those of the first pass
+/// if the gradient [exploded](super::steps::exploded_at_first) in it. `None` without measurements.
 pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     let statistics = diagnosis.statistics?;
     let counts = |link: &&LinkStatistics| {
@@ -70,7 +72,7 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
         counts && !(link.factor() == Factor::Weights && from_zero(statistics, layer_of(link.name())))
     };
     let mut seen: Vec<&LinkStatistics> = statistics.links().iter().filter(counts).collect();
-    // Links that report in the backward pass alone come last in the statistics.
+    // Links (factors of the chain rule) that report in the backward pass only come last in the statistics.
     seen.sort_by_key(|link| link.index());
     let exploded_at_first = super::steps::exploded_at_first(diagnosis).is_some();
     let at_first = |link: &LinkStatistics| {
@@ -84,8 +86,8 @@ pub(super) fn measured_rows(diagnosis: &Diagnosis<'_>) -> Option<Vec<Row>> {
     Some(seen.into_iter().map(row).collect())
 }
 
-/// Returns a measured link, with the mean of its decades over the passes, or −∞ if the gradient of the last pass
-/// became 0 in it.
+/// Returns a measured link (factor of the chain rule). Its decades are the mean over the passes, or −∞ if it made
+/// the gradient of the last pass 0.
 pub(super) fn row(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Row {
     let layer = layer_of(link.name());
     let flat = activations(&diagnosis.spec).iter().any(|(path, kind)| path == layer && is_bounded(kind));
@@ -101,14 +103,15 @@ pub(super) fn row(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Row {
     }
 }
 
-/// Returns the predicted links on the main path in the order of the forward pass, without the first weights.
+/// Returns the predicted links (factors of the chain rule) on the main path in the order of the forward pass, without
+/// the first weights.
 pub(super) fn predicted_rows(diagnosis: &Diagnosis<'_>) -> Vec<Row> {
     let path: Vec<_> = diagnosis.prediction.links().iter().filter(|link| link.on_main_path).collect();
     let last = path.len().saturating_sub(usize::from(path.last().is_some_and(|link| link.factor == Factor::Weights)));
     predicted(diagnosis, path[..last].iter().rev().copied())
 }
 
-/// Returns predicted links as rows; those without known decades are left out.
+/// Returns predicted links (factors of the chain rule) as rows; links whose decades are unknown are left out.
 pub(super) fn predicted<'a>(
     diagnosis: &Diagnosis<'_>,
     links: impl Iterator<Item = &'a crate::theory::PredictedLink>,
@@ -118,7 +121,7 @@ pub(super) fn predicted<'a>(
     let row = |link: &crate::theory::PredictedLink| {
         let layer = layer_of(&link.name);
         let sup = kind(layer).and_then(|kind| kind.as_any().bounds()).map(|bounds| bounds.magnitude());
-        // Inputs with a standard deviation of 3: a bounded φ is flat for most units.
+        // For inputs with a root mean square above 3, a bounded φ is flat for most units.
         let saturated = kind(layer).is_some_and(is_bounded) && link.second_moment > Some(9.0);
         Some(Row {
             layer: layer.into(),

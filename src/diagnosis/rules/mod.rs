@@ -74,7 +74,7 @@ pub(super) const ALL: &[Rule] = &[
     task::information,
 ];
 
-/// Returns the severity of a value: none up to `lines[0]`, a warning up to `lines[1]`, critical above.
+/// Returns the severity of a value: `None` up to `lines[0]`, a warning up to `lines[1]`, critical above `lines[1]`.
 fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     match value {
         _ if value > lines[1] => Some(Severity::Critical),
@@ -83,21 +83,21 @@ fn above(value: f64, lines: [f64; 2]) -> Option<Severity> {
     }
 }
 
-/// Returns the path of the layer that a link (factor of the chain rule) belongs to: `0` of `0.input`, `3` of
-/// `3.scale`.
+/// Returns the path of the layer that a link (factor of the chain rule) belongs to, for example `0` for the link
+/// `0.input`, and `3` for `3.scale`.
 pub(super) fn layer_of(link: &str) -> &str {
     link.strip_suffix(".input").or_else(|| link.strip_suffix(".scale")).unwrap_or(link)
 }
 
-/// Returns the path of the layer that a block belongs to: `0` of `0.weight`.
+/// Returns the path of the layer that a parameter block belongs to, for example `0` for the block `0.weight`.
 pub(super) fn layer_of_block(block: &str) -> &str {
     block.rsplit_once('.').map_or("", |(layer, _)| layer)
 }
 
 impl Diagnosis<'_> {
-    /// Whether the network or the run shows harm: the budget is outside the thresholds, or the run diverged, or its
-    /// loss has risen again. A run that is [stuck](Self::is_stuck) shows harm, too, unless its loss is on its way down
-    /// or its parameters have hardly moved.
+    /// Whether the network or the run shows harm: the gradient vanishes or explodes from loss to first weights, or
+    /// the run diverged, or its loss has risen again. A run that is [stuck](Self::is_stuck) shows harm, too, unless
+    /// its loss is falling or its parameters have hardly moved.
     pub(super) fn is_harmed(&self) -> bool {
         let lines = &self.thresholds;
         let sound = lines.vanishing[0]..lines.exploding[0];
@@ -128,19 +128,19 @@ impl Diagnosis<'_> {
     }
 
     /// Returns the index, from 0, of the last monitored pass. `None` before training, and if the statistics are those
-    /// of the pass of the interventions, which belongs to no run.
+    /// of the single pass that interventions start from, which belongs to no run.
     fn now(&self) -> Option<u64> {
         self.seen_at(self.statistics?.run().passes().saturating_sub(1))
     }
 
-    /// Returns `pass`, the index of a monitored pass; `None` if the statistics are those of the pass of the
-    /// interventions, which belongs to no run.
+    /// Returns `pass`, the index of a monitored pass; `None` if the statistics are those of the single pass that
+    /// interventions start from, which belongs to no run.
     fn seen_at(&self, pass: u64) -> Option<u64> {
         (!self.is_examined_alone).then_some(pass)
     }
 
-    /// Returns the measured decades from loss to first weights: the mean, or −∞ if the gradient of the last pass
-    /// became 0. `None` without measurements.
+    /// Returns the measured change of the gradient's norm from loss to first weights, in decades (log10): the mean
+    /// over passes, or −∞ if the gradient of the last pass became 0. `None` without measurements.
     pub(super) fn measured(&self) -> Option<f64> {
         let decades = self.statistics?.run().decades();
         match decades.last() {
@@ -149,15 +149,15 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns the measured intervention after which a gradient that became 0 reaches the first weights again; `None`
-    /// if there is none.
+    /// If the gradient became 0, returns the measured intervention (one change of the network or its inputs) after
+    /// which it reaches the first weights again; `None` if there is none.
     fn mends_an_end(&self) -> Option<&Intervention> {
         let experiments = self.experiments.as_ref()?;
         experiments.verdict.mends.as_ref().filter(|_| experiments.before == f64::NEG_INFINITY)
     }
 
-    /// Returns the measured intervention on weights that brings the decades from loss to first weights between the
-    /// thresholds; `None` if there is none.
+    /// Returns the measured intervention, a change of weights, after which the gradient neither vanishes nor explodes
+    /// from loss to first weights; `None` if there is none.
     fn mends_weights(&self) -> Option<&Intervention> {
         let weighs = |it: &&Intervention| {
             matches!(
@@ -171,8 +171,8 @@ impl Diagnosis<'_> {
         self.experiments.as_ref()?.verdict.mends.as_ref().filter(weighs)
     }
 
-    /// Creates a finding about the layer at the path `layer`, empty for all of the network. `text` is the sentence
-    /// that describes the fault, and `because` its evidence.
+    /// Creates a finding about the layer at the path `layer`, or about all of the network if it is empty. `text` is
+    /// the sentence that describes the fault, and `because` its evidence.
     fn finding(&self, cause: Cause, severity: Severity, layer: &str, text: String, because: String) -> Finding {
         Finding {
             cause,

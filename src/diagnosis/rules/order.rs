@@ -9,15 +9,15 @@ use crate::{
 use alloc::{format, vec::Vec};
 
 /// Lowers the severity of findings if the loss has [fallen](crate::diagnosis::Thresholds::fallen): by one degree, or
-/// to a note if it fell far from its [start](Diagnosis::start). Findings that are certain, or harmful although the
-/// loss falls, keep their severity. So do all findings if the loss has risen again or diverged. Without measurements
-/// of data and targets, findings that rest mostly on the course of the loss are warnings at most.
+/// to a note if it fell far from its [start](Diagnosis::start). Findings that are certain, or harmful even in a run
+/// whose loss falls, keep their severity. All findings keep it if the loss has risen again or diverged. Without
+/// measurements of data and targets, findings that rest mostly on the course of the loss are warnings at most.
 pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
-    // Of a loss without its data and targets nothing is known: that of a game or of a critic may rise by design.
+    // Without data and targets nothing is known about the loss: in a game, or for a critic, it may rise by design.
     let is_bare = diagnosis.task.is_none() && run.is_some_and(|run| run.non_finite().is_none() && run.updates() > 0);
-    // A measured curvature is evidence of a rate by itself.
+    // A measured curvature is evidence about the rate even without the loss.
     let is_measured = |cause| {
         matches!(cause, Cause::LearningRateTooHigh | Cause::LearningRateTooLow) && edge::measured(diagnosis).is_some()
     };
@@ -28,7 +28,7 @@ pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Fi
     let Some(run) = run.filter(|run| diagnosis.has_fallen() && !rises(run)) else { return };
     let [_, far] = diagnosis.thresholds.fallen;
     let far = diagnosis.start().is_some_and(|start| run.recent_loss().mean() < diagnosis.part(start, far));
-    // A loss can fall while single samples, or equal ones, spoil the rest of it.
+    // A loss can fall although single samples, or identical ones, limit it.
     let weighs = |cause| is_tempered(cause) && (far || cause != Cause::BadData);
     for finding in findings.iter_mut().filter(|finding| !finding.is_proof && weighs(finding.cause)) {
         finding.severity = match finding.severity {
@@ -50,14 +50,14 @@ fn is_tempered(cause: Cause) -> bool {
     !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)
 }
 
-/// Adds `faults`, findings about the [first parameters](crate::diagnosis::began) of a run that was held up. Each
-/// replaces the findings of the same cause about the last parameters. Faults of other causes in the last parameters
-/// are effects of the run: their evidence says that the run left them behind.
+/// Adds `faults`, findings about the [first parameters](crate::diagnosis::began) of a run whose loss did not clearly
+/// fall. Each replaces the findings of the same cause about the last parameters. Faults of the last parameters with
+/// other causes are effects of the run, and their evidence says so.
 pub(in crate::diagnosis) fn begin(findings: &mut Vec<Finding>, faults: Vec<Finding>) {
     if faults.is_empty() {
         return;
     }
-    // Such a finding says that there is no other fault.
+    // A finding about a climbing loss without a cause says that there is no other fault.
     findings.retain(|it| it.is_proof || !climb::is_climb(it));
     for fault in faults {
         let text = format!("since the first pass: {}", fault.text);
@@ -88,7 +88,7 @@ pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
                     core::mem::swap(told, &mut finding);
                 }
                 told.because = format!("{}; also: {}; {}", told.because, finding.text, finding.because);
-                // A fault is as old as its first sight, `None` before the training.
+                // The earlier of the two passes counts; `None`, before training, is the earliest.
                 told.since = told.since.min(finding.since);
                 if told.decades.is_none() {
                     (told.decades, told.predicted) = (finding.decades, finding.predicted);
@@ -107,16 +107,16 @@ pub(in crate::diagnosis) fn merge(findings: &mut Vec<Finding>) {
 pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let has = |cause| findings.iter().any(|finding| finding.cause == cause && finding.severity > Severity::Note);
     let long = has(Cause::LearningRateTooHigh);
-    // What stood before the first step is no effect of steps, and what the run made of it is no cause.
+    // A fault of the first parameters is no effect of updates, and faults made by the run are no causes.
     let began = findings.iter().any(|it| it.of_first_parameters);
     let (grows, shrinks) = (has(Cause::ExplodingRecurrence), has(Cause::DecayTooStrong));
-    // What too long steps left behind in the parameters is no cause of them. Gates, and gradients over time, may have
-    // been at fault before, beside a sound budget over depth.
+    // Faults of the parameters that too large updates caused are not the cause of these updates. Gates, and gradients
+    // over time, may have been at fault before, although the gradient over depth was sound.
     let overgrown = long && steps::overgrown(diagnosis).is_some();
     let exploded_at_first = steps::exploded_at_first(diagnosis).is_some()
         && findings.iter().any(|it| it.severity > Severity::Note && of_parameters(it.cause));
     let made_by_steps = (long || has(Cause::UnmixedBatches)) && steps::began_sound(diagnosis);
-    // Weights that were large before the first step are no effect of steps.
+    // Weights that were large before the first update are no effect of updates.
     let is_loud = |it: &Finding| {
         let began = it.cause == Cause::LargeWeights && it.since == Some(0) && it.predicted == Some(0.0);
         began && it.decades >= Some(first::LOADED)
@@ -125,7 +125,8 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
     let scale = diagnosis.thresholds.small_input[0]..diagnosis.thresholds.input[0];
     let scaled = diagnosis.statistics.is_some_and(|statistics| scale.contains(&statistics.run().input().mean()));
     let unscaled = has(Cause::UnscaledInput) && !(made_by_steps && scaled);
-    // What came with training from a sound first pass is the wreck of something else, wherever that was found.
+    // A fault of the parameters that came with training, after a sound first pass, is an effect of another fault,
+    // whatever rule found that.
     let is_wreck = |it: &Finding| left_behind(diagnosis, it) && !is_loud(it) && !climb::is_climb(it);
     let is_root = |it: &&Finding| it.severity > Severity::Note && !is_wreck(it) && it.cause != Cause::Overflow;
     let has_root = findings.iter().any(|it| is_root(&it));
@@ -140,7 +141,7 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
             _ => false,
         }
     };
-    // Weights and activations that were at fault in the first pass collapse representations and shut units.
+    // Weights and activations that were at fault in the first pass cause collapsed representations and dead units.
     let of_budget = |cause| {
         use Cause::*;
         matches!(cause, SaturatingActivation | SmallWeights | LargeWeights | LoudBranches)
@@ -151,7 +152,8 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
         Cause::DeadUnits => stood && it.came_with_training(),
         _ => false,
     };
-    // The root of a held-up run whose parameters are still the initial ones is what kept its updates small.
+    // If a run is stuck and its parameters are still nearly the initial ones, the root cause is the one that kept its
+    // updates small.
     let unmoved = diagnosis.is_stuck() && diagnosis.has_hardly_moved();
     let rank = |finding: &Finding| -> u8 {
         let made_by_another = match finding.cause {
@@ -183,20 +185,20 @@ pub(in crate::diagnosis) fn order(diagnosis: &Diagnosis<'_>, findings: &mut [Fin
         if !finding.of_first_parameters && (made_by_another || is_effect) { 9 } else { first }
     };
     findings.sort_by_key(|finding| {
-        // The faults of the first parameters are in order already.
+        // The faults of the first parameters keep the order that they have.
         let severity = if finding.of_first_parameters { Severity::Critical } else { finding.severity };
         (finding.severity == Severity::Note, rank(finding), core::cmp::Reverse(severity))
     });
 }
 
-/// Whether the fault of a finding is in the parameters and came with training, from a first pass whose budget was
-/// within the thresholds. Such a fault is an effect of the training.
+/// Whether the fault of a finding is in the parameters and came with training: in the first pass the gradient from
+/// loss to first weights was within the thresholds. Such a fault is an effect of the training.
 pub(super) fn left_behind(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     of_parameters(finding.cause) && finding.came_with_training() && steps::began_sound(diagnosis)
 }
 
-/// Whether the first parameters can have a fault of this cause that the last ones do not have. A fault of the data or
-/// of the last layer is the same for both.
+/// Whether the first parameters of a run can have a fault of this cause that the last parameters do not have. A fault
+/// of the data or of the last layer is the same for both.
 pub(in crate::diagnosis) fn of_first_parameters(cause: Cause) -> bool {
     use Cause::*;
     let over_time = matches!(
@@ -207,7 +209,7 @@ pub(in crate::diagnosis) fn of_first_parameters(cause: Cause) -> bool {
     of_parameters(cause) && cause != NoCauseFound || over_time || alike
 }
 
-/// Whether the cause is a fault of the parameters that training can leave behind.
+/// Whether the cause is a fault of the parameters that training can produce.
 fn of_parameters(cause: Cause) -> bool {
     use Cause::*;
     matches!(

@@ -1,4 +1,4 @@
-//! What the course of a loss shows: whether it fell, stands still, or shows that something was learned.
+//! Conclusions from the course of a loss: whether it fell, stands still, or shows that something was learned.
 
 use super::steps::matrices;
 use crate::{
@@ -10,7 +10,7 @@ use alloc::{format, string::String};
 /// The fraction of an earlier loss above which a later loss has hardly fallen. Both are measured from the lowest loss
 /// of any outputs, if that is known.
 const STILL: f64 = 0.9;
-/// The number of losses over which [`falls`](Diagnosis::falls) compares.
+/// The number of last losses over which [`falls`](Diagnosis::falls) measures the fall of the loss.
 const LATELY: f64 = 10.0;
 
 impl Diagnosis<'_> {
@@ -26,14 +26,14 @@ impl Diagnosis<'_> {
         self.bounds()?.floor
     }
 
-    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. Without a known floor
-    /// below `loss`, a part of `loss` itself: [`part_of`].
+    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. If that is not known or
+    /// not below `loss`, returns the fraction `share` of `loss` itself, by [`part_of`].
     pub(super) fn part(&self, loss: f64, share: f64) -> f64 {
         self.bounds().map_or_else(|| part_of(loss, share), |bounds| bounds.part(loss, share))
     }
 
-    /// Returns the loss of the best constant outputs. `None` if it was not measured, or is no scale for other losses:
-    /// it is not above the lowest loss of any outputs, or not above 0 where that is not known.
+    /// Returns the loss of the best constant outputs. `None` if it was not measured, or if other losses cannot be
+    /// compared with it: it is not above the lowest loss of any outputs, or, if that is not known, not above 0.
     pub(super) fn chance(&self) -> Option<f64> {
         self.bounds()?.chance()
     }
@@ -80,10 +80,10 @@ impl Diagnosis<'_> {
         )
     }
 
-    /// Whether the outputs are near their targets: their root mean square [distance](RunStatistics::distance) is below
-    /// the fraction [`FITTED`] of the standard deviation of the outputs over rows. If that is not known, the fraction
-    /// is one of the root mean square of the outputs. Outputs with a large mean can be near every target and yet be
-    /// the same for all inputs.
+    /// Whether the outputs are near their targets: their root mean square [distance](RunStatistics::distance) is
+    /// below the fraction [`FITTED`] of the standard deviation of the outputs over rows. If that is not known, their
+    /// root mean square is used instead. Outputs with a large mean can be near every target and yet be the same for
+    /// all inputs.
     pub(super) fn has_fitted(&self) -> bool {
         let spread = self.task.as_ref().and_then(|task| task.spread).unwrap_or(1.0);
         let distance = self.statistics.map(|statistics| statistics.run().distance());
@@ -97,10 +97,10 @@ impl Diagnosis<'_> {
         run.is_some_and(|run| run.stands_still(|loss| self.part(loss, STILL)) && !self.has_fitted())
     }
 
-    /// Whether the loss has risen again: most of its fall from its [start](Self::start) is lost. It had fallen as
-    /// [`has_fallen`](Self::has_fallen) requires or, if the loss of constant outputs is not known, below half of the
-    /// [first](RunStatistics::has_relapsed). False for a loss that starts at the lowest loss of any outputs or below
-    /// (at 0 or below where that is not known): nothing was learned.
+    /// Whether the loss has risen again: most of its fall from its [start](Self::start) is lost. Before, it had
+    /// fallen as [`has_fallen`](Self::has_fallen) requires or, if the loss of constant outputs is not known, to below
+    /// half of the [first loss](RunStatistics::has_relapsed). False for a loss that starts at the lowest loss of any
+    /// outputs or below (at 0 or below where that is not known): nothing was learned.
     pub(super) fn has_relapsed(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         match self.start().filter(|_| self.chance().is_some()) {
@@ -112,28 +112,28 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Whether the loss is on its way down: its mean over about five losses is more than a tenth below the highest
-    /// such mean after each of the last ten losses.
+    /// Whether the loss is falling: its mean over about five losses is more than a tenth below the highest such mean
+    /// after each of the last ten losses.
     pub(super) fn falls(&self, run: &RunStatistics) -> bool {
         run.recent_loss().mean() < self.part(run.highest_lately(), STILL)
     }
 
     /// Whether the loss comes down to `line` in at most four times
-    /// [`patience`](crate::diagnosis::Thresholds::patience) more [steps](Self::steps_to) at its pace since it was
-    /// `from`.
+    /// [`patience`](crate::diagnosis::Thresholds::patience) more [training steps](Self::steps_to), at the pace at
+    /// which it fell since it was `from`.
     pub(super) fn nears(&self, [from, line]: [f64; 2], run: &RunStatistics) -> bool {
         self.steps_to([from, line], run) <= (4 * self.thresholds.patience) as f64
     }
 
-    /// Whether the loss comes down to `line` in as many more [steps](Self::steps_to) as were made.
+    /// Whether the loss comes down to `line` in as many more [training steps](Self::steps_to) as were made.
     pub(super) fn comes_down(&self, line: f64, run: &RunStatistics) -> bool {
         let first = run.first_loss().unwrap_or(f64::NAN);
         self.steps_to([first, line], run) <= run.recent_loss().count() as f64
     }
 
-    /// Returns the number of steps after which the loss is down at `line`, if it falls by the same factor a step as it
-    /// did since it was `from`, at the beginning. If it [falls](Self::falls) faster lately, that pace counts. Infinite
-    /// for a loss that does not fall.
+    /// Returns the number of training steps after which the loss is down at `line`, if it goes on to fall by the same
+    /// factor per step as since it was `from`, at the beginning. If it recently [falls](Self::falls) faster, that
+    /// pace counts. Infinite for a loss that does not fall.
     fn steps_to(&self, [from, line]: [f64; 2], run: &RunStatistics) -> f64 {
         let floor = self.floor().unwrap_or(0.0);
         let [from, highest, recent, line] =
@@ -148,9 +148,9 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// Returns log10 of the longest way of a weight matrix, the sum over updates of the norm of an update over that of
-    /// the parameters. A matrix that began at 0 counts by its size over that of the largest matrix. −∞ if none has
-    /// moved; `None` without updates, or without a matrix.
+    /// Returns log10 of the largest total of relative updates of a weight matrix. The total is the sum, over all
+    /// updates, of the norm of an update over the norm of the parameters. A matrix that began at 0 counts by its size
+    /// over that of the largest matrix. −∞ if none has moved; `None` without updates, or without a matrix.
     pub(super) fn way(&self) -> Option<f64> {
         self.statistics.filter(|statistics| statistics.run().updates() > 0)?;
         let size = matrices(self).map(BlockStatistics::parameters).fold(0.0, f64::max);
@@ -161,16 +161,17 @@ impl Diagnosis<'_> {
         matrices(self).filter(|block| !block.frozen()).map(way).reduce(f64::max)
     }
 
-    /// Whether the [way](Self::way) of all updates is [short](crate::diagnosis::Thresholds::short_way), so that the
-    /// parameters are nearly the initial ones. Such a run is no evidence of harm by the network, only of small
-    /// updates.
+    /// Whether all updates together, as [measured](Self::way) relative to the weights, are
+    /// [short](crate::diagnosis::Thresholds::short_way), so that the parameters are nearly the initial ones. Such a
+    /// run is no evidence of harm by the network, only of small updates.
     pub(super) fn has_hardly_moved(&self) -> bool {
         self.way().is_some_and(|way| way < self.thresholds.short_way[0])
     }
 
-    /// Whether the parameters have moved too little to change the loss: their [way](Self::way) is below the geometric
-    /// mean of the two limits of [`short_way`](crate::diagnosis::Thresholds::short_way). Changes of the mean loss are
-    /// then noise of the batches.
+    /// Whether the parameters have moved too little to change the loss: all updates together, as
+    /// [measured](Self::way) relative to the weights, are below the geometric mean of the two limits of
+    /// [`short_way`](crate::diagnosis::Thresholds::short_way). Changes of the mean loss are then noise of the
+    /// batches.
     pub(super) fn has_no_course(&self) -> bool {
         let [seen, certain] = self.thresholds.short_way;
         self.way().is_some_and(|way| way < 0.5 * (seen + certain))
@@ -178,7 +179,8 @@ impl Diagnosis<'_> {
 
     /// Whether the loss falls steadily, after four times [`patience`](crate::diagnosis::Thresholds::patience) losses:
     /// its mean over about 30 losses is the lowest of the run, and below nine tenths of the mean loss after ten
-    /// passes. Noise alone hardly ends at its lowest mean: such a fall is real, however small the updates.
+    /// passes. Noise alone rarely has its lowest mean at the end of the run: such a fall is real, however small the
+    /// updates.
     pub(super) fn falls_steadily(&self, run: &RunStatistics) -> bool {
         let [settled, usual] = run.settled_and_usual_loss();
         let judged = run.recent_loss().count() >= 4 * self.thresholds.patience && run.is_at_its_lowest();
@@ -200,9 +202,9 @@ impl Diagnosis<'_> {
         self.statistics.is_some_and(|it| it.run().recent_loss().count() >= self.thresholds.patience)
     }
 
-    /// Whether the run shows that it is held up: it has [learned nothing](Self::learns_nothing), and its loss
-    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A run whose loss is still on its way
-    /// down to that of constant outputs is not held up.
+    /// Whether the run makes no progress: it has [learned nothing](Self::learns_nothing), and its loss
+    /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A run whose loss is still falling to
+    /// that of constant outputs is not stuck.
     pub(super) fn is_stuck(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         let arrived = self.chance().is_some_and(|chance| chance > self.part(run.recent_loss().mean(), STILL));
@@ -211,8 +213,8 @@ impl Diagnosis<'_> {
 
     /// Whether the mean of recent losses, after [`patience`](crate::diagnosis::Thresholds::patience) losses, is above
     /// the fraction [`learned`](crate::diagnosis::Thresholds::learned) of the loss of the best constant outputs. Both
-    /// are measured from the lowest loss of any outputs, if that is known. Without a [loss of constant
-    /// outputs](Self::chance): whether the loss [stagnates](Self::stagnates).
+    /// are measured from the lowest loss of any outputs, if that is known. If the
+    /// [loss of constant outputs](Self::chance) is not known, whether the loss [stagnates](Self::stagnates).
     pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
         match (&self.task, self.chance()) {

@@ -1,4 +1,4 @@
-//! Rules about steps that are too short: by their rate, by a clip, or by the ε of an optimizer.
+//! Rules about updates that are too small: by their rate, by clipping, or by the ε of an optimizer.
 
 use super::{
     above, edge,
@@ -14,7 +14,8 @@ use alloc::{format, string::String, vec::Vec};
 /// Returns the least ratio of the optimizer's ε to the root mean square of a matrix's gradient, if it is above ten and
 /// the loss has not fallen after [`patience`](crate::diagnosis::Thresholds::patience) losses.
 ///
-/// Adam divides by √v + ε: where ε is larger than √v, its steps are those of a small rate without adaptation.
+/// Adam divides by √v + ε: where ε is larger than √v, its updates are those of gradient descent with a small
+/// rate.
 fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let (epsilon, run) = (diagnosis.epsilon?, diagnosis.statistics?.run());
     let trained = matrices(diagnosis).filter(|block| !block.frozen() && block.gradient_norm() > 0.0);
@@ -28,9 +29,10 @@ fn epsilon_above_gradient(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (judged && !learns && factor > 10.0).then_some(factor)
 }
 
-/// Reports a clip that leaves a small part of a typical gradient, with steps that are not small in themselves. The
-/// loss must stand still, nothing else explain it, and steps without the clip must not be long. The transforms of
-/// the run must tell that updates are proportional to gradients: other optimizers divide the factor out.
+/// Reports clipping that reduces a typical gradient to a small part, although the updates are not small in
+/// themselves. The loss must stand still without another fault, and updates without clipping must not be too large.
+/// The transforms of the run must show that updates are proportional to gradients: other optimizers divide the clip
+/// factor out.
 fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let (run, ratio) = (statistics.run(), block.update_ratio().mean());
@@ -62,17 +64,17 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
     findings.push(diagnosis.finding(Cause::ClipThresholdTooLow, Severity::Warning, "", text, because));
 }
 
-/// log10 of the ratio of recent updates to the first one, above which the steps still grow. Convention: a factor of
-/// three, which a linear warm-up exceeds within its first 25 updates.
+/// Updates still grow if log10 of the ratio of recent updates to the first update is above this value. Convention: a
+/// factor of three, which a linear warm-up exceeds within its first 25 updates.
 const GROWS: f64 = 0.5;
 
-/// log10 of the factor by which a warm-up lengthens the way if it goes on for as many more steps as were made: four
-/// times, for a rate that grows linearly.
+/// log10 of the factor by which the sum of all updates grows if a warm-up goes on for as many more updates as were
+/// made: four times, for a rate that grows linearly.
 const AS_MANY_MORE: f64 = 0.602;
 
-/// Whether a finding may explain why all updates were small: it is about steps, or about a fault that may make the
-/// gradient small. The latter is no explanation if an optimizer divides by the size of the gradient: its updates are
-/// then as long as the rate says.
+/// Whether a finding may explain why all updates were small: it is about the updates themselves, or about a fault
+/// that may make the gradient small. The latter is no explanation if an optimizer divides by the size of the
+/// gradient: the rate alone then sets the size of its updates.
 fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     use Cause::*;
     let leaves_gradient = matches!(
@@ -91,14 +93,14 @@ fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     of_steps || diagnosis.is_proportional != Some(false) && !leaves_gradient
 }
 
-/// Whether another fault keeps the steps of the run from being judged. In a run that has [hardly
-/// moved](Diagnosis::has_hardly_moved), only a fault that [may shorten](may_shorten) the steps does so.
+/// Whether another fault prevents a judgement of the updates of the run. In a run that has
+/// [hardly moved](Diagnosis::has_hardly_moved), only a fault that [may make updates small](may_shorten) does so.
 fn is_accused(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> bool {
     let hardly_moved = diagnosis.has_hardly_moved();
     findings.iter().any(|it| it.severity > Severity::Note && (!hardly_moved || may_shorten(diagnosis, it)))
 }
 
-/// Adds a finding about steps. If it reports a fault of a run that has hardly moved, findings of collapsed
+/// Adds a finding about updates. If it reports a fault of a run that has hardly moved, findings of collapsed
 /// representations become notes: they rest on the course of the loss, and the parameters are nearly the initial ones.
 fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Finding>) {
     if finding.severity > Severity::Note && diagnosis.has_hardly_moved() {
@@ -108,9 +110,10 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
     findings.push(finding);
 }
 
-/// Returns the number of updates after which the schedule has ended, and the evidence as text. `None` for a schedule
-/// that goes on. Either no parameter moves any more; or the stated rate is below a hundredth of the first, and as many
-/// more updates of the last length would be [short](crate::diagnosis::Thresholds::short_way).
+/// Returns the number of updates after which the learning-rate schedule has ended, and the evidence as text; `None`
+/// for a schedule that goes on. It has ended if no parameter moves any more. It has also ended if the stated rate is
+/// below a hundredth of the first, and as many more updates of the last size would be
+/// [short](crate::diagnosis::Thresholds::short_way) in sum.
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
     if let Some(still) = still::ended(diagnosis) {
         return Some((run.updates().saturating_sub(still), still::moved_before(diagnosis)));
@@ -121,22 +124,22 @@ fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)
     }
     let of = matrices(diagnosis).filter(counts).max_by(|a, b| a.way()[1].total_cmp(&b.way()[1]))?;
     let more = of.update_ratio().mean() + libm::log10(run.updates() as f64);
-    // As many updates as the first, or all of them, make up the way so far.
+    // The number of updates of the first size that add up to the sum of all updates so far.
     let made = libm::ceil(libm::exp10(of.way()[1] - of.first_update_ratio()?)).clamp(1.0, run.updates() as f64);
     let because = format!("the rate went from {} to {}", number(first), number(last));
     (more < diagnosis.thresholds.short_way[0]).then_some((made as u64, because))
 }
 
-/// Reports steps that are too short, if no other fault explains them: by a schedule that ended before anything was
+/// Reports updates that are too small, if no other fault explains them: by a schedule that ended before anything was
 /// learned, by a large ε, or by a low rate. At a low rate, updates are
-/// [small](crate::diagnosis::Thresholds::small_step), all together go less than
+/// [small](crate::diagnosis::Thresholds::small_step), their sum is below
 /// [`short_way`](crate::diagnosis::Thresholds::short_way), and the loss [stagnates](Diagnosis::stagnates). A low rate
-/// is a note while the steps still grow, unless as many more of them are too short, too. It is also a note if as many
-/// more steps would [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
+/// is a note while the updates still grow, unless as many more of them would be too small, too. It is also a note if
+/// as many more updates would [bring](Diagnosis::comes_down) the loss to where it counts as fallen.
 pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    // Clipping has its own rule, and a vanished gradient is not the fault of the rate.
+    // Clipping is judged by `between`, and a vanished gradient is not the fault of the rate.
     let clips =
         run.clip_factor().is_some_and(|factor| factor < lines.low_clip[0]) && diagnosis.is_proportional != Some(false);
     if is_accused(diagnosis, findings) {
@@ -182,13 +185,13 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if !diagnosis.stagnates() && !stands_still {
         return;
     }
-    // A schedule may have come to its end: the whole run shows whether the rate was large for long enough.
+    // A schedule may have ended: the sum of all updates shows whether the rate was large for long enough.
     let all = matrices(diagnosis).filter(counts).map(|block| (block.way(), block));
     let ([ratio, way], most) = all.max_by(|a, b| a.0[1].total_cmp(&b.0[1])).unwrap_or((block.way(), block));
-    // A warm-up: the steps that count are still to come. Momentum makes steps of one rate grow tenfold.
+    // In a warm-up the larger updates are still to come. Momentum makes updates at one rate grow tenfold.
     let grown = || most.first_update_ratio().is_some_and(|first| most.update_ratio().mean() > first + GROWS);
     let grows = run.rate_grows().unwrap_or_else(grown);
-    // A warm-up that holds up the run, and will in as many more steps, is too long.
+    // A warm-up is too long if nothing was learned, and as many more updates would still be too small.
     let judged = run.recent_loss().count() >= 4 * lines.patience && diagnosis.chance().is_some();
     let warms_up = grows && !(judged && stays() && way + AS_MANY_MORE < lines.short_way[0]);
     let unexplained = findings.iter().all(|it| it.severity == Severity::Note);
@@ -214,11 +217,11 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         }),
     };
     if let Some((severity, text, because)) = found {
-        // A plateau is left as the rate predicts: the course so far, gone once more, ends below it. Parameters that
-        // have hardly moved explain no course.
+        // A plateau whose loss would fall enough in as many more updates is only a note. In a run whose parameters
+        // have hardly moved, the course of the loss predicts nothing.
         let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.fallen[0]));
         let comes_down = !has_no_course && line.is_some_and(|line| diagnosis.comes_down(line, run));
-        // A run that has learned may have converged: then the loss stands still at any rate.
+        // A run that has learned may have converged, and its loss then stands still at any rate.
         let severity = if diagnosis.has_learned(run) || warms_up || (comes_down && severity < Severity::Critical) {
             Severity::Note
         } else {

@@ -31,8 +31,8 @@ pub(super) fn steps(passes: u64) -> String {
     count(usize::try_from(passes).unwrap_or(usize::MAX), "step")
 }
 
-/// log10 of an update's norm over that of its parameters, above which the update is too large if the loss has risen
-/// again: about a thirtieth, to which the fix reduces this ratio.
+/// log10 of the ratio of an update's norm to that of its parameters. If the loss has risen again, an update above it
+/// is too large: about a thirtieth, to which the fix for large updates reduces this ratio.
 const LONG_IN_RELAPSE: f64 = -1.5;
 
 /// Whether the updates of a block have a scale to compare with: an update was not 0, the parameters did not begin at
@@ -42,25 +42,25 @@ pub(super) fn counts(block: &&BlockStatistics) -> bool {
     block.update_ratio().count() > 0 && has_scale
 }
 
-/// Returns the weight matrix with the largest updates relative to its parameters, by the mean of log10 of this ratio;
-/// `None` if no matrix has a scale for them.
+/// Returns the weight matrix with the largest updates relative to its parameters, by the mean of log10 of this ratio
+/// over updates. `None` if no matrix [has a scale](counts) for them.
 pub(super) fn longest<'a>(diagnosis: &Diagnosis<'a>) -> Option<&'a BlockStatistics> {
     let ratio = |block: &&BlockStatistics| block.update_ratio().mean();
     matrices(diagnosis).filter(counts).max_by(|a, b| ratio(a).total_cmp(&ratio(b)))
 }
 
-/// log10 of the ratio of a first update's norm to that of its parameters above which it is long: a tenth, the upper
-/// end of the range of TheDeepChecker.
+/// log10 of the ratio of a first update's norm to that of its parameters, above which this update is too large: a
+/// tenth, the upper end of the range of TheDeepChecker.
 const LONG_AT_FIRST: f64 = -1.0;
 
-/// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if too
-/// long steps explain the state of the network. They do if all trained matrices have at least doubled (the inverse of
-/// [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [long](LONG_AT_FIRST) and nothing
-/// was learned. They also do if steps [replaced](replaced) the weights. `None` otherwise, and if the gradient vanished
-/// or exploded in the first pass already.
+/// Returns the smallest factor by which the root mean square of a weight matrix has grown since the first pass, if
+/// too large updates explain the state of the network. They do if all trained matrices have at least doubled (the
+/// inverse of [`shrinks`](crate::diagnosis::Thresholds::shrinks)), the first update of one was [large](LONG_AT_FIRST)
+/// and nothing was learned. They also do if updates [replaced](replaced) the weights. `None` otherwise, and if the
+/// gradient vanished or exploded in the first pass already.
 ///
-/// Steps that are together longer than the weights, and did no good, were too long, whatever they left behind: dead or
-/// saturated units, shut gates, another budget.
+/// Updates that are together larger than the weights, without learning, were too large, whatever their effects: dead
+/// or saturated units, shut gates, a gradient that now vanishes or explodes.
 pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let (statistics, lines) = (diagnosis.statistics?, &diagnosis.thresholds);
     let trained = matrices(diagnosis).filter(|block| !block.frozen() && !block.began_at_zero());
@@ -72,14 +72,14 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis))
 }
 
-/// Returns the smallest factor by which a matrix has grown, if steps replaced the weights. The matrix of the outputs
-/// is left out, since it follows the targets. Weights are replaced if all have at least doubled, and the first update
-/// of one matrix was larger than the matrix. Each must also have a gain (root mean square times √inputs) above the
-/// threshold of inputs, and the loss must not have fallen.
+/// Returns the smallest factor by which a weight matrix has grown, if updates replaced the weights. The matrix of the
+/// outputs is left out, since it follows the targets. Weights are replaced if all matrices have at least doubled, and
+/// the first update of one matrix was larger than the matrix. Each must also have a gain (root mean square times
+/// √inputs) above the threshold of inputs, and the loss must not have fallen.
 fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let outputs = super::units::output_weights(&diagnosis.spec);
     let is_hidden = |block: &&BlockStatistics| outputs.as_deref() != Some(layer_of_block(block.name()));
-    // A matrix of zeros has a first update of any size.
+    // A matrix that began at 0 is left out: its first update has no scale to compare with.
     let is_trained = |block: &&BlockStatistics| !block.frozen() && !block.began_at_zero();
     let hidden = || matrices(diagnosis).filter(is_trained).filter(is_hidden);
     let outgrew = hidden().any(|block| block.first_update_ratio().is_some_and(|ratio| ratio > 0.0));
@@ -92,9 +92,9 @@ fn replaced(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     })
 }
 
-/// Returns the decades from loss to first weights in the first watched pass, without weights that were 0 and without
-/// links that are [`left_out`]. `None` if the statistics are those of the pass of the interventions, which belongs to
-/// no run.
+/// Returns the decades (log10 change of the gradient's norm) from loss to first weights in the first monitored pass,
+/// without weights that were 0 and without layers that are [`left_out`]. `None` if the statistics are those of the
+/// single pass that interventions start from, which belongs to no run.
 pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let statistics = diagnosis.statistics.filter(|_| !diagnosis.is_examined_alone)?;
     let without = left_out(&diagnosis.spec);
@@ -106,15 +106,15 @@ pub(super) fn began(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     decades.fold(None, |sum: Option<f64>, decades| Some(sum.unwrap_or(0.0) + decades))
 }
 
-/// Whether the budget of the first watched pass was within the thresholds.
+/// Whether the gradient neither vanished nor exploded from loss to first weights in the first monitored pass.
 pub(super) fn began_sound(diagnosis: &Diagnosis<'_>) -> bool {
     let lines = &diagnosis.thresholds;
     began(diagnosis).is_some_and(|began| (lines.vanishing[0]..lines.exploding[0]).contains(&began))
 }
 
-/// Whether the updates of the first weights, relative to the weights, are less than a decade below those of the last
+/// Whether the updates of the first weights, relative to the weights, are more than a tenth of those of the last
 /// weights, after [`patience`](crate::diagnosis::Thresholds::patience) losses in which something was learned. An
-/// optimizer that divides by the size of a gradient makes up for one that vanishes.
+/// optimizer that divides by the size of a gradient compensates for a gradient that vanishes.
 pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return false };
     let mut ratios = matrices(diagnosis).filter(counts).map(|block| block.update_ratio().mean());
@@ -123,18 +123,18 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
 }
 
-/// Whether a value was not finite and the run has not recovered, or the recent loss is more than half above the first
-/// loss. The first loss is that of one batch. If the loss of constant outputs is known, the recent loss must be more
-/// than half above that, too.
+/// Whether a value was not finite and the run has not recovered, or the recent loss is more than 1.5 times the first
+/// loss. Since the first loss is that of a single batch, the recent loss must also be more than 1.5 times the loss of
+/// constant outputs, if that is known.
 pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let first = run.first_loss().unwrap_or(f64::INFINITY);
     let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));
     run.non_finite().is_some() && !run.has_recovered() || run.recent_loss().mean() > part_of(begins, 1.5)
 }
 
-/// Returns the decades from loss to first weights in the first watched pass, if the gradient exploded in it and the
-/// run diverged. No step had been made before that pass: it shows the cause, and later passes the effects. `None`
-/// otherwise, and for the pass of the interventions.
+/// Returns the decades (log10 change of the gradient's norm) from loss to first weights in the first monitored pass,
+/// if the gradient exploded in it and the run diverged. No update had been made before that pass: it shows the cause,
+/// and later passes the effects. `None` otherwise, and for the single pass that interventions start from.
 pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let began = began(diagnosis).filter(|&began| began > diagnosis.thresholds.exploding[0]);
     began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(diagnosis, statistics.run())))
@@ -159,16 +159,17 @@ fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades, needs_restart: true, ..finding });
 }
 
-/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. Where the curvature
-/// is known and the loss only does not fall, [`unstable`](super::edge::unstable) judges the rate instead.
+/// Reports updates too large for the weights, if the loss diverges, rises again or does not fall. If the curvature is
+/// known, and the loss neither diverges nor rises again, [`unstable`](super::edge::unstable) judges the rate instead.
 pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
-    // Units that died, or weights that exploded, from a sound start show too long steps as a loss that climbs does.
+    // Units that died, or weights that exploded, after a sound first pass show too large updates, as a climbing loss
+    // does.
     let is_wreck = |it: &Finding| it.severity > Severity::Note && left_behind(diagnosis, it);
     let wrecked = !diagnosis.has_fallen() && findings.iter().any(is_wreck);
     let climbs = diverges(diagnosis, run) || diagnosis.has_relapsed() || wrecked;
-    // No rate is short enough for updates that point up the gradient; such a run never fell.
+    // Updates that point up the gradient are wrong at any rate. In such a run the loss never fell.
     if climbs && !diagnosis.has_relapsed() && (climb::is_reversed(diagnosis) || climb::points_up(diagnosis).is_some()) {
         return;
     }
@@ -176,11 +177,11 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if !judged {
         return;
     }
-    // Beside a block that began small every step is long.
+    // Relative to a block that began small, every update is large.
     let small = if climbs { Vec::new() } else { begun_small(diagnosis) };
     let is_judged = |block: &&BlockStatistics| counts(block) && !small.iter().any(|it| it == block.name());
-    // A run that fell is undone by the steps since the loss was lowest, a wreck is due to the longest ones of the run:
-    // those after it are short beside weights that exploded, or 0.
+    // If the loss had fallen, the updates since it was lowest count; otherwise the largest updates of the run. Later
+    // updates can be small relative to weights that exploded, or 0.
     let relapsed = diagnosis.has_relapsed();
     let has_fallen = relapsed || diagnosis.has_fallen();
     let size = |block: &&BlockStatistics| match climbs {
@@ -191,8 +192,8 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return outgrown(diagnosis, findings);
     };
     let ratio = size(&block);
-    // A relapse shows that steps are too long which would not be so by themselves, unless batches of like samples or
-    // a cliff explain it.
+    // If the loss has risen again, smaller updates count as too large, too, unless unmixed batches or a cliff explain
+    // the rise.
     let is_unmixed = run.batch_correlation().is_some_and(|correlation| correlation > lines.unmixed[0]);
     let is_unexplained = relapsed && !is_unmixed && run.harmful_jumps() == 0;
     let [usual, critical] = lines.long_step;
@@ -223,13 +224,13 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let finding = diagnosis.finding(Cause::LearningRateTooHigh, severity, "", text, because).in_layers(layers);
     let needs_restart = !diagnosis.has_fallen() && (!relapsed || diagnosis.learns_nothing(run));
-    // The steps to shorten are those of the highest rate.
+    // The updates to reduce are those at the highest rate.
     let decades = block.first_update_ratio().map(|first| first + libm::log10(run.rate_rise()));
     findings.push(Finding { decades, needs_restart, ..finding });
 }
 
-/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. Not reported if the
-/// loss has come down below its value before each of these jumps.
+/// Reports jumps of the gradient after which an update raised the loss, in runs without clipping. They are not
+/// reported if the loss has fallen below its values before these jumps.
 pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let clips = run.clip_factor().is_some();
@@ -252,8 +253,8 @@ pub(super) fn cliff(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports a clipping threshold so low that half of the gradients or more are clipped, a typical one to a small
-/// fraction ([`low_clip`](crate::diagnosis::Thresholds::low_clip)), and all updates are small.
+/// Reports a clipping threshold that is too low: at least half of the gradients are clipped, typically to a small
+/// fraction of their norm ([`low_clip`](crate::diagnosis::Thresholds::low_clip)), and all updates are small.
 pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(statistics), lines) = (diagnosis.statistics, &diagnosis.thresholds) else { return };
     let run = statistics.run();
@@ -264,8 +265,8 @@ pub(super) fn clipping(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     if let Some(severity) = above(-factor, lines.low_clip.map(|line| -line)) {
-        // An optimizer may divide the factor out, and a schedule may end: the harm must show in the loss.
-        // Parameters that have hardly moved, in a run that shows nothing learned, are held by the clip.
+        // An optimizer may divide the clip factor out, and a schedule may end, so the harm must show in the loss.
+        // Clipping also does harm if the parameters have hardly moved and nothing was learned.
         let holds = diagnosis.has_hardly_moved() && diagnosis.learns_nothing(run);
         let harms = (diagnosis.is_stuck() || holds) && diagnosis.is_proportional != Some(false);
         let severity = if harms { severity } else { Severity::Note };

@@ -21,8 +21,8 @@ fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a Bloc
     blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
 }
 
-/// Returns the number of steps since the last block stopped moving, if all blocks that ever moved have stopped: their
-/// rate is 0. `None` before [`checks`](crate::diagnosis::Thresholds::checks) such steps.
+/// Returns the number of updates since the last block stopped moving, if all blocks that ever moved have stopped:
+/// their rate is 0. `None` before [`checks`](crate::diagnosis::Thresholds::checks) such updates.
 pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
     let moved = with_gradient(diagnosis).filter(|block| block.moved());
     moved.map(BlockStatistics::still).min().filter(|&still| still >= diagnosis.thresholds.checks)
@@ -36,9 +36,9 @@ pub(super) fn moved_before(diagnosis: &Diagnosis<'_>) -> String {
     }
 }
 
-/// Reports blocks that have a gradient, are not frozen, and do not change for
-/// [`checks`](crate::diagnosis::Thresholds::checks) passes in a row. If all blocks that ever moved have stopped, it
-/// reports so as a note, and judges only blocks that never moved.
+/// Reports blocks that have a gradient, are not frozen, and do not change in
+/// [`checks`](crate::diagnosis::Thresholds::checks) consecutive updates. If all blocks that ever moved have stopped,
+/// it reports this as a note, and judges only blocks that never moved.
 pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let ended = ended(diagnosis);
@@ -78,24 +78,25 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(block.gradient_norm()),
         count(moving, "block")
     );
-    // What is told is a fault only if the run is held up.
+    // A rate of 0 that the transforms of the run state is a fault only if the run is stuck.
     let severity = if all_told && !diagnosis.is_stuck() { Severity::Note } else { Severity::Warning };
     let finding = diagnosis.finding(Cause::FrozenBlock, severity, "", text, because);
     findings.push(finding.in_layers(layers));
 }
 
-/// Returns the rate of a block over that of blocks in no group, as the transforms of the run state it. It is the
-/// product of the rates of all groups that hold the block; of the groups that own their blocks, only the first counts.
+/// Returns the learning rate of a block, as the gradient transforms of the run state it, divided by the rate of
+/// blocks that are in no group. It is the product of the rates of all groups that hold the block; of the groups that
+/// own their blocks, only the first counts.
 fn told_rate(diagnosis: &Diagnosis<'_>, block: &BlockStatistics) -> f64 {
     let groups = || diagnosis.groups.iter().filter(|group| group.holds(block));
     let owner = groups().find(|group| group.owns).map_or(1.0, |group| group.rate);
     groups().filter(|group| !group.owns).map(|group| group.rate).product::<f64>() * owner
 }
 
-/// Returns the weight matrix whose low rate holds up the run, and its rate over the highest of all matrices. `None`
-/// unless the norm of its gradient is more than a hundred times that of every other matrix, and its rate is below a
-/// hundredth of the highest. The run must also be stuck and have hardly moved: the only matrix that could move did
-/// not.
+/// Returns the weight matrix whose low learning rate keeps the run from learning, and its rate divided by the highest
+/// rate of all matrices. `None` unless the norm of its gradient is more than a hundred times that of every other
+/// matrix, and its rate is below a hundredth of the highest. The run must also be stuck and have hardly moved: the
+/// only matrix that could move did not.
 fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)> {
     let line = libm::exp10(diagnosis.thresholds.vanishing[0]);
     let trained = || matrices(diagnosis).filter(|it| !it.frozen());
@@ -105,14 +106,14 @@ fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)>
     (alone && rate < line && diagnosis.is_stuck() && diagnosis.has_hardly_moved()).then_some((held, rate))
 }
 
-/// Reports weight matrices that move a hundredth as far as others or less, by every measure that an optimizer makes
-/// equal for all blocks at one rate: their rate is lower. If the rates that the transforms of the run state explain
-/// this, it is a note unless the run is stuck. They explain it if the matrix moves more than a hundredth as far as its
-/// stated rate, over the highest one, says.
+/// Reports weight matrices that move at most a hundredth as far as others. Three measures of an update are compared,
+/// one of which an optimizer makes equal for all blocks at one rate; so the rate of these matrices is lower. If the
+/// rates that the transforms of the run state explain this, it is a note unless the run is stuck. They explain it if
+/// the matrix moves more than a hundredth as far as its stated rate, over the highest one, says.
 pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let line = lines.vanishing[0];
-    // Rates of optimizers of other kinds say nothing of each other.
+    // The rates of different kinds of optimizers cannot be compared.
     if diagnosis.groups.iter().any(|group| group.rate.is_nan()) {
         return;
     }
@@ -133,10 +134,10 @@ pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let finding = diagnosis.finding(Cause::FrozenBlock, Severity::Warning, layer, text, because);
         return findings.push(Finding { decades: Some(block.update_ratio().mean()), ..finding });
     }
-    // The part of the lag that told rates leave open.
+    // The part of the lag (log10 of the block's update over the largest) that the stated rates do not explain.
     let left = |it: &BlockStatistics| it.lag().mean() - libm::log10(told_rate(diagnosis, it) / most);
     let lags = |block: &&BlockStatistics| {
-        // Rows of a table move with their words.
+        // The rows of an embedding move only if a batch has their index.
         let counts = block.lag().count() >= lines.checks && !is_table(&diagnosis.spec, block.name());
         counts && block.lag().mean() < line
     };

@@ -31,7 +31,7 @@ pub(super) fn outliers(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// one of them, `sample` or `row`.
 pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: &str) -> Finding {
     let lines = &diagnosis.thresholds;
-    // What a run that came to nothing left behind does not show what the samples did.
+    // The parameters of a run that learned nothing may not show the harm that the samples did.
     let may_fit = diagnosis.chance().is_none() && diagnosis.has_fitted();
     let judged = diagnosis.has_patience() && !diagnosis.has_fallen() && !may_fit;
     let harmed = judged && !outliers.harms(lines) && outliers.harmed(lines);
@@ -59,10 +59,10 @@ pub(super) fn of_outliers(diagnosis: &Diagnosis<'_>, outliers: &Outliers, noun: 
     Finding { refuted_by: "the same gradient without them", ..finding }
 }
 
-/// The largest number of samples that a sentence names; it counts the others.
+/// The largest number of samples that a sentence names; further samples are counted.
 const NAMED: usize = 8;
 
-/// Returns samples with their noun: `sample 3`, `samples 3, 17, 29 and 4 more`.
+/// Returns samples with their noun as text: for example `sample 3`, or `samples 3, 17, 29 and 4 more`.
 fn listed(samples: &[usize], noun: &str) -> String {
     let named: Vec<String> = samples.iter().take(NAMED).map(|sample| format!("{sample}")).collect();
     let more = samples.len().saturating_sub(NAMED);
@@ -73,19 +73,19 @@ fn listed(samples: &[usize], noun: &str) -> String {
     }
 }
 
-/// Reports identical inputs, by the lowest loss of any function of them over that of the best constant outputs:
-/// critical above [`learned`](crate::diagnosis::Thresholds::learned), a warning above
-/// [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if most inputs repeat, unless there are
-/// fewer different inputs than classes. It is also a note if the targets are values and at most half of the inputs are
-/// the same. Instead of a warning, it is a note if the loss of the run is near the lowest one. Without data, it
-/// reports a batch whose rows are all identical: a note unless the run is held up.
+/// Reports identical inputs. Their severity depends on the lowest loss of any function of the inputs, as a fraction
+/// of the loss of the best constant outputs: critical above [`learned`](crate::diagnosis::Thresholds::learned), a
+/// warning above [`unreachable`](crate::diagnosis::Thresholds::unreachable). It is a note if most inputs repeat,
+/// unless there are fewer different inputs than classes. It is also a note if the targets are values and at most half
+/// of the inputs are the same. A warning becomes a note if the loss of the run is near that lowest loss. Without
+/// data, it reports a batch whose rows are all identical: a note unless the run is stuck.
 pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let of_batch = diagnosis.experiments.as_ref().filter(|it| diagnosis.task.is_none() && it.is_one_input);
     if of_batch.is_some() && !diagnosis.spec.reads_indices() {
         let text =
             String::from("all samples of the batch have the same inputs: no function of them tells any two apart");
         let because = String::from("their inputs were compared, value by value");
-        // A batch of equal rows can be a choice, as in a smoke test.
+        // A batch of equal rows can be intended, as in a smoke test.
         let severity = if diagnosis.is_stuck() { Severity::Warning } else { Severity::Note };
         let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
         let fix = String::from("other inputs: these are those of one sample");
@@ -105,7 +105,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         });
     let severity = match identical.least {
         least if least.is_nan() || least <= part(lines.unreachable) => return,
-        // Inputs with few values repeat: then the noise of the targets sets the bound.
+        // Inputs with few possible values repeat, and then the noise of the targets limits the loss.
         _ if identical.may_be_chosen() => Severity::Note,
         least if least > part(lines.learned) => Severity::Critical,
         _ if has_learned_all => Severity::Note,
@@ -139,7 +139,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     findings.push(Finding { fix, samples, refuted_by, is_proof, ..finding });
 }
 
-/// Reports a last layer with a range in which no outputs have a loss below the fraction
+/// Reports a last layer whose outputs are limited to a range in which no loss is below the fraction
 /// [`unreachable`](crate::diagnosis::Thresholds::unreachable) of that of the best constant outputs.
 pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
@@ -157,8 +157,8 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { is_proof: true, ..finding });
 }
 
-/// Reports a loss of classes or probabilities that constant outputs lower without end, if no last layer bounds the
-/// outputs: training can only make them larger. For other targets such a loss may be intended, as for a critic.
+/// Reports a loss of classes or probabilities that has no lower bound for constant outputs, if no last layer limits
+/// the outputs: training can only make them larger. For other targets such a loss may be intended, as for a critic.
 pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = diagnosis.task.as_ref().filter(|task| task.measured.is_unbounded && task.has_shares) else {
         return;
@@ -189,7 +189,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let trained: Vec<_> = matrices.filter(|block| !block.frozen() && !block.began_at_zero()).collect();
     let size = |block: &BlockStatistics| block.parameters() / block.first_parameters().unwrap_or(f64::NAN);
     let [shrinks, shrunk] = diagnosis.thresholds.shrinks;
-    // Updates against the gradient may shrink the weights by themselves: that is no evidence of decay.
+    // If the gradient itself shrinks the weights, this is no evidence of decay.
     let by_gradient = |block: &BlockStatistics| block.pull().mean() > shrinks;
     let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks && !by_gradient(block);
     let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;
@@ -197,7 +197,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let learns_nothing = diagnosis.learns_nothing(run);
     let is_shrunk = |block: &BlockStatistics| is_small(block) && points(block) || learns_nothing && is_tiny(block);
     let found: Vec<_> = trained.iter().copied().filter(|block| is_shrunk(block)).collect();
-    // The gradient may shrink a single matrix to a small optimum, but hardly several matrices of a product.
+    // The gradient may shrink a single matrix to a small optimum, but hardly several consecutive matrices.
     if found.len() < trained.len() && !(learns_nothing && found.len() > 1) || trained.len() == 1 && !points(trained[0])
     {
         return;
@@ -232,7 +232,7 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let [unmixed, factor] = diagnosis.thresholds.unmixed;
     let Some(correlation) = run.batch_correlation().filter(|&correlation| correlation > unmixed) else { return };
-    // What training left behind in the parameters, from a sound start, may come from the order of the samples.
+    // Faults of the parameters that came with training, after a sound first pass, may be due to the order of samples.
     let is_explained = |finding: &Finding| finding.severity == Severity::Note || left_behind(diagnosis, finding);
     let unexplained = findings.iter().all(is_explained);
     let has_wreck = findings.iter().any(|finding| finding.severity > Severity::Note);
@@ -265,15 +265,15 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool {
     let Some([of_batch, rows]) = run.batch_variance() else { return false };
     let [of_data, common, all] = task.row_gradients;
-    // A mean over rows gives each its share of the loss.
+    // If the loss is a mean over rows, the gradient of each row has the factor 1/rows.
     let scale = if task.all.is_some() { (rows / all) * (rows / all) } else { 1.0 };
     scale * of_batch > 0.5 * of_data && common * (1.0 - correlation) > correlation * of_data
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. Either the run
-/// has learned nothing, or its loss has not fallen and is not on its way down. In both cases the loss without masks
+/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. Either the
+/// run has learned nothing, or its loss has not fallen and is not falling now. In both cases the loss without masks
 /// must show no learning either. In the second case the masks must also add more to the loss than was learned below
-/// constant outputs.
+/// the loss of constant outputs.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -289,7 +289,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
     let stays = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.falls(run);
     let stays = stays && (diagnosis.stagnates() || !nears());
-    // Of a weak signal the masks cost less than was learned of it.
+    // If the masks add less to the loss than was learned, the signal is weak, and the masks are no fault.
     let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
     let harms = learns_nothing || stays && costs_more && !is_below(lines.fallen[1]);
     if !(share > lines.drowns && unexplained && harms) {
@@ -298,7 +298,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let parts = diagnosis.spec.parts();
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
     let (_, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
-    // Masks of a rate above one half add more than the signal has.
+    // Masks of a rate above one half add more variance than the signal has.
     let is_heavy = |part: &LayerSpec| heaviest_masks(part).is_some_and(|(_, of)| of >= rate.min(0.5));
     let layers = LayerRange::runs(parts.iter().map(|(path, part)| (&**path, is_heavy(part))));
     let text = format!(
@@ -313,15 +313,15 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(finding.in_layers(layers));
 }
 
-/// Returns a fraction as text: `61 %`, or above 99 % `all but 0.2 %`.
+/// Returns a fraction as text, for example `61 %`; above 99 % as its distance from 1, such as `all but 0.2 %`.
 fn percent(share: f64) -> String {
     let rest = 100.0 * (1.0 - share);
     if rest < 1.0 { format!("all but {} %", number(rest)) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// Reports, as a note, targets that are all the same, or may not depend on the inputs. Equal targets may be meant,
-/// such as the class of the positive pair in a contrastive loss. A loss that falls is no evidence of a dependence: a
-/// network can learn random targets by heart.
+/// Reports, as a note, targets that are all the same, or may not depend on the inputs. Equal targets may be intended,
+/// such as the class of the positive pair in a contrastive loss. A falling loss is no evidence of a dependence: a
+/// network can memorize random targets.
 pub(super) fn information(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = &diagnosis.task else { return };
     if task.same_targets {

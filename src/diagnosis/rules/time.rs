@@ -1,4 +1,4 @@
-//! Rules about the budget over time, and the gates that determine it.
+//! Rules about the change of a state's gradient over time, and the gates that determine it.
 
 use super::{
     above,
@@ -17,9 +17,9 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 /// Returns the cause of a gradient of a layer's state that vanishes over time, and a clause about it, which may be
-/// empty. In a cell with a gate that carries the state, only this gate can cause it; the clause states its mean value.
-/// A gate above the threshold [`shut_gate`](crate::diagnosis::Thresholds::shut_gate) counts as closed only if a span
-/// is given.
+/// empty. In a cell with a gate that carries the state, only this gate can cause it; the clause states its mean
+/// value. A gate above the threshold [`shut_gate`](crate::diagnosis::Thresholds::shut_gate) counts as closed only if
+/// the span, the number of time steps that the task must remember, is given.
 fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     if !diagnosis.carries_state.iter().any(|carries| carries == layer) {
         return (Cause::VanishingRecurrence, String::new());
@@ -41,9 +41,9 @@ fn is_told(findings: &[Finding], layer: &str) -> bool {
     findings.iter().any(|finding| finding.layer == layer)
 }
 
-/// Reports a state gradient that vanishes or explodes over the span, as predicted by the first Lyapunov exponent λ₁:
-/// over t steps the gradient changes by the factor e^(λ₁ t) in almost all directions. Layers with a finding from index
-/// `first` on are left out.
+/// Reports a state gradient that vanishes or explodes over the span (the time steps that the task must remember). It
+/// is predicted by the first Lyapunov exponent λ₁: over t steps the gradient changes by the factor e^(λ₁ t) in
+/// almost all directions. Layers with a finding from index `first` on are left out.
 fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     for trajectory in &diagnosis.trajectories {
         let layer = &*trajectory.layer;
@@ -77,8 +77,8 @@ fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
     }
 }
 
-/// Reports a state gradient that vanishes over the span, as an upper bound proves without any measurement. Layers with
-/// a finding from index `first` on are left out.
+/// Reports a state gradient that vanishes over the span (the time steps that the task must remember), as an upper
+/// bound proves without any measurement. Layers with a finding from index `first` on are left out.
 fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding>) {
     let horizons = diagnosis.certificate.iter().flat_map(Certificate::horizons);
     for horizon in horizons {
@@ -111,20 +111,22 @@ fn certified(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
     }
 }
 
-/// Reports a state gradient that vanishes or explodes over the span of the task (the steps that it must remember), as
+/// Reports a state gradient that vanishes or explodes over the span (the time steps that the task must remember), as
 /// measured. Before training, layers without such a finding are also judged by an upper bound and a prediction.
 pub(super) fn over_time(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let first = findings.len();
     measured(diagnosis, findings);
-    // The batch of interventions can be shorter than the span; bounds and exponents are not.
+    // The sequences of the batch for interventions can be shorter than the span; bounds and exponents cover all of
+    // it.
     if diagnosis.statistics.is_none() || diagnosis.is_examined_alone {
         certified(diagnosis, first, findings);
         predicted(diagnosis, first, findings);
     }
 }
 
-/// Reports a gradient that vanishes or explodes over time, by the measured mean change per step. The change is
-/// extrapolated to the span of the task, or to the steps that the gradient was measured over if these are fewer.
+/// Reports a gradient that vanishes or explodes over time, by the measured mean change per time step. The change is
+/// extrapolated to the span, the time steps that the task must remember, or to the time steps over which the gradient
+/// was measured if these are fewer.
 fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let Some(statistics) = diagnosis.statistics else { return };
@@ -150,7 +152,7 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         };
         let lengthens = state.weights().mean() > 0.1 && state.weights().mean() * span as f64 > lines.over_time[1];
         let bound = bound(diagnosis, layer).filter(|_| lengthens && gate.is_none());
-        // A gradient that vanishes since such weights saturate the units has them as its cause, and not the cell.
+        // If recurrent weights saturate the units, they and not the cell are the cause of a gradient that vanishes.
         let slope = libm::exp10(state.activation().mean());
         let is_saturated = bound.is_some_and(|bound| slope < lines.slope[0] * bound);
         let is_effect = is_saturated && diagnosis.span.is_none();
@@ -169,7 +171,7 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
                 count(span, "step"),
                 signed(total)
             );
-            // The gradient itself is within the thresholds: the harm must show in the run.
+            // The gradient itself is within the thresholds, so the finding is a warning only if the run is stuck.
             say(Cause::ExplodingRecurrence, of_span(diagnosis, Severity::Warning, true), text, parts);
         }
     }
@@ -185,24 +187,25 @@ fn bound(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<f64> {
     activation.derivative_bounds().map(|bounds| bounds.magnitude())
 }
 
-/// Returns the intervention with which the gradient of this layer's state changes, over `span` steps, by fewer decades
-/// than the threshold of a warning. `None` if none was found.
+/// Returns the intervention with which the gradient of this layer's state changes, over `span` time steps, by fewer
+/// decades (log10) than the threshold of a warning. `None` if none was found.
 fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&'a Intervention> {
     let tried = diagnosis.experiments.as_ref()?.over_time.iter();
     let keeps = |tried: &&Intervention| (tried.after * span as f64).abs() < diagnosis.thresholds.over_time[0];
     tried.filter(|(name, _)| name == layer).map(|(_, tried)| tried).find(keeps)
 }
 
-/// Whether an intervention redraws the input weights of a layer, and makes them smaller.
+/// Whether `tried`, a change that was tried, redraws the input weights of a layer, and makes them smaller.
 fn has_large_weights(diagnosis: &Diagnosis<'_>, layer: &str, tried: &Intervention) -> bool {
     let redraws = matches!(tried.alteration, Alteration::CriticalLayer(_) | Alteration::CriticalLayers(_));
     redraws && diagnosis.experiments.as_ref().is_some_and(|it| it.large.iter().any(|large| large == layer))
 }
 
-/// A finding reports a unit if log10 of its sensitivity to the parameter that carries its state, over the gain of the
-/// state, is above this value: a factor of a hundred, by convention.
+/// A unit is reported if its sensitivity to the parameter that carries its state, divided by the gain of the state,
+/// is above 10 to this power: a factor of a hundred, by convention. The gain is the size of the state over that of
+/// the inputs.
 const SENSITIVE: f64 = 2.0;
-/// The largest number of units that a finding names; it counts the others.
+/// The largest number of units that a finding names; further units are counted.
 const NAMED: usize = 8;
 
 /// Reports units whose state is far more sensitive to the parameter that carries it than to the inputs of the layer.

@@ -1,4 +1,5 @@
-//! The budgets of the branches of parallel layers, which the main path does not show.
+//! The rule about gradients that vanish or explode in the branches of parallel layers, which the main path does not
+//! show.
 
 use super::{
     above,
@@ -29,7 +30,7 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
         let Some(depth) = of_tower(diagnosis, &tower).filter(|_| !is_told) else { continue };
         let vanishes = above(-depth.total, lines.vanishing.map(|line| -line));
         let Some(severity) = vanishes.or(above(depth.total, lines.exploding)) else { continue };
-        // Small output weights hold up no layer, those of one branch neither.
+        // Small output weights of the network or of a branch are no fault: they reduce all other gradients alike.
         let below = depth.below_outputs(diagnosis, tower.outputs.as_ref());
         let severity = match vanishes.is_some() {
             true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
@@ -51,8 +52,9 @@ pub(super) fn towers_over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Fi
     }
 }
 
-/// Returns the budget of a branch: measured, or predicted without measurements. `None` if the gradient becomes 0 in
-/// the branch, which the rules about units and zeros report, and without known links.
+/// Returns the budget of a branch, the decades (log10) by which it changes the gradient's norm: measured, or
+/// predicted without measurements. `None` if the gradient becomes 0 in the branch, which the rules about units and
+/// zeros report, and without known links.
 fn of_tower(diagnosis: &Diagnosis<'_>, tower: &Tower) -> Option<Depth> {
     let described = diagnosis.prediction.links().iter();
     let described = tower.links(described, |link| (link.name.clone(), link.factor));
@@ -74,8 +76,8 @@ fn of_tower(diagnosis: &Diagnosis<'_>, tower: &Tower) -> Option<Depth> {
     (!rows.is_empty() && total.is_finite()).then_some(Depth { rows, total, predicted, measured, at_first: false })
 }
 
-/// Whether the updates of the first weights of the branch, relative to the weights, are less than a decade below those
-/// of the last weights of the network, in a run that has learned.
+/// Whether the updates of the first weights of the branch, relative to the weights, are more than a tenth of those of
+/// the last weights of the network, in a run that has learned.
 fn moves(diagnosis: &Diagnosis<'_>, tower: &Tower) -> bool {
     let ratios = |own: bool| {
         let blocks = matrices(diagnosis).filter(move |block| !own || tower.has(layer_of_block(block.name())));

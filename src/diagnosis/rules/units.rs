@@ -24,7 +24,8 @@ use alloc::{format, string::String, vec::Vec};
 pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let mut last = None;
-    // Units of the outputs that are equal so far part with their targets, and rows of a table with their words.
+    // Left out: units of the outputs, which become different by their targets, and rows of an embedding, which become
+    // different by the samples with their index.
     let targeted = output_weights(&diagnosis.spec);
     let is_unit = |block: &&BlockStatistics| {
         targeted.as_deref() != Some(layer_of_block(block.name())) && !is_table(&diagnosis.spec, block.name())
@@ -43,7 +44,7 @@ pub(super) fn duplicated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         };
         let mut layers = LayerRange::single(layer_of_block(block.name()));
         let (mut counts, layer) = ([duplicates, rows], layer_of_block(block.name()));
-        // Neighbours with the same fault are one finding.
+        // Neighbouring layers with the same fault are one finding.
         if let Some((before, [of_copies, of_all])) = last.replace((at, counts))
             && before + 1 == at
             && let Some(known) = findings.pop_if(|known| known.cause == cause && known.severity == severity)
@@ -81,8 +82,9 @@ pub(super) fn is_table(spec: &LayerSpec, block: &str) -> bool {
 /// The smallest number of examples with which one pass can show that a layer passes no gradient.
 const FEW: usize = 8;
 
-/// Whether there are enough examples to show that the activation at the path `layer` passes no gradient: the last pass
-/// had at least [`FEW`], or all units were off in a whole window of passes. Few examples can all be off by chance.
+/// Whether there are enough examples to show that the activation at the path `layer` passes no gradient. The last
+/// pass had at least [`FEW`], or all units were off (φ′ = 0) in a whole window (some consecutive passes). Few
+/// examples can all be off by chance.
 pub(super) fn has_examples(diagnosis: &Diagnosis<'_>, layer: &str) -> bool {
     let links = diagnosis.statistics.map_or(&[][..], |statistics| statistics.links());
     let mut links = links.iter().filter(|link| link.factor() == Factor::Activation);
@@ -98,7 +100,7 @@ struct Inactive<'a> {
     /// Whether the layer passes no gradient at all, and no earlier finding explains it.
     ended: bool,
     /// The fraction of units with φ′ = 0 for every example of the last full window (some consecutive passes), and
-    /// that in the first pass.
+    /// the same fraction in the first pass.
     shares: [f64; 2],
 }
 
@@ -109,10 +111,10 @@ impl<'a> Inactive<'a> {
         // Units after a dead layer may be dead as a consequence; they are not reported.
         let ends = link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed();
         let judged = has_examples(diagnosis, layer_of(link.name()));
-        // φ of 0 is 0 for many functions, and φ′ is not.
+        // For inputs of 0, many activations output 0 although φ′ is not 0.
         let silent = link.output().last() == 0.0 && link.input().last() != 0.0;
         let ended = !explained && judged && (ends || silent);
-        // A completely inactive layer is not due to the choice of few examples; an inactive part of a layer may be.
+        // A completely inactive layer is no accident of few examples; an inactive part of a layer may be one.
         let dead = if ended { 1.0 } else { link.dead().unwrap_or(0.0) };
         let severity = if ended || dead > 0.98 { Some(Severity::Critical) } else { above(dead - first, lines) }?;
         let flat = bounded(diagnosis, link.name());
@@ -122,8 +124,8 @@ impl<'a> Inactive<'a> {
     }
 }
 
-/// Reports units that pass no gradient, since φ′ is 0, for any example of a window of passes. All layers with the
-/// same severity and the same kind of activation, bounded or not, are one finding.
+/// Reports units with φ′ = 0 for every example of a window (some consecutive passes), which pass no gradient. All
+/// layers with the same severity and the same kind of activation, bounded or not, are one finding.
 pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let explained = findings.iter().any(|finding| finding.decades == Some(f64::NEG_INFINITY));
@@ -131,7 +133,7 @@ pub(super) fn dead(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let judged: Vec<_> = judged.map(|link| (link, Inactive::of(diagnosis, link, explained))).collect();
     let kinds = [Severity::Critical, Severity::Warning].into_iter().flat_map(|it| [(it, false), (it, true)]);
     for (severity, flat) in kinds {
-        // The units of a layer whose pre-activations are all 0 are off because of the layer before.
+        // If all pre-activations of a layer are 0, the layer before it is the reason.
         let of_kind = |it: &&Inactive<'_>| it.severity == severity && it.flat == flat;
         let all = judged.iter().filter_map(|(_, found)| found.as_ref().filter(of_kind));
         let Some(worst) =
@@ -187,14 +189,14 @@ const FAR_OUT: f64 = 3.0;
 /// The slope below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
 
-/// The usual root mean squares of pre-activations: 1 up to a factor of 2. An activation that saturates there is flat
-/// by itself, and not because of its inputs.
+/// The usual root mean squares of pre-activations: 1 up to a factor of 2. An activation that saturates for such
+/// inputs is flat by itself, and not because of the size of its inputs.
 const USUAL: core::ops::Range<f64> = 0.5..2.0;
 
-/// Returns the root mean square of the weights before the activation at `path` in the first pass, over the standard
-/// deviation of their initializer. If a norm is between the two, returns the root mean square of its gains, which are
-/// drawn as 1 and set the size of the pre-activations. `None` if neither a `Linear` layer nor a norm is before the
-/// activation, or if one of the two values is unknown.
+/// Returns the ratio of two numbers: the root mean square, in the first pass, of the weights before the activation at
+/// `path`, and the standard deviation of their initializer. If a norm is between weights and activation, returns the
+/// root mean square of its gains, which are drawn as 1 and set the size of the pre-activations. `None` if neither a
+/// `Linear` layer nor a norm is before the activation, or if one of the two values is unknown.
 fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     let parts = diagnosis.spec.parts();
     let activation = parts.iter().position(|(at, _)| at == path)?;
@@ -211,14 +213,14 @@ fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     block.first_parameters().map(|found| found / described)
 }
 
-/// Reports units of a bounded activation that were in its flat part, where φ′ is near 0, from the first pass. The
-/// activation of the last layer is left out.
+/// Reports units that were in the flat part of their bounded activation, where φ′ is near 0, from the first pass
+/// on. The activation of the last layer is left out.
 pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let hidden = statistics.links().iter().filter(|link| link.factor() == Factor::Activation);
     // Outputs that saturate late in training are not a fault.
     let last = statistics.links().iter().rfind(|link| link.factor() != Factor::Addition).map(|link| link.name());
-    // Before the first weights that are trained nothing learns, and no gradient is needed.
+    // Layers before the first trained weights learn nothing, and need no gradient.
     let from = first_trained(diagnosis).and_then(|layer| place_of(diagnosis, &layer));
     let is_trained = |link: &&LinkStatistics| from.is_none_or(|from| place_of(diagnosis, link.name()) > Some(from));
     let judged: Vec<_> = hidden
@@ -237,7 +239,7 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         if stretch > 1 { "their" } else { "its" },
         if stretch > 1 { " in the first" } else { "" }
     );
-    // What saturates for inputs of size 1 does so whatever the weights.
+    // An activation that saturates for inputs of size 1 does so whatever the weights.
     let is_usual = drift.is_none() && USUAL.contains(&link.input().mean());
     let flat = is_usual.then(|| unit_slope_of(diagnosis, link.name())).flatten().filter(|slope| *slope < FLAT);
     if let Some(slope) = flat {
@@ -279,8 +281,9 @@ fn unit_slope_of(diagnosis: &Diagnosis<'_>, name: &str) -> Option<f64> {
 /// The saturation of one layer in the first pass.
 struct Saturation {
     severity: Severity,
-    /// The root mean square of the weights in the first pass over the standard deviation of their initializer. `None`
-    /// if it is unknown or at most the threshold `changed`, and for a run that has fitted its targets.
+    /// The ratio of the root mean square of the weights in the first pass to the standard deviation of their
+    /// initializer. `None` if it is unknown or at most [`changed`](crate::diagnosis::Thresholds::changed), and for a
+    /// run that has fitted its targets.
     drift: Option<f64>,
     /// The mean of |φ′| over the layer's units in the first pass, as a fraction of the largest |φ′|.
     slope: f64,
@@ -292,7 +295,8 @@ struct Saturation {
 /// Returns the saturation, in the first pass, of the layer of `link`, which has a bounded activation; `None` if it is
 /// not a fault.
 ///
-/// Saturation by training is the subject of the rules about steps; saturation from the start is due to the weights.
+/// Saturation that came with training is the subject of the rules about updates; saturation from the start is due to
+/// the weights.
 fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Saturation> {
     let lines = &diagnosis.thresholds;
     let [first, _] = link.at_first().unwrap_or_default();
@@ -304,15 +308,17 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
         return None;
     }
     let slope = link.first_slope().unwrap_or(1.0) / link.sup_slope().unwrap_or(1.0);
-    // Units that do not saturate keep the mean above this bound. A lower mean shows that the gradient underflows.
+    // The units that are not saturated keep the mean above this value. A lower mean shows that the gradient
+    // underflows.
     let underflows = link.at_first().is_some() && slope < SATURATED * (1.0 - first);
     let slope = if underflows { 1.0 } else { slope };
-    // A slope of a third passes a gradient on: the harm must show elsewhere.
+    // A mean slope below the first limit alone still passes a gradient on, so the harm must show elsewhere.
     let by_slope = above(-slope, lines.slope.map(|line| -line)).map(|it| match it {
         Severity::Warning if !diagnosis.is_harmed() => Severity::Note,
         it => it,
     });
-    // One saturated unit of three may be the draw alone: the fraction counts less its standard error.
+    // In a small layer, few units may be saturated by chance, so the standard error is subtracted from their
+    // fraction.
     let certain = first - libm::sqrt(first * (1.0 - first) / link.units().max(1) as f64);
     let severity = above(certain, lines.saturated).max(by_slope)?;
     let severity = if drift.is_some() { Severity::Warning } else { severity };

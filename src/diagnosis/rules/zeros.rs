@@ -11,15 +11,15 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Reports parameters that are all 0 and make the gradient 0: a note if they have a gradient of their own and change
-/// with the first step, otherwise a fault, since they never change.
+/// Reports parameters that are all 0 and make the gradient 0. It is a note if they have a gradient of their own, so
+/// that they change with the first update. Otherwise it is a fault, since they never change.
 pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return forecast(diagnosis, findings) };
     let zero: Vec<&BlockStatistics> = statistics.blocks().iter().filter(|block| is_zero(block)).collect();
     let ends = |link: &&LinkStatistics| {
         link.on_main_path() && link.norm_in() > 0.0 && link.norm_out() == 0.0 && !link.underflowed()
     };
-    // The links are in forward order: the backward pass reaches the last link first.
+    // The links (factors of the chain rule) are in forward order: the backward pass reaches the last link first.
     let links = statistics.links();
     let Some(link) = links.iter().filter(ends).max_by_key(|link| link.index()) else { return };
     let layer = layer_of(link.name());
@@ -27,7 +27,7 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if let Some(block) = own.filter(|block| block.gradient_norm() > 0.0) {
         return findings.push(opens(diagnosis, layer_of_block(block.name())));
     }
-    // An activation makes the gradient 0 if the block before it outputs 0.
+    // An activation can make the gradient 0 because the weights before it are 0.
     let without_input = link.factor() == Factor::Activation && link.input().last() == 0.0;
     let before = || {
         let at = statistics.blocks().iter().position(|block| follows(block.name(), layer));
@@ -47,8 +47,8 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, refuted_by, ..finding });
 }
 
-/// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, neighbours as one range; the
-/// layer of `block` if there are none.
+/// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, with neighbours as one range.
+/// If there are none, returns the layer of `block`.
 fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
     let alike = blocks.iter().filter(|other| other.role() == block.role());
     let found = LayerRange::runs(
@@ -76,9 +76,9 @@ fn opens(diagnosis: &Diagnosis<'_>, layer: &str) -> Finding {
     Finding { decades: Some(f64::NEG_INFINITY), ..finding }
 }
 
-/// Reports, before training, the first link of the backward pass that makes the gradient 0 by theory, if it is one of
-/// weights: these are all 0. The finding is a note if the input of their layer is not 0, so that they can change,
-/// otherwise a fault.
+/// Reports, before training, the first link of the backward pass that makes the gradient 0 by theory, if it is a
+/// product with weights, which are then all 0. The finding is a note if the input of their layer is not 0, so that
+/// they can change; otherwise it is a fault.
 fn forecast(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let path = diagnosis.prediction.links().iter().filter(|link| link.on_main_path && !link.name.contains("branch"));
     let Some(link) = path.into_iter().find(|link| link.decades == Some(f64::NEG_INFINITY)) else { return };

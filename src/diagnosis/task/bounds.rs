@@ -8,9 +8,10 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The number of steps of gradient descent to the best constant outputs, rejected ones included.
+/// The number of steps of a gradient descent on the outputs, towards the best constant outputs, rejected steps
+/// included.
 pub(in crate::diagnosis) const STEPS: usize = 120;
-/// The largest number of output values that a descent varies one by one; it takes 32 bytes for each.
+/// The largest number of output values that a gradient descent varies one by one; it takes 32 bytes for each.
 const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output.
 const HALVINGS: usize = 40;
@@ -20,16 +21,17 @@ const HALVINGS: usize = 40;
 pub(in crate::diagnosis) struct LossBounds {
     /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
-    /// The lowest loss of any outputs. `None` for a loss that has none, or does not reach it in the steps of a
-    /// descent, and for more outputs than [`FREE`].
+    /// The lowest loss of any outputs. `None` for a loss without a lowest value, or for which gradient descent does
+    /// not reach it in [`STEPS`] steps, and for more outputs than [`FREE`].
     pub floor: Option<f64>,
-    /// Whether outputs that are the same for every row have no lowest loss. At the end of a descent the loss is then
-    /// below −1000, and more than a thousand times as far below 0 as in the middle.
+    /// Whether outputs that are the same for every row have no lowest loss. It is assumed if, at the end of a
+    /// gradient descent on the outputs, the loss is below −1000 and more than a thousand times as far below 0 as
+    /// after half of the steps.
     pub is_unbounded: bool,
 }
 
-/// The ratio of the loss at the end of a descent to the lower of −1 and the loss in its middle, above which the loss
-/// falls without end.
+/// The ratio of the loss at the end of a gradient descent to the lower of −1 and the loss after half of the steps,
+/// above which the loss counts as falling without end.
 const WITHOUT_END: f64 = 1e3;
 
 impl LossBounds {
@@ -40,14 +42,14 @@ impl LossBounds {
         Ok(LossBounds { constant, floor: free(rows, constant)?, is_unbounded })
     }
 
-    /// Returns the loss of the best constant outputs. `None` if it is no scale for other losses: it is not above the
-    /// lowest loss of any outputs, or not above 0 where that is not known.
+    /// Returns the loss of the best constant outputs. `None` if other losses cannot be compared with it: it is not
+    /// above the lowest loss of any outputs, or, if that is not known, not above 0.
     pub fn chance(&self) -> Option<f64> {
         (self.constant > self.floor.unwrap_or(0.0)).then_some(self.constant)
     }
 
-    /// Returns the loss whose distance to the lowest loss of any outputs is the fraction `share` of that of `loss`.
-    /// Where that lowest loss is not known, the fraction of `loss` itself.
+    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. If that is not known or
+    /// not below `loss`, returns the fraction `share` of `loss` itself.
     pub fn part(&self, loss: f64, share: f64) -> f64 {
         match self.floor.filter(|&floor| floor < loss) {
             Some(floor) => floor + share * (loss - floor),
@@ -57,15 +59,16 @@ impl LossBounds {
 }
 
 /// Returns the lowest loss of outputs that are the same for every row, or for every row of a group, by gradient
-/// descent from 0. A step that lowers the loss is taken, and the next is twice as long; otherwise it is rejected and
-/// halved. `groups` has the group of each row; with `None` all rows are one group.
+/// descent from 0. A step that lowers the loss is taken, and the step length is doubled; otherwise the step is
+/// rejected, and the length halved. `groups` has the group of each row; with `None` all rows are one group.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
     descend(rows, groups).map(|[_, lowest]| lowest)
 }
 
 /// Returns the lowest loss of any outputs for the batch `rows`, by the descent of [`constant`] with a group for each
-/// row. `None` for a loss that has none: more than a twentieth of its fall from `constant`, the loss of the best
-/// constant outputs, is in the second half of the steps. `None` also for more outputs than [`FREE`].
+/// row. `None` for a loss that still falls at the end. It does if more than a twentieth of its fall, from `constant`,
+/// the loss of the best constant outputs, is in the second half of the steps. `None` also for more outputs than
+/// [`FREE`].
 fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Error> {
     if rows.count.saturating_mul(rows.width) > FREE {
         return Ok(None);
@@ -75,7 +78,7 @@ fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Err
     Ok((halfway - lowest <= 0.05 * (constant - lowest)).then_some(lowest))
 }
 
-/// Returns the loss of [`constant`] outputs after half of the steps, and after all.
+/// Returns the loss of [`constant`] outputs after half of the steps of the gradient descent, and after all.
 fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<[f64; 2], Error> {
     let (width, count) = (rows.width, rows.count);
     let group = |row: usize| groups.map_or(0, |groups| groups[row]);
@@ -87,7 +90,7 @@ fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<[f
         let y: Vec<T> = y.map(|&y| scalar(y)).collect();
         let (loss, mut sums) = (rows.loss_of(&y, &mut dy)?, vec![0.0; row.len()]);
         for (at, dy) in dy.chunks(width.max(1)).enumerate() {
-            // A group of few rows has as long a step as one of many.
+            // All groups of rows take equally long steps, whatever their numbers of rows.
             let weight = count as f64 / sizes[group(at)];
             let sums = &mut sums[group(at) * width..][..width];
             sums.iter_mut().zip(dy).for_each(|(sum, &dy)| *sum += weight * to_f64(dy));
@@ -138,12 +141,13 @@ pub(super) fn row_gradients<T: Scalar>(width: usize, dy: &[T]) -> [f64; 3] {
     [apart / f64::max(rows - 1.0, 1.0), (square - apart) / f64::max(rows, 1.0), rows]
 }
 
-/// The sizes of changes of the outputs `y`, relative to the larger of their root mean square and 1, that test the sign
-/// of a gradient.
+/// The sign of a gradient is tested by changes of the outputs `y` of these sizes, relative to the larger of 1 and the
+/// root mean square of `y`.
 const NEARBY: [f64; 3] = [1e-1, 1e-2, 1e-3];
 
-/// Whether `dy`, the gradient of the loss at the outputs `y`, has the wrong sign. It has if a change of `y` against
-/// `dy` raises the loss above `now`, its value at `y`, and a change along `dy` lowers it, for each size of [`NEARBY`].
+/// Whether `dy`, the gradient of the loss at the outputs `y`, has the wrong sign. The sign is wrong if, for each size
+/// of [`NEARBY`], a change of `y` against `dy` raises the loss above `now`, its value at `y`, and a change along `dy`
+/// lowers it.
 pub(super) fn is_reversed<T: Scalar>(rows: &Rows<'_, T>, y: &[T], dy: &[T], now: f64) -> Result<bool, Error> {
     let norm = |values: &[T]| libm::sqrt(values.iter().map(|&value| to_f64(value) * to_f64(value)).sum::<f64>());
     let (size, slope) = (f64::max(norm(y), libm::sqrt(y.len() as f64)), norm(dy));

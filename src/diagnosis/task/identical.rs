@@ -13,23 +13,23 @@ pub(in crate::diagnosis) struct Identical {
     pub compared: usize,
     /// The lowest loss of outputs that are the same for identical inputs.
     pub least: f64,
-    /// The number of different inputs.
+    /// The number of different inputs among the compared samples.
     pub distinct: usize,
-    /// The number of classes that these samples have; `None` for targets that are values.
+    /// The number of different classes of the compared samples; `None` for targets that are values.
     pub classes: Option<usize>,
-    /// Whether most samples outside the largest group, too, share their inputs with another one.
+    /// Whether most of the compared samples that are not in `samples` also share their inputs with another sample.
     pub repeats: bool,
 }
 
 impl Identical {
-    /// Whether the inputs repeat, and there are fewer different ones than classes: no function of them has all
-    /// classes.
+    /// Whether the inputs repeat, and there are fewer different inputs than classes, so that no function of the
+    /// inputs can return all classes.
     pub fn is_confounded(&self) -> bool {
         self.repeats && self.classes.is_some_and(|classes| self.distinct < classes)
     }
 
     /// Whether the inputs may be equal by choice, such as the settings of an experiment or a redundant encoding. For
-    /// targets that are values, that is so unless more than half of the inputs are the same.
+    /// targets that are values, this holds unless more than half of the samples have the same inputs.
     pub fn may_be_chosen(&self) -> bool {
         let has_few_alike = self.classes.is_none() && 2 * self.samples.len() <= self.compared;
         self.repeats && !self.is_confounded() || has_few_alike
@@ -48,7 +48,7 @@ fn groups<'x, T: PartialEq + 'x>(count: usize, inputs: impl Fn(usize) -> &'x [T]
 }
 
 /// Returns the samples with identical inputs among `samples`; `None` if there are none, for targets with one row per
-/// step, and for ragged data.
+/// time step, and for sequences of different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],

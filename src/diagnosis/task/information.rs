@@ -11,11 +11,11 @@ use alloc::{vec, vec::Vec};
 /// The number of permutations: the smallest p-value is 1/200.
 const PERMUTATIONS: u64 = 199;
 
-/// The largest number of samples in the test; of more, evenly spaced ones are taken.
+/// The largest number of samples in the test. If there are more, evenly spaced samples are taken.
 const TESTED: usize = 128;
 
 /// Returns the p-value of the hypothesis that the targets of `samples` do not depend on their inputs. `None` for data
-/// without targets, ragged data, fewer than ten samples, or inputs that cannot be standardized.
+/// without targets, sequences of different lengths, fewer than ten samples, or inputs that cannot be standardized.
 ///
 /// The statistic is the distance covariance `Σ A_ij B_ij` of double-centred distances A of inputs, in columns of
 /// variance 1, and B of targets (Székely & Rizzo 2007). For many samples it is 0 only if inputs and targets are
@@ -68,8 +68,8 @@ pub(super) fn is_constant<T: Scalar>(data: &Dataset<'_, T>) -> bool {
     }
 }
 
-/// Returns the matrix of distances between `count` samples. The means of its row and column are subtracted from each
-/// distance, and the mean of all is added. `square` gives the squared distance of two samples.
+/// Returns the double-centred matrix of distances between `count` samples: each distance minus the means of its row
+/// and of its column, plus the mean of all distances. `square` gives the squared distance of two samples.
 fn centred(count: usize, square: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut all = vec![0.0; count * count];
     for (i, row) in all.chunks_mut(count).enumerate() {

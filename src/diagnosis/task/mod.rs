@@ -31,8 +31,8 @@ pub(super) use outlier::{Outliers, Sizes, large_inputs};
 
 /// The largest number of samples that are measured, evenly spaced over the data.
 const SAMPLES: usize = 256;
-/// The largest number of input values, and of eight times the output values, of the samples whose targets are measured
-/// without a pass. [`SAMPLES`] samples may have more.
+/// The largest number of input values, and of eight times the output values, of samples whose targets are measured
+/// without a pass. [`SAMPLES`] samples may exceed it.
 const MOST: usize = 1 << 20;
 /// The number of dropout masks over which the loss with masks, and the change of the outputs by masks, are averaged.
 const MASKS: u64 = 4;
@@ -42,19 +42,19 @@ const MASKS: u64 = 4;
 pub(super) struct Task {
     /// The name of the loss.
     pub name: String,
-    /// The loss on samples spread over all data, with dropout disabled.
+    /// The loss on up to 256 samples, evenly spaced over all data, with dropout disabled.
     pub loss: f64,
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
-    /// The lowest losses of constant and of any outputs, for the targets of as many samples as [`MOST`] allows. `None`
-    /// for a loss that sums over rows: its value depends on the batch size, so it cannot be compared with the losses
-    /// of a run.
+    /// The lowest loss of constant outputs and that of any outputs, for the targets of as many samples as [`MOST`]
+    /// allows. `None` for a loss that sums over rows: its value depends on the batch size, so it cannot be compared
+    /// with the losses of a run.
     pub all: Option<LossBounds>,
-    /// The lowest losses of constant and of any outputs, for the samples of the other measurements in this struct.
+    /// The lowest loss of constant outputs and that of any outputs, for the same samples as [`loss`](Self::loss).
     pub measured: LossBounds,
-    /// The standard deviation of the outputs over rows, over their root mean square; `None` for classes, and for
-    /// outputs that are all 0.
+    /// The standard deviation of the outputs over rows, divided by their root mean square. `None` for classes, and
+    /// for outputs that are all 0.
     pub spread: Option<f64>,
     /// Three numbers of the gradient ∂L/∂y, y being the outputs without dropout: its variance over rows and the square
     /// of its mean, both summed over columns, and the number of rows. If the loss is a mean over rows, the gradient of
@@ -64,13 +64,13 @@ pub(super) struct Task {
     pub is_reversed: bool,
     /// The lowest loss of any outputs within the range of the last layer; `None` if that range has no bound.
     pub least: Option<f64>,
-    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per step,
-    /// ragged data or fewer than ten samples.
+    /// The p-value of the hypothesis that targets do not depend on inputs; `None` for targets with one row per time
+    /// step, sequences of different lengths, or fewer than ten samples.
     pub independent: Option<f64>,
     /// Whether all samples have the same targets.
     pub same_targets: bool,
-    /// The samples, at most an eighth or one, whose inputs or targets are far larger than those of the others, as a
-    /// whole or by single values. They come with their effect on the gradient; `None` if there are none.
+    /// The few samples, at most an eighth of all or one, whose inputs or targets are far larger than those of the
+    /// others, as a whole or by single values. Their effect on the gradient is included. `None` if there are none.
     pub outliers: Option<Outliers>,
     /// The samples whose inputs are identical; `None` if there are none.
     pub identical: Option<Identical>,
@@ -99,10 +99,10 @@ struct Rows<'a, T: Scalar> {
     loss: &'a dyn Loss<T>,
     batch: Batch<T>,
     width: usize,
-    /// The number of rows of the output: samples, or steps of all samples.
+    /// The number of rows of the output: samples, or time steps of all samples.
     count: usize,
-    /// The mode of passes without dropout masks. It is training if samples are coupled, so that norms take their
-    /// statistics from the batch, as in the run.
+    /// The mode of passes without dropout masks. It is that of training if the outputs of one sample depend on
+    /// others, so that batch norms take their statistics from the batch, as in the run.
     mode: Mode,
     passes: usize,
 }
@@ -145,9 +145,9 @@ impl<T: Scalar> Rows<'_, T> {
     }
 
     /// Returns the distance from `y` to the targets over the larger of 1 and the root mean square of y. The distance
-    /// is `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second for
-    /// targets standardized by column. `None` for classes, if a value is not finite, or if the loss does not take
-    /// standardized targets: those of a `ValueWeights` have weights, and those of some losses have a range.
+    /// is `2 L / (‖∂L/∂y‖ √n)` for a loss L and n values. The first value is for the given targets, the second
+    /// for targets standardized by column. `None` for classes, if a value is not finite, or if the loss does not take
+    /// standardized targets: the targets of `ValueWeights` include weights, and those of some losses have a range.
     fn target_scale(&self, y: &[T]) -> Result<Option<[f64; 2]>, Error> {
         let (target, weights) = (self.batch.target(), self.batch.row_weights());
         let Target::Values(values) = target else { return Ok(None) };
@@ -303,7 +303,7 @@ impl Task {
         let now = rows.loss_of(&y, &mut dy)?;
         let row_gradients = bounds::row_gradients(width, &dy);
         let is_reversed = bounds::is_reversed(&rows, &y, &dy, now)?;
-        // A descent along a gradient of the wrong sign finds no lowest loss.
+        // With a gradient of the wrong sign, gradient descent finds no lowest loss.
         let known = |it: LossBounds| LossBounds { floor: it.floor.filter(|_| !is_reversed), ..it };
         let all = match rows.loss.reduction() {
             Reduction::Sum => None,
@@ -335,7 +335,7 @@ impl Task {
             _ => LossBounds::of(&rows)?,
         };
         let (mut outliers, mut passes) = (outlier::find(data, &samples, steps, &mut rows, thresholds)?, rows.passes);
-        // Trained parameters may be what these samples left behind, and without a gradient.
+        // Training on these samples may have led to parameters that have no gradient.
         if let Some(found) = outliers.as_mut().filter(|found| !found.harms(thresholds)) {
             let w = initialize_dyn(&*spec.build::<T>()?, 0)?;
             let mut rows = Rows { w: &w, ..rows };
@@ -374,17 +374,17 @@ impl Diagnosis<'_> {
     /// They are the loss with and without dropout (recurrent dropout and zoneout included), and the lowest loss of
     /// outputs in the range of the last layer. The loss of the best constant outputs and the lowest loss of any
     /// outputs are for the targets of all samples, up to a million values: a rare class is in few of 256 samples. The
-    /// gradient is measured with and without the few samples that are far larger than the others. It is that of the
-    /// loss if their targets are large, otherwise that for errors of norm 1 in each row of the outputs. The lowest
-    /// loss for inputs of which some are identical is measured, too. A permutation test of the distance covariance of
-    /// inputs and targets (Székely & Rizzo 2007) shows whether the targets depend on the inputs. All this takes about
-    /// ten passes and 600 evaluations of the loss. Nothing is measured for a network with a custom layer or cell, or
-    /// for data without targets. Norms over the batch take their statistics from these samples. If a parameter is NaN
-    /// or infinite, all is measured with initial values.
+    /// gradient is measured with and without the few samples that are far larger than the others. It is the gradient
+    /// of the loss if the targets of these samples are large, otherwise that for errors of norm 1 in each row of the
+    /// outputs. The lowest loss for inputs of which some are identical is measured, too. A permutation test of the
+    /// distance covariance of inputs and targets (Székely & Rizzo 2007) shows whether the targets depend on the
+    /// inputs. All this takes about ten passes and 600 evaluations of the loss. Nothing is measured for a network
+    /// with a custom layer or cell, or for data without targets. Batch norms take their statistics from these
+    /// samples. If a parameter is NaN or infinite, all is measured with initial values.
     ///
     /// # Errors
-    /// [`DataRule::Width`](crate::DataRule::Width) for data of another width than the network's input. Those of
-    /// [`Batch::gather`], [`LayerSpec::build`] but for [`Error::CustomPart`], [`Workspace::new`],
+    /// [`DataRule::Width`](crate::DataRule::Width) for data of another width than the network's input. The errors of
+    /// [`Batch::gather`], of [`LayerSpec::build`] except [`Error::CustomPart`], and of [`Workspace::new`],
     /// [`Workspace::forward`] and [`Loss::evaluate`].
     ///
     /// # Panics

@@ -1,4 +1,4 @@
-//! The effect of leaving out a few samples, far larger than the others, on the gradient.
+//! The few samples that are far larger than the others, and the effect on the gradient of leaving them out.
 
 use super::Rows;
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The size of a sample, its root mean square or largest value, over the root mean square of the median sample, above
-/// which a report always names it. The value is a convention.
+/// A report always names a sample whose size, its root mean square or its largest value, is above this multiple of
+/// the root mean square of the median sample. The value is a convention.
 const FAR: f64 = 100.0;
 
 /// The few samples, at most an eighth of all or one, that are far larger than the others: by their root mean square,
@@ -23,12 +23,14 @@ pub(in crate::diagnosis) struct Outliers {
     /// The root mean square of the inputs or targets of the largest sample, or its largest value; then the root mean
     /// square of the median sample.
     pub size: [f64; 2],
-    /// The column of the largest value, where single values are large and not the samples as a whole.
+    /// The column of the largest value, if the samples are large by single values and not as a whole; otherwise
+    /// `None`.
     pub place: Option<usize>,
     /// Whether the targets of the samples are large; otherwise their inputs are.
     pub of_targets: bool,
-    /// The norm of the gradient of all parameters with the samples and without them: that of the loss if their targets
-    /// are large. If their inputs are, it is that for errors at the outputs of norm 1 in each row.
+    /// The norm of the gradient of all parameters with the samples and without them. If their targets are large, it
+    /// is the gradient of the loss. If their inputs are large, it is the gradient for errors of norm 1 in each row of
+    /// the outputs.
     pub gradient: [f64; 2],
     /// The two norms of `gradient` with initial parameters. `None` if the samples [harm](Self::harms) with the given
     /// parameters, or if these norms are not known.
@@ -36,14 +38,15 @@ pub(in crate::diagnosis) struct Outliers {
 }
 
 impl Outliers {
-    /// Whether the gradient with the samples has more than [`outweighs`](Thresholds::outweighs) times the norm of that
-    /// without them.
+    /// Whether the gradient with the samples has more than [`outweighs`](Thresholds::outweighs) times the norm of the
+    /// gradient without them.
     pub fn harms(&self, thresholds: &Thresholds) -> bool {
         self.gradient[0] > thresholds.outweighs * self.gradient[1]
     }
 
     /// Whether, with initial parameters, the gradient with the samples has more than
-    /// [`outweighs`](Thresholds::outweighs) times the norm of that without them. False if it was not measured.
+    /// [`outweighs`](Thresholds::outweighs) times the norm of the gradient without them. False if it was not
+    /// measured.
     pub fn harmed(&self, thresholds: &Thresholds) -> bool {
         self.at_first.is_some_and(|[with, without]| with > thresholds.outweighs * without)
     }
@@ -72,7 +75,7 @@ fn larger(sizes: &[f64], factor: f64) -> Option<(Vec<usize>, f64)> {
     (median > 0.0 && least > factor * median && sorted[few] < least).then_some((found, most))
 }
 
-/// The sizes of samples: of each its root mean square, and the magnitude and place of its largest value.
+/// The sizes of samples: for each sample its root mean square, and the magnitude and index of its largest value.
 pub(in crate::diagnosis) struct Sizes {
     width: usize,
     whole: Vec<f64>,
@@ -104,7 +107,7 @@ impl Sizes {
         let median = sizes[sizes.len().checked_sub(1)? / 2];
         let largest =
             |samples: &[usize]| samples.iter().copied().max_by(|&a, &b| self.values[a].0.total_cmp(&self.values[b].0));
-        // Without its largest value the sample is like the others.
+        // Whether the sample, without its largest value, is as small as the others.
         let is_one = |sample: usize| {
             let (whole, (value, _), count) = (self.whole[sample], self.values[sample], self.counts[sample] as f64);
             let rest = f64::max(whole * whole * count - value * value, 0.0) / (count - 1.0);
@@ -139,9 +142,9 @@ pub(in crate::diagnosis) fn large_inputs<T: Scalar>(data: &Dataset<'_, T>, facto
 
 /// Returns the few samples of `data` whose inputs or targets are far larger than those of the others, with the norms
 /// of the [gradients] on `samples` with and without them. If inputs and targets both have such samples, those of the
-/// targets are returned only if these alone [harm](Outliers::harms). In the first norm the large samples replace as
-/// many of `samples` as is their fraction of all data, at least one. `per_step` states whether outputs have a row for
-/// each step. `None` if there are none, or if samples have different lengths.
+/// targets are returned only if these alone [harm](Outliers::harms). For the first norm, large samples replace some
+/// of `samples`: the fraction that they have in all data, but at least one. `per_step` states whether outputs have a
+/// row for each time step. `None` if there are none, or if samples have different lengths.
 pub(super) fn find<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
@@ -150,7 +153,7 @@ pub(super) fn find<T: Scalar>(
     thresholds: &Thresholds,
 ) -> Result<Option<Outliers>, Error> {
     let (ragged, factor) = ((0..data.samples()).any(|it| data.length(it) != data.steps()), thresholds.input[0]);
-    // A large index does not count as a large value.
+    // Inputs that are indices have no size.
     let of_inputs = match rows.workspace.rules().vocabulary() {
         Some(_) => None,
         None => sizes(data.width(), data.samples(), data.inputs()).larger(false, factor),
@@ -184,8 +187,8 @@ fn to_unit<T: Scalar>(row: &mut [T]) {
     }
 }
 
-/// Returns the norms of the gradient on `samples` with the samples `outliers` and without them, with errors of equal
-/// size in all rows unless the targets are large; `None` if no sample is left.
+/// Returns the norms of the gradient on `samples` with the samples `outliers` and without them, with errors of norm 1
+/// in all rows unless the targets are large. `None` if no sample is left.
 pub(super) fn gradients<T: Scalar>(
     data: &Dataset<'_, T>,
     samples: &[usize],
@@ -194,7 +197,7 @@ pub(super) fn gradients<T: Scalar>(
     outliers: &Outliers,
 ) -> Result<Option<[f64; 2]>, Error> {
     let (mut gradient, found) = ([0.0; 2], &outliers.samples[..]);
-    // The share that they have of all samples, and at least one.
+    // The number of large samples: the fraction that they have in all data, but at least one.
     let count = (found.len() * samples.len() / data.samples()).max(1);
     let others = samples.iter().copied().filter(|sample| found.binary_search(sample).is_err());
     let others: Vec<usize> = others.take(samples.len() - count).collect();
@@ -209,7 +212,8 @@ pub(super) fn gradients<T: Scalar>(
         let mut dy = vec![T::zero(); y.len()];
         rows.loss_of(&y, &mut dy)?;
         if !outliers.of_targets {
-            // A large input that is told wrong has a large error too, which is not its size.
+            // The error at a large input may be large because the output is wrong, and not because the input is
+            // large.
             dy.chunks_mut(rows.width.max(1)).for_each(to_unit);
         }
         rows.passes += 1;

@@ -1,4 +1,4 @@
-//! The data-parallel part of a trainer: ranks and shards.
+//! Data-parallel training: the settings of a trainer's ranks and shards, and the state of the current update.
 
 mod update;
 
@@ -26,31 +26,32 @@ pub struct DataParallel<T> {
     shards: usize,
     mean_of_means: bool,
     overlap: bool,
-    /// The sums over shards of gradient, buffers and losses.
+    /// The sums over shards (consecutive parts of an update's samples) of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The ranges of a sum (losses, marks of the samples, flags, buffers, then gradient) that are added over the ranks
-    /// one after the other, from the end of the sum to its start.
+    /// The ranges of a sum that are added over the ranks one after the other, from the end of the sum to its start. A
+    /// sum holds losses, marks of the samples, two counts, buffers and gradient, in this order.
     parts: Vec<Range<usize>>,
-    /// The number of `parts` of the current update that a thread adds over the ranks during the pass.
-    /// [`add_ranks`](Self::add_ranks) adds the others.
+    /// The number of `parts` of the current update that another thread adds over the ranks during the backward pass.
+    /// [`add_ranks`](Self::add_ranks) adds the remaining parts.
     added: usize,
-    /// The error of the sum over the ranks during the last pass, until [`add_ranks`](Self::add_ranks) returns it.
+    /// The error of the sums over ranks during the last backward pass, until [`add_ranks`](Self::add_ranks) returns
+    /// it.
     failed: Option<Error>,
     /// The total row weight of each shard of all ranks, for the current update.
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard of the current pass, by the number of the shard; 0 for all other shards.
+    /// The loss of each shard, by shard number; 0 for shards that are not in the current pass.
     losses: Vec<f64>,
-    /// The first values of a sum: the losses of the shards, each as [`PER_LOSS`](Self::PER_LOSS) values. Then a mark
-    /// for each shard, by which the ranks compare the samples of an update, and two flags: the number of ranks with a
-    /// record, and that of ranks with requests.
+    /// The first values of a sum. The losses of the shards come first, each as [`PER_LOSS`](Self::PER_LOSS) values,
+    /// then a mark for each shard, by which the ranks compare the samples of an update. Two counts follow: the ranks
+    /// that record the update, and the ranks with requests.
     head: Vec<T>,
-    /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, as a whole
-    /// number that `T` holds exactly.
+    /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, reduced to
+    /// a whole number that `T` holds exactly.
     mark: T,
-    /// Statistics of the gradient norms of the updates of which a rank has a record; they tell which norm is a spike.
+    /// Statistics of the gradient norms of recorded updates. They tell whether a norm is a spike, unusually large.
     norms: LogNorm,
     /// The range of shards of each pass of this rank, in order.
     pub(crate) passes: Vec<Range<usize>>,
@@ -58,11 +59,12 @@ pub struct DataParallel<T> {
     pub(crate) agreed: bool,
     /// The address and the sizes of each data set that the ranks have compared.
     pub(crate) known_data: Vec<[usize; 6]>,
-    /// What this rank requests of all in the sum of the next update.
+    /// The requests of this rank to all ranks, sent with the sum of the next update.
     pub(crate) requests: Requests,
-    /// The requests of all ranks to make no further update, if the last one was not made because of them.
+    /// The requests because of which the ranks did not make the last update, and make no further one; otherwise
+    /// `None`.
     pub(crate) halted: Option<Requests>,
-    /// Memory for a message with the weights of all shards, one value for each byte.
+    /// Memory for a message with the weights of all shards; each value holds one byte.
     bytes: Vec<T>,
 }
 
@@ -79,12 +81,13 @@ impl<T: Scalar> fmt::Debug for DataParallel<T> {
 /// The largest number of shards that is accepted.
 const MOST: usize = 1 << 12;
 
-/// The smallest number of values in a part of the gradient that is summed over ranks by itself. Only the part that
-/// holds the first parameters may be smaller.
+/// The smallest number of values in a part of the gradient that is summed over ranks separately. Only the part with
+/// the first parameters may be smaller.
 const LEAST: usize = 1 << 16;
 
 impl<T: Scalar> DataParallel<T> {
-    /// Creates training on the ranks of `rank`, this rank's communicator: 8 shards, the update of the whole batch.
+    /// Creates data-parallel training with `rank`, this rank's communicator. By default it has 8 shards, and computes
+    /// the same update as one process on the whole batch.
     pub fn new(rank: impl Communicator<T> + 'static) -> Self {
         DataParallel {
             ranks: Channel::new(rank),
@@ -111,35 +114,40 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Sets the number of shards, a power of two from the number of ranks to 4,096. It fixes the order of all sums.
+    /// Sets the number of shards, a power of two from the number of ranks to 4,096. It determines the order of all
+    /// sums.
     #[must_use]
     pub fn shards(self, shards: usize) -> Self {
         DataParallel { shards, ..self }
     }
 
-    /// Uses the mean, over the S shards of nonzero weight, of each shard's mean loss. For rows of weight w and loss ℓ
-    /// the gradient is `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
+    /// Averages the mean losses of the shards: the loss of an update is the mean over the S shards of nonzero weight.
+    /// For rows of weight w and loss ℓ the gradient is `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
     ///
-    /// With as many shards as processes this is the update of PyTorch's `DistributedDataParallel`. It differs from the
-    /// update of the whole batch if shards differ in weight: a mask, an ignored class, an uneven batch.
+    /// With one shard for each process this is the update of PyTorch's `DistributedDataParallel`. It differs from the
+    /// update of the whole batch if shards differ in weight, because of a mask, an ignored class or an uneven batch.
     #[must_use]
     pub fn mean_of_means(self) -> Self {
         DataParallel { mean_of_means: true, ..self }
     }
 
-    /// Adds the gradient over all ranks in parts, each during the backward pass of earlier layers. No bit changes.
+    /// Sums parts of the gradient over all ranks during the backward pass, while earlier layers compute theirs. All
+    /// results keep the same bits.
     ///
-    /// A part has whole parameter blocks and, but for the first, at least 65,536 values. A second thread of the rank
-    /// sends it, which pays if a core or a network card is idle: see docs/scale.md. Parts are sent after the pass with
-    /// an active monitor, frozen blocks, several passes of a rank, or without `std`. They are also sent after it if
-    /// each shard needs its own pass: a `BatchNorm`, a layer of another crate, ragged data, an output for each step, a
-    /// shard without weight. If the number of ranks is not a power of two, the gradient is not cut into parts.
+    /// A part consists of whole parameter blocks and has at least 65,536 values, except for the part with the first
+    /// parameters. A second thread of the rank sends it, which pays if a core or a network card is idle: see
+    /// docs/scale.md.
+    ///
+    /// Parts are sent after the pass instead if a monitor is active, blocks are frozen, a rank runs several passes,
+    /// or `std` is missing. One reason for several passes is that each shard needs its own: for example with a
+    /// `BatchNorm`, a layer of another crate, ragged data, an output for each time step, or a shard without weight.
+    /// Unless the number of ranks is a power of two, the gradient is one part.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }
     }
 
-    /// Returns the number of this rank, from 0.
+    /// Returns the number of this rank, counted from 0.
     pub fn rank(&self) -> usize {
         self.ranks.rank()
     }
@@ -149,7 +157,8 @@ impl<T: Scalar> DataParallel<T> {
         self.ranks.size()
     }
 
-    /// Refuses a number of shards that is not a power of two or is above 4,096, and more ranks than shards.
+    /// Returns an error if the number of shards is not a power of two or exceeds 4,096, or if there are more ranks
+    /// than shards.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let (rank, ranks, shards) = (self.rank(), self.ranks(), self.shards);
         require(shards.is_power_of_two(), "the number of shards", "a power of two", shards as f64)?;
@@ -162,7 +171,7 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the names and values of the settings that determine the bits of the result or the messages, as text.
+    /// Returns the names and values, as text, of the settings that affect the bits of the result or the messages.
     pub(crate) fn settings(&self) -> [(&'static str, String); 3] {
         let DataParallel { shards, mean_of_means, overlap, .. } = self;
         [
@@ -172,7 +181,7 @@ impl<T: Scalar> DataParallel<T> {
         ]
     }
 
-    /// Returns the range of shards of this rank.
+    /// Returns the range of the shards of this rank.
     pub(crate) fn own_shards(&self) -> Range<usize> {
         shards_of(self.rank(), self.ranks(), self.shards)
     }
@@ -182,8 +191,8 @@ impl<T: Scalar> DataParallel<T> {
         0..self.shards
     }
 
-    /// Returns the positions of the samples of shard `shard` among the `samples` samples of an update. The numbers of
-    /// samples of two shards differ by at most one.
+    /// Returns the range of the samples of shard `shard` among the `samples` samples of an update. The sample counts
+    /// of two shards differ by at most one.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -191,8 +200,8 @@ impl<T: Scalar> DataParallel<T> {
         start(shard)..start(shard + 1)
     }
 
-    /// Returns [`RankRule::ShardRows`], about `shard` of `samples` samples, for the error of a layer that has too few
-    /// rows to normalize over. Other errors are returned unchanged.
+    /// If `error` says that a layer has too few rows to normalize over, returns [`RankRule::ShardRows`], which names
+    /// `shard` and its number of `samples`. Other errors are returned unchanged.
     pub(crate) fn in_shard(&self, error: Error, shard: usize, samples: usize) -> Error {
         match error {
             Error::InvalidLayer { layer, rule: LayerRule::TooFewRows { .. } } => {
@@ -202,14 +211,14 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Returns the largest number of samples in a shard, for an update from `samples` samples.
+    /// Returns the largest number of samples that a shard has in an update from `samples` samples.
     pub(crate) fn most_samples(&self, samples: usize) -> usize {
         samples.div_ceil(self.shards)
     }
 
-    /// Sets [`passes`](Self::passes) for an update from `samples` samples. With `None` each is over one shard.
-    /// Otherwise each is over the largest subtree (an aligned range of shards) of at most `by_subtree` samples, but at
-    /// least over one shard.
+    /// Sets [`passes`](Self::passes), the shards of each pass of this rank, for an update from `samples` samples.
+    /// With `None` each pass processes one shard. Otherwise it processes the largest subtree (an aligned range of
+    /// shards) that has at most `by_subtree` samples, but at least one shard.
     pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
         let own = self.own_shards();
         let mut passes = core::mem::take(&mut self.passes);
@@ -238,9 +247,9 @@ impl<T: Scalar> DataParallel<T> {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the fraction of the update that the rows of `shards` are: their weight over that of all rows. Under a
-    /// mean of means of a `mean` loss it is the number of `shards` over the number of all shards, those of weight 0
-    /// not counted.
+    /// Returns the fraction of the update that comes from the rows of `shards`: their weight divided by the weight of
+    /// all rows. For a `mean` loss under a mean of means, it is the number of `shards` divided by the number of all
+    /// shards; shards of weight 0 do not count.
     pub(crate) fn fraction(&self, shards: Range<usize>, mean: bool) -> f64 {
         let (own, (whole, count)) = (&self.weights[shards], self.weight());
         match mean && self.mean_of_means {
@@ -249,15 +258,16 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Returns the factor that makes the row weights of `shard` comparable with those of other shards. It is 1 / (total
-    /// weight of the shard) for a `mean` loss whose shards are averaged as a mean of means, otherwise 1.
+    /// Returns the factor that makes the row weights of `shard` comparable with those of other shards: 1 / (total
+    /// weight of the shard) for a `mean` loss under a mean of means, otherwise 1.
     pub(crate) fn factor_of_rows(&self, shard: usize, mean: bool) -> f64 {
         if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }
 
-    /// Returns the factor, in the loss of the update, of the loss of rows of `shard` whose total weight is `weight`.
-    /// For a `mean` loss it is `weight / W`, W the weight of all shards; for a sum 1. Under a mean of means it is
-    /// `weight / (S V)` for a mean and `1/S` for a sum: S shards of nonzero weight, V the weight of this one.
+    /// Returns the factor by which the loss of a group of rows of `shard`, of total weight `weight`, enters the loss
+    /// of the update. For a `mean` loss it is `weight / W`, W the weight of all shards; for a summed loss 1. Under a
+    /// mean of means it is `weight / (S V)` for a `mean` loss and `1/S` for a summed one, with S shards of nonzero
+    /// weight and V the weight of this shard.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {
             (true, (whole, _)) if !self.mean_of_means => weight / whole,

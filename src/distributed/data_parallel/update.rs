@@ -1,4 +1,4 @@
-//! The sums of an update over shards and ranks, and the reports between ranks.
+//! The sums of an update over shards and ranks, and the exchange of reports and requests between ranks.
 
 use super::{
     super::{
@@ -23,11 +23,11 @@ use core::ops::Range;
 use std::{sync::mpsc, thread};
 
 impl<T: Scalar> DataParallel<T> {
-    /// Clears the sums for a new update of the parameters in `blocks` from `samples`, those of all ranks, after
-    /// [`weights`](Self::weights) were set. `buffers` are the buffers of the network before the update.
+    /// Clears the sums for a new update of the parameters in `blocks`. `samples` are the samples of all ranks, and
+    /// `buffers` the buffers of the network before the update. [`weights`](Self::weights) must be set before.
     pub(crate) fn begin(&mut self, blocks: &Blocks, buffers: &[T], samples: &[usize]) -> Result<(), Error> {
         self.sums.clear();
-        // Whole numbers up to 2/ε are exact.
+        // `T` represents all whole numbers up to 2/ε exactly.
         let most = 2.0 / to_f64(T::epsilon());
         let words =
             samples.iter().map(|&sample| sample as u64).chain(self.weights.iter().map(|weight| weight.to_bits()));
@@ -63,33 +63,35 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Sets the marks of this rank to NaN, in an update that it cannot make: its samples and weights are not compared.
+    /// Sets the marks of this rank to NaN, because it cannot make the update: then its samples and weights are not
+    /// compared.
     pub(crate) fn begin_failed(&mut self) {
         self.mark = T::nan();
     }
 
-    /// The number of values of a sum that hold one loss: one, or one for each byte of an `f64` in a format of 16 bits,
-    /// where a loss may exceed the format. Each loss comes from one rank, so that the sum over the ranks is exact.
+    /// The number of values of a sum that hold one loss: 1, or in a 16-bit format, whose range a loss may exceed, one
+    /// value for each byte of an `f64`. Each loss comes from one rank and is 0 on the others, so the sum over ranks
+    /// is exact.
     const PER_LOSS: usize = if is_narrow::<T>() { 8 } else { 1 };
 
-    /// Returns the number of values before the buffers in a sum: losses, marks and two flags.
+    /// Returns the number of values before the buffers in a sum: losses, marks and two counts.
     fn before_buffers(&self) -> usize {
         (Self::PER_LOSS + 1) * self.shards + 2
     }
 
-    /// Sets the loss of `shard`, one of the current pass, to `loss`. Returns the loss that all ranks receive: `loss`
-    /// rounded to the format `T`, unless that is a format of 16 bits.
+    /// Sets the loss of `shard`, a shard of the current pass, to `loss`. Returns the loss that all ranks receive:
+    /// `loss` rounded to `T`, or unchanged if `T` is a 16-bit format.
     pub(crate) fn set_loss(&mut self, shard: usize, loss: f64) -> f64 {
         self.losses[shard] = if is_narrow::<T>() { loss } else { to_f64(scalar::<T>(loss)) };
         self.losses[shard]
     }
 
-    /// Returns the first of `shards`, of the current pass, whose loss is not finite; `None` if there is none.
+    /// Returns the first of `shards` in the current pass whose loss is not finite; `None` if all losses are finite.
     pub(crate) fn non_finite_loss(&self, mut shards: Range<usize>) -> Option<usize> {
         shards.find(|&shard| !self.losses[shard].is_finite())
     }
 
-    /// Writes the losses, and the mark of the update for each of `shards`, to `head`.
+    /// Writes to `head` the losses, and the mark of the update for each of `shards`.
     fn fill_head(&mut self, shards: Range<usize>) {
         let (losses, marks) = self.head.split_at_mut(Self::PER_LOSS * self.shards);
         for (to, &loss) in losses.chunks_exact_mut(Self::PER_LOSS).zip(&self.losses) {
@@ -101,7 +103,7 @@ impl<T: Scalar> DataParallel<T> {
         marks[shards].fill(self.mark);
     }
 
-    /// Sets the losses and the marks to 0.
+    /// Sets the losses and the marks of the samples to 0.
     fn clear_head(&mut self) {
         self.losses.fill(0.0);
         self.head.fill(T::zero());
@@ -119,11 +121,11 @@ impl<T: Scalar> DataParallel<T> {
         self.before_buffers() + self.buffers.len()
     }
 
-    /// Replaces the weights of other ranks' shards by those that these ranks computed; of a rank that `failed` they are
-    /// NaN. All ranks must call it, with the [`weights`](Self::weights) of their own shards.
+    /// Replaces the weights of other ranks' shards by the weights that these ranks computed, or by NaN for a rank
+    /// that `failed`. All ranks must call it, with [`weights`](Self::weights) set for their own shards.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where memory cannot hold the message; those of
+    /// [`Error::TooLarge`] if memory cannot hold the message; the errors of
     /// [`exchange`](crate::distributed::Communicator::exchange).
     pub(crate) fn share_weights(&mut self, failed: bool) -> Result<(), Error> {
         let (shards, ranks) = (self.own_shards(), self.ranks());
@@ -158,8 +160,8 @@ impl<T: Scalar> DataParallel<T> {
         failed(&self.weights) && !failed(&self.weights[self.own_shards()])
     }
 
-    /// Refuses an update whose samples, or the weights of its shards, differ between ranks, unless a rank failed. It
-    /// must follow [`add_ranks`](Self::add_ranks); all ranks get the same result.
+    /// Returns an error if ranks differ in the samples of the update or in the weights of the shards, unless a rank
+    /// failed. It must be called after [`add_ranks`](Self::add_ranks); all ranks get the same result.
     pub(crate) fn check_samples(&mut self) -> Result<(), Error> {
         let (shards, ranks) = (self.shards, self.ranks());
         let marks = &self.sums.first()[Self::PER_LOSS * shards..][..shards];
@@ -172,8 +174,9 @@ impl<T: Scalar> DataParallel<T> {
         Err(RankRule::Differs { what, rank, expected, found }.into())
     }
 
-    /// Adds the sums of the next pass, which is over `shards`: its gradient, its changes of the buffers, and the losses
-    /// that were [set](Self::set_loss). Then sets the losses to 0. The passes must come in the order of their shards.
+    /// Adds the sums of the next pass, which processed `shards`: its gradient, its changes of the buffers, and the
+    /// losses that were [set](Self::set_loss). Then sets the losses to 0. Passes must be added in the order of their
+    /// shards.
     pub(crate) fn push(&mut self, shards: Range<usize>, gradient: &[T], buffers: &[T]) -> Result<(), Error> {
         self.fill_head(shards.clone());
         let pushed = self.sums.push(shards, &[&self.head, buffers, gradient]);
@@ -181,21 +184,21 @@ impl<T: Scalar> DataParallel<T> {
         pushed
     }
 
-    /// Whether parts of the gradient may be added over all ranks beside the pass that computes the others. Ranks may
-    /// differ in it: all exchange the same parts in the same order.
+    /// Whether parts of the gradient may be added over all ranks during the pass that computes the rest. The answer
+    /// may differ between ranks: all exchange the same parts in the same order.
     pub(crate) fn overlaps(&self) -> bool {
         cfg!(feature = "std") && self.parts.len() > 1 && self.passes.len() == 1
     }
 
-    /// Allocates the sum of all shards of this rank, for [`add_beside`](Self::add_beside).
+    /// Allocates the sum over all shards of this rank, into which [`add_beside`](Self::add_beside) writes.
     pub(crate) fn begin_beside(&mut self) -> Result<(), Error> {
         self.sums.begin(self.own_shards(), self.received.len())
     }
 
-    /// Runs `pass`, the only one of this rank, returns its result, and adds parts of its gradient over all ranks on
-    /// another thread. The pass must call its argument for consecutive ranges of the gradient, from the last parameter
-    /// to the first, with the index of the range's first value and its values. [`add_losses`](Self::add_losses) and
-    /// [`add_ranks`](Self::add_ranks) must follow.
+    /// Runs `pass`, the only pass of this rank, and returns its result. Meanwhile, another thread adds finished parts
+    /// of its gradient over all ranks. The pass must call its argument for consecutive ranges of the gradient, from
+    /// the last parameter to the first, with the index of the range's first value and its values.
+    /// [`add_losses`](Self::add_losses) and [`add_ranks`](Self::add_ranks) must follow.
     #[cfg(feature = "std")]
     pub(crate) fn add_beside<R>(&mut self, pass: impl FnOnce(&mut dyn FnMut(usize, &[T])) -> R) -> R {
         let first = self.before_gradient();
@@ -204,7 +207,7 @@ impl<T: Scalar> DataParallel<T> {
         let (sender, receiver) = mpsc::channel::<&mut [T]>();
         thread::scope(|scope| {
             let sum = move || receiver.into_iter().try_for_each(|part| add_power_of_two(ranks, part, received));
-            // Without a thread the parts are added after the pass.
+            // If no thread can be started, the parts are added after the pass.
             let sum = thread::Builder::new().spawn_scoped(scope, sum).ok();
             let done = pass(&mut |start, gradient| {
                 sums[first + start..][..gradient.len()].copy_from_slice(gradient);
@@ -224,16 +227,16 @@ impl<T: Scalar> DataParallel<T> {
         })
     }
 
-    /// Writes the losses that were [set](Self::set_loss), with the marks of this rank's shards, to the sum of
-    /// [`add_beside`](Self::add_beside), which must be called before. Then sets the losses to 0.
+    /// Writes the losses that were [set](Self::set_loss), and the marks of this rank's shards, to the sum that
+    /// [`add_beside`](Self::add_beside) has filled. Then sets the losses to 0.
     pub(crate) fn add_losses(&mut self) {
         self.fill_head(self.own_shards());
         self.sums.first()[..self.head.len()].copy_from_slice(&self.head);
         self.clear_head();
     }
 
-    /// Adds the sums over all ranks. All ranks must call it, and each gets the total. Returns whether any rank makes a
-    /// record of the update, as this rank does if `recorded`, and whether any has requests.
+    /// Adds the sums over all ranks. All ranks must call it, and each gets the total. `recorded` says whether this
+    /// rank makes a record of the update. Returns whether any rank makes a record, and whether any rank has requests.
     pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<[bool; 2], Error> {
         let flags = [recorded, self.ranks() > 1 && self.requests != Requests::default()];
         let places = [self.before_buffers() - 2, self.before_buffers() - 1];
@@ -272,8 +275,8 @@ impl<T: Scalar> DataParallel<T> {
         })
     }
 
-    /// Copies `gradient`, that of the whole update, to the totals if no sums were made: in an update of one rank and
-    /// one pass.
+    /// Copies `gradient`, the gradient of the whole update, to the totals if no sums were made, that is, if one rank
+    /// made the update in one pass.
     pub(crate) fn keep(&mut self, gradient: &[T]) -> Result<(), Error> {
         if self.sums.is_empty() {
             let first = self.before_gradient();
@@ -283,14 +286,14 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Whether `norm`, that of the gradient of an update, is far above those of the updates before (a spike), or not
-    /// finite. It must be called once for each update with a record, in order; all ranks get the same result.
+    /// Whether `norm`, the norm of an update's gradient, is not finite or far above the norms of earlier updates (a
+    /// spike). It must be called once for each recorded update, in order; all ranks get the same result.
     pub(crate) fn is_spike(&mut self, norm: f64) -> bool {
         self.norms.push(norm).spike || !norm.is_finite()
     }
 
-    /// Returns the largest contribution of a shard to the gradient among those that the ranks found, `own` on this
-    /// rank; `None` if none found any. All ranks must call it.
+    /// Returns the largest contribution of a shard to the gradient that any rank found; `own` is that of this rank.
+    /// `None` if no rank found one. All ranks must call it.
     pub(crate) fn largest(&mut self, own: Option<Spike>) -> Result<Option<Spike>, Error> {
         if self.ranks() == 1 {
             return Ok(own);
@@ -298,13 +301,14 @@ impl<T: Scalar> DataParallel<T> {
         largest_of_ranks(&mut self.ranks, own)
     }
 
-    /// Returns the bytes and seconds of the messages since the last call; `None` without other ranks.
+    /// Returns the bytes and seconds of the messages since the last call; `None` if there is only one rank.
     pub(crate) fn take_counts(&mut self) -> Option<Communication> {
         let counted = self.ranks.take_counts();
         (self.ranks() > 1).then_some(counted)
     }
 
-    /// Returns the requests that at least one rank makes, and removes those of this one. All ranks must call it.
+    /// Returns the requests that at least one rank makes, and clears the requests of this rank. All ranks must call
+    /// it.
     pub(crate) fn requests_of_any(&mut self) -> Result<Requests, Error> {
         core::mem::take(&mut self.requests).of_any(&mut self.ranks)
     }
@@ -323,15 +327,15 @@ impl<T: Scalar> DataParallel<T> {
         Fingerprint::compare(own, &mut self.ranks)
     }
 
-    /// Returns the moving average of the logarithm of the gradient norms and their number, as text by which ranks
-    /// compare them.
+    /// Returns the moving average of the logarithm of the gradient norms, and the number of norms, as text that ranks
+    /// compare.
     pub(crate) fn typical_norm(&self) -> String {
         let norms = self.norms.moments();
         format!("{:?} over {} updates", norms.mean(), norms.count())
     }
 
-    /// Exchanges the reports of all ranks. Returns the first rank with a loss that is not finite, and its shard and
-    /// sample; `None` if there is none. All ranks must call it.
+    /// Exchanges the reports of all ranks. Returns the first rank with a loss that is not finite, with its shard and
+    /// sample; `None` if all losses are finite. All ranks must call it.
     ///
     /// # Errors
     /// The error of this rank, or [`RankRule::Failed`] with that of the first rank that failed.
@@ -340,12 +344,13 @@ impl<T: Scalar> DataParallel<T> {
     }
 }
 
-/// Writes the bytes of `value` to the 8 values of `bytes`: numbers up to 255, which every scalar type holds exactly.
+/// Writes the bytes of `value` to the 8 values of `bytes`, as numbers up to 255, which every scalar type holds
+/// exactly.
 fn write_bytes<T: Scalar>(value: f64, bytes: &mut [T]) {
     bytes.iter_mut().zip(value.to_le_bytes()).for_each(|(to, byte)| *to = scalar(f64::from(byte)));
 }
 
-/// Returns the number whose bytes are the 8 values of `bytes`.
+/// Returns the `f64` whose bytes are the 8 values of `bytes`.
 fn from_bytes<T: Scalar>(bytes: &[T]) -> f64 {
     f64::from_le_bytes(core::array::from_fn(|i| to_f64(bytes[i]) as u8))
 }

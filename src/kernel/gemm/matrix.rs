@@ -21,7 +21,7 @@ impl<'a, T> Matrix<'a, T> {
 
     /// A matrix of groups of `group` rows. Rows begin `stride` values apart within a group, and groups `group_stride`
     /// values apart. In a time-major batch, the rows of a range of samples are such a matrix, with a group for each
-    /// step.
+    /// time step.
     pub const fn grouped(data: &'a [T], stride: usize, group: usize, group_stride: usize) -> Self {
         Matrix { data, stride, group, group_stride }
     }

@@ -175,8 +175,9 @@ impl<'a, T> From<Matrix<'a, T>> for TransposedA<'a, T> {
 }
 
 impl<'a, T: Scalar> TransposedA<'a, T> {
-    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` if packing pays: for 2 to [`KC`] rows that are not
-    /// small enough for a level-1 cache. Returns `dᵀ` as the left factor, packed or not, and the rest of the scratch.
+    /// Packs `d` \[rows, outputs\] into the beginning of `scratch` if packing is worth its time: for 2 to [`KC`]
+    /// rows that are not small enough for a level-1 cache. Returns `dᵀ` as the left factor, packed or not, and the
+    /// rest of the scratch.
     pub fn pack(d: Matrix<'a, T>, [rows, outputs]: [usize; 2], scratch: &'a mut [T]) -> (Self, &'a mut [T]) {
         if !(2..=KC).contains(&rows) || d.fits_l1(rows) {
             return (d.into(), scratch);

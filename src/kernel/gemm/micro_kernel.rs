@@ -13,7 +13,7 @@ use crate::{
     scalar::Scalar,
 };
 
-/// The largest number of columns of a panel (packed columns of the right factor B), over all levels and scalars.
+/// The largest number of columns of a panel (packed columns of the right factor B), over all CPU levels and scalars.
 const MAX_NR: usize = 32;
 
 /// A product summed over consecutive inner indices, as a kernel: the loop over panels (packed columns) of B.
@@ -58,7 +58,7 @@ impl<T: Scalar, A: MatrixA<T>, S: InnerSum> Kernel for MacroKernel<'_, T, A, S> 
 
     #[inline(always)]
     fn run<const LEVEL: Level>(self) {
-        // The rows and registers of a tile fill the registers of the level without spills.
+        // The rows and registers of a tile fill the registers of the CPU level without spills.
         #[cfg(all(target_arch = "x86_64", feature = "std"))]
         {
             use core::arch::x86_64::{__m256, __m256d, __m512, __m512d};
@@ -120,7 +120,7 @@ impl Tile {
     /// 1 at a time. The other arguments are those of [`micro_kernel`](Self::micro_kernel).
     ///
     /// # Safety
-    /// As [`micro_kernel`](Self::micro_kernel), for all rows.
+    /// The conditions of [`micro_kernel`](Self::micro_kernel), for all rows.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     unsafe fn all_rows<T: Scalar, V: Lanes<T>, A: MatrixA<T>, S: InnerSum, const M: usize, const R: usize>(

@@ -41,8 +41,8 @@ use crate::scalar::Scalar;
 
 /// The number of inner indices that are summed in registers before the sum is added to the result.
 ///
-/// A panel with this number of rows fits into a level-1 cache: 256 × 128 bytes = 32 KiB with AVX-512, 16 KiB with
-/// AVX2. Strips of 512 outputs fill half a level-2 cache.
+/// A panel (packed columns of the right factor) with this number of rows fits into a level-1 cache: 256 × 128 bytes
+/// = 32 KiB with AVX-512, 16 KiB with AVX2. Strips of 512 outputs fill half a level-2 cache.
 pub(crate) const KC: usize = 256;
 
 /// The number of multiplications per nanosecond of a product, on one thread of a fast machine.
@@ -52,8 +52,8 @@ pub(crate) const MULTIPLICATIONS_PER_NANOSECOND: usize = 50;
 /// panels. With fewer panels they divide the rows of the result.
 const MIN_PANELS: usize = 8;
 
-/// The size of B in bytes from which each panel is packed just before its use: an eighth of a level-2 cache of 1 MiB.
-/// The cache also holds the left factor, the result and B before packing.
+/// The size of the right factor B in bytes from which each panel is packed just before its use: an eighth of a
+/// level-2 cache of 1 MiB. The cache also holds the left factor, the result and B before packing.
 const PANELWISE_BYTES: usize = 128 * 1024;
 
 /// Whether each panel of B \[inner, columns\] is packed just before its use: with at least [`MIN_PANELS`] panels, of
@@ -230,8 +230,8 @@ pub(crate) const fn fits_registers(shards: usize, rows: usize) -> bool {
 
 /// Computes [`gemm_tn`] over the rows of consecutive shards: the first begins at row `first` of d and x, and shard s
 /// ends before row `ends[s]`. The sums of several shards are added along their binary tree within each tile of c.
-/// Panics unless the number of shards is a power of two, and several shards [fit](fits_registers). `scratch` is that of
-/// [`gemm_tn`] for all these rows.
+/// Panics unless the number of shards is a power of two, and several shards [fit](fits_registers). `scratch` has the
+/// length that [`gemm_tn`] needs for all these rows.
 pub(crate) fn gemm_tn_of_shards<T: Scalar>(
     [d, x]: [Matrix<'_, T>; 2],
     [outputs, inputs]: [usize; 2],

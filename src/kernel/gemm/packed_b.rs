@@ -13,8 +13,8 @@ use crate::{
 /// The number of registers of columns in a row of a tile, a block of the result whose sums stay in registers.
 pub(super) const NR_REGISTERS: usize = 2;
 
-/// Returns the number of columns of a panel. It is that of a tile, so that a tile reads contiguous cache lines. With
-/// wider panels each tile skips lines, and a product is a sixth slower.
+/// Returns the number of columns of a panel. It equals that of a tile, so that a tile reads contiguous cache lines.
+/// With wider panels each tile would skip lines, and a product would be a sixth slower.
 pub(super) fn nr<T: Scalar>() -> usize {
     NR_REGISTERS * lanes::<T>()
 }

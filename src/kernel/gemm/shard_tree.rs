@@ -1,4 +1,5 @@
-//! The order of a sum over inner indices: one sum, or sums of shards that are added along their tree.
+//! The order of a sum over inner indices: one sum, or sums of shards (consecutive indices) added along a binary
+//! tree.
 
 use crate::kernel::simd::Lanes;
 use core::mem::MaybeUninit;
@@ -37,8 +38,8 @@ unsafe impl InnerSum for OneSum {
     }
 }
 
-/// One sum for each shard, added along a binary tree. Shard s has the inner indices from `ends[s − 1]` (`first` for s
-/// = 0) to before `ends[s]`, each minus `first`.
+/// One sum for each shard (consecutive inner indices), added along a binary tree. Shard s has the inner indices from
+/// `ends[s − 1]` (`first` for s = 0) to before `ends[s]`, each minus `first`.
 #[derive(Clone, Copy)]
 pub(super) struct ShardTree<'a> {
     first: usize,
@@ -80,8 +81,8 @@ impl<V: Copy, const M: usize, const R: usize> Subtrees<V, M, R> {
         Subtrees { waiting: [const { MaybeUninit::uninit() }; LEVELS] }
     }
 
-    /// Adds to `sums`, those of part `i` of `count`, the sums of the left half of each subtree that ends with this
-    /// part. After the last part, `sums` is the total.
+    /// Adds to `sums`, the sums of part `i` of `count`, those of the left half of each subtree that ends with this
+    /// part, from the smallest subtree to the largest. After the last part, `sums` is the total.
     ///
     /// # Safety
     /// It is called for each part from 0, in order. The CPU has the instructions of `V`, and `V` holds values of `T`.

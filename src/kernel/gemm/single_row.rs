@@ -31,7 +31,7 @@ struct Gemv<'a, T> {
     x: &'a [T],
     w: &'a [T],
     c: &'a mut [T],
-    /// A reference: a copy would load it in wider words than it was stored.
+    /// A reference: a copy would load it in wider words than it was stored, which is slow.
     epilogue: &'a Epilogue<'a, T>,
 }
 

@@ -196,7 +196,7 @@ fn tree_of_products(d: &[f64], x: &[f64], [m, n]: [usize; 2], first: usize, ends
 fn product_of_shards_has_the_bits_of_products_added_along_the_tree() {
     for size @ [m, n] in [[1, 1], [9, 17], [70, 264], [64, 24]].into_iter().take(if cfg!(miri) { 2 } else { 4 }) {
         for shards in [1, 2, 4, 8, 32] {
-            // Some are empty.
+            // Some shards are empty.
             let ends: Vec<usize> = (0..shards).map(|i| 3 + (0..=i).map(|i| i * 7 % 11).sum::<usize>()).collect();
             let rows = ends[shards - 1];
             let (d, x, before) = (entries(rows * m, 1), entries(rows * n, 2), entries(m * n, 3));

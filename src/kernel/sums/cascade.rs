@@ -26,7 +26,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
     /// Adds `block`, the sum of the next block of rows in each column.
     ///
     /// # Safety
-    /// As [`new`](Self::new).
+    /// The same as for [`new`](Self::new).
     #[inline(always)]
     pub(super) unsafe fn add<T>(&mut self, block: &[V; R])
     where
@@ -51,7 +51,7 @@ impl<V: Copy, const R: usize> Cascade<V, R> {
     /// Returns the sum of all blocks.
     ///
     /// # Safety
-    /// As [`new`](Self::new).
+    /// The same as for [`new`](Self::new).
     #[inline(always)]
     pub(super) unsafe fn total<T>(self) -> [V; R]
     where

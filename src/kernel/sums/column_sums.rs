@@ -101,7 +101,7 @@ impl<T: Scalar> ColumnSums<'_, T> {
     /// registers: a loop over slices would store and load it for each row.
     ///
     /// # Safety
-    /// As [`registers`](Self::registers), and the rows must be rows of `d`.
+    /// The same as for [`registers`](Self::registers), and the rows must be rows of `d`.
     #[inline(always)]
     unsafe fn block<V: Lanes<T>, const R: usize>(&self, first: usize, count: usize, j: usize) -> [V; R] {
         // SAFETY: by the contract of this function.

@@ -7,8 +7,8 @@
 //! | --- | --- | --- |
 //! | columns, terms ([`Cascade`](cascade::Cascade)) | [`ROWS`] rows | [`FAN`] blocks, [`FAN`] groups of blocks, the rest |
 //! | `dᵀ x` ([`gemm_tn`](super::gemm::gemm_tn)) | [`KC`](super::gemm::KC) rows | the same ([`BlockSum`]) |
-//! | recurrent `dW`, `dU`, `db` | a block of steps, by the above | the same, from the last block ([`BlockSum`]) |
-//! | parts of an update | the rows of a part, by the above | [`FAN`] parts, then groups of them ([`PartSums`]) |
+//! | recurrent `dW`, `dU`, `db` | a block of time steps, as above | the same, from the last block ([`BlockSum`]) |
+//! | parts of an update | the rows of a part, as above | [`FAN`] parts, then groups of them ([`PartSums`]) |
 //!
 //! Rules that callers rely on:
 //! - Blocks are counted from the first row of the sum. The order depends on the rows of this sum alone, not on the

@@ -40,7 +40,7 @@ impl<T: Scalar> PartSums<T> {
         BlockSum::after(group, total, buffer).add(|total| update(total, sum, |total, sum| total + sum));
     }
 
-    /// Replaces `sum`, that of the last group, by the sum of all `parts` parts.
+    /// Replaces `sum`, the sum of the last group, by the sum of all `parts` parts.
     pub fn finish(&mut self, parts: usize, sum: &mut [T]) {
         if parts <= FAN {
             return;

@@ -14,7 +14,8 @@ pub(crate) struct RunningMeans<T> {
     /// Four sums of rows: of the current block of 32 rows, of the complete blocks of the current group of 32 blocks,
     /// of the complete groups among the current 32 groups, and of all rows before. Each row is in one of them.
     levels: [Vec<T>; 4],
-    /// The sums of all rows in a format narrower than `f32`, where those of `levels` would overflow; otherwise empty.
+    /// The sums of all rows in a format narrower than `f32`, where the sums in `levels` would overflow; otherwise
+    /// empty.
     wide: Vec<f64>,
 }
 

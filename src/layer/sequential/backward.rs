@@ -29,7 +29,7 @@ impl<T: Scalar> Sequential<T> {
             }
             return;
         }
-        // Links before the first with a trainable block need no gradient.
+        // Layers before the first with a trainable block need no gradient.
         let (wants_input, in_place) =
             (first_dx.is_some() || d_initial_state.is_some(), matches!(w, Parameters::Update(..)));
         let trains = |link: &Entry<T>| match in_place {
@@ -46,7 +46,7 @@ impl<T: Scalar> Sequential<T> {
         let mut dx_buffer = cut(SCRATCH, &mut scratch, of_dx);
         let mut dy_buffer = cut(SCRATCH, &mut scratch, of_dy);
         let in_spans = self.has_parallel_spans(shape, mode, scratch.len()) && !ctx.monitor.is_active();
-        // A span computes dW on several threads, which would share the memory of the shards.
+        // A span (layers that each thread runs for some samples) would share the shards' memory between threads.
         let in_spans = in_spans && ctx.shards().is_none();
         let far = self.is_far();
         let mut count = shape.rows();

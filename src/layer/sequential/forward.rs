@@ -20,7 +20,7 @@ impl<T: Scalar> Sequential<T> {
         if self.layers.is_empty() {
             return y.unwrap_or_default().copy_from_slice(x);
         }
-        // `between` has room for the kept x_i.
+        // `between` is memory for the layer inputs that the backward pass reads, in order.
         let mut saved = saved;
         let mut between = cut(SAVED, &mut saved, if mode.saves() { self.kept_in_all(shape) } else { 0 });
         let mut scratch = scratch;
@@ -69,7 +69,8 @@ impl<T: Scalar> Sequential<T> {
             let parameters = &w[link.parameters.clone()];
             if far && self.multiplies(i) {
                 let above = self.above(i);
-                // The inputs of these layers, except for the first, which this layer writes, and the network's output.
+                // Prefetched: the parameters of the layers `above`, and the memory that they write, except for the
+                // network's output.
                 let last = (above.end + 1).min(self.layers.len());
                 let kept = self.kept((next + 1).min(last)..last, count);
                 let saves = self.saved(above.clone(), count);
@@ -79,7 +80,8 @@ impl<T: Scalar> Sequential<T> {
                     &saved[..saves.min(saved.len())],
                 ]);
             }
-            // The pass is built where it runs. A copy would load its values in wider words than they were stored.
+            // The pass is built where it runs. A copy would load values in wider words than they were stored, which
+            // is slow.
             let run = |y: &mut [T]| {
                 let is_cut = link.is_own && self.changing.is_empty();
                 let ctx = Context { shape: rows, is_cut, ..ctx.part(link.first_link) };

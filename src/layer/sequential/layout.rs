@@ -38,22 +38,22 @@ impl<T: Scalar> Sequential<T> {
         if self.changing.contains(&i) { self.layers[i].layer.output_shape(rows) } else { rows }
     }
 
-    /// Returns the number of input values of the layers `layers`, summed over the layers, for `rows` rows, if none of
-    /// them changes the number of rows.
+    /// Returns the number of input values of the layers `layers`, summed over the layers, for `rows` rows. None of
+    /// the layers may change the number of rows.
     #[inline]
     pub(super) fn values(&self, layers: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.columns[layers.end] - self.columns[layers.start])
     }
 
     /// Returns the number of input values of the layers `layers`, summed over the layers, that are kept for the
-    /// backward pass. It is for `rows` rows, if none of them changes the number of rows.
+    /// backward pass over `rows` rows. None of the layers may change the number of rows.
     #[inline]
     pub(super) fn kept(&self, layers: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.kept[layers.end] - self.kept[layers.start])
     }
 
-    /// Returns the number of values that the layers `layers` save together for `rows` rows, if all of them save row by
-    /// row.
+    /// Returns the number of values that the layers `layers` save together for `rows` rows. Each of them must save a
+    /// fixed number of values per row.
     #[inline]
     pub(super) fn saved(&self, layers: Range<usize>, rows: usize) -> usize {
         rows.saturating_mul(self.saved[layers.end] - self.saved[layers.start])
@@ -81,8 +81,8 @@ impl<T: Scalar> Sequential<T> {
         }
     }
 
-    /// Returns the number of values between layers that a backward pass reads, as [`kept_in_all`](Self::kept_in_all),
-    /// summed layer by layer: needed if layers change the number of rows.
+    /// Returns the same number as [`kept_in_all`](Self::kept_in_all), summed layer by layer: needed if layers change
+    /// the number of rows.
     #[inline(never)]
     fn kept_by_layer(&self, shape: BatchShape<'_>) -> usize {
         saturating_sum((1..self.layers.len()).map(|i| self.kept(i..i + 1, self.shape_before(i, shape).rows())))
@@ -106,7 +106,8 @@ impl<T: Scalar> Sequential<T> {
     }
 
     /// Returns the lengths, in values, of the two buffers for rows between layers, for a network input of `shape`. The
-    /// second is 0 for up to two layers: then only one gradient lies between layers, and the caller holds the others.
+    /// second is 0 for up to two layers: then only one gradient lies between layers, and the caller provides the
+    /// others.
     #[inline]
     pub(super) fn buffers_between(&self, shape: BatchShape<'_>) -> [usize; 2] {
         let widest = self.widest(shape);

@@ -22,8 +22,8 @@ use parallel::SMALL;
 
 /// Layers in sequence: `y = f_L(… f_2(f_1(x)))`.
 ///
-/// Both passes are loops over a precomputed table, with two alternating buffers. So a deep network needs no more stack,
-/// and more memory only for saved values.
+/// Both passes are loops over a precomputed table, with two alternating buffers. So a deeper network needs no more
+/// stack; only its saved values take more memory.
 ///
 /// ```
 /// use chainrule::layer::{Layer, Linear, Sequential};
@@ -47,7 +47,7 @@ pub struct Sequential<T> {
     saved: Vec<usize>,
     /// The first parameter of each layer: layer i has the parameters `starts[i]..starts[i + 1]` of the network.
     starts: Vec<usize>,
-    /// The indices of the layers whose output may have another batch shape than their input.
+    /// The indices of the layers whose output may have a batch shape different from that of their input.
     changing: Vec<usize>,
     /// The largest width between two layers, in values per row.
     widest: usize,
@@ -69,7 +69,7 @@ struct Entry<T> {
     saved_width: usize,
     /// The results of the layer's descriptive methods, such as [`Layer::hints`], cached when it was added.
     kept: Answers,
-    /// Whether the layer is one of this crate without parts, which gives the same answers in every pass.
+    /// Whether the layer is one of this crate without parts: its methods return the same results in every pass.
     is_own: bool,
 }
 
@@ -102,7 +102,7 @@ impl<T: Scalar> Sequential<T> {
     /// Adds a boxed layer at the end.
     ///
     /// # Errors
-    /// Those of [`push`](Self::push).
+    /// The errors of [`push`](Self::push).
     pub fn push_boxed(&mut self, layer: Box<dyn Layer<T>>) -> Result<(), Error> {
         T::sequential_push(self, layer, false)
     }
@@ -162,8 +162,8 @@ impl<T: Scalar> Sequential<T> {
     /// Adds all layers of `other` at the end.
     ///
     /// # Errors
-    /// Those of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it remain
-    /// added.
+    /// The errors of [`push`](Self::push), for the first layer of `other` that is refused; the layers before it
+    /// remain added.
     pub fn append(&mut self, other: Self) -> Result<(), Error> {
         other.layers.into_iter().try_for_each(|link| T::sequential_push(self, link.layer, link.is_own))
     }
@@ -292,8 +292,9 @@ impl<T: Scalar> Layer<T> for Sequential<T> {
     }
 
     /// Saved: the rows between layers that the backward pass reads, and the saved values of each layer. Scratch: two
-    /// buffers for the other rows between layers, or one for two layers, and the largest scratch of any layer. With
-    /// threads also the scratch of spans (layers through which each thread takes some of the samples).
+    /// buffers for the other rows between layers (one buffer if there are two layers), and the largest scratch of
+    /// any layer. With threads also the scratch of spans (layers through which each thread takes some of the
+    /// samples).
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         T::sequential_memory(self, shape, mode)
     }

@@ -1,9 +1,10 @@
 //! Spans of layers of a [`Sequential`] that run in parallel: each thread takes some samples through all layers of a
 //! span.
 //!
-//! A layer of a deep narrow network takes too little time to be divided among threads. Its samples are independent, so
-//! threads need not synchronize before the end of a span of such layers. The backward pass keeps every dy of the span.
-//! Then one thread computes dW of a whole layer, with the same bits as without threads.
+//! A layer of a deep narrow network takes too little time to be divided among threads. Its samples are independent,
+//! so threads need not synchronize before the end of a span of such layers. The backward pass keeps the gradients
+//! between all layers of the span. Then one thread computes dW of a whole layer, with the same bits as without
+//! threads.
 
 use super::Sequential;
 use crate::layer::{Backward, Context, Forward, InPlaceStep, Layer, Mode, Parameters, TrainableMask};
@@ -49,8 +50,8 @@ impl<T: Scalar> Sequential<T> {
         (first < self.runs.len()).then(|| self.run(first)).filter(|run| run.contains(&i))
     }
 
-    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `layers`; 1 if
-    /// threads do not pay.
+    /// Returns the number of parts into which `rows` rows should be divided among threads for the layers `layers`; 1
+    /// if the layers take too little time to be divided.
     fn parts(&self, layers: Range<usize>, rows: usize) -> usize {
         // An elementwise value costs about as much as eight multiplications of a product.
         let columns = self.columns[layers.end] - self.columns[layers.start];
@@ -80,23 +81,23 @@ impl<T: Scalar> Sequential<T> {
         neediest.map_or(0, |neediest| parts.saturating_mul(neediest).saturating_add(KEPT))
     }
 
-    /// Whether a pass over `shape` in `mode` with `scratch` values of scratch has spans, ranges of layers through which
-    /// each thread takes some samples. It has if the pass has one step, threads pay for some layers, and the scratch
-    /// was sized for the threads.
+    /// Whether a pass over `shape` in `mode` with `scratch` values of scratch has spans, ranges of layers through
+    /// which each thread takes some samples. It has if the pass has one time step, some layers take enough time to
+    /// be divided among threads, and the scratch was sized for the threads.
     pub(super) fn has_parallel_spans(&self, shape: BatchShape<'_>, mode: Mode, scratch: usize) -> bool {
         shape.steps == 1 && threads() > 1 && (1..=scratch).contains(&self.room(shape.batch, mode))
     }
 
-    /// Returns the scratch, in values, for spans (layers through which each thread takes some samples) of a pass over
-    /// one step of `shape`: longer passes have no spans. It is in addition to the scratch of the layers; 0 if `mode`
-    /// does not save.
+    /// Returns the scratch, in values, for spans (layers through which each thread takes some samples) of a pass
+    /// over one time step of `shape`: passes of several time steps have no spans. It is in addition to the scratch
+    /// of the layers; 0 if `mode` does not save.
     pub(super) fn parallel_scratch(&self, shape: BatchShape<'_>, mode: Mode) -> usize {
         if mode.saves() { self.room(shape.batch, mode) } else { 0 }
     }
 
-    /// Returns the longest span (layers through which each thread takes some of the samples) that begins with layer `i`
-    /// and whose output is kept for the backward pass. It is for a forward pass over `rows` rows; `None` if there is
-    /// none, or threads do not pay for it.
+    /// Returns the longest span (layers through which each thread takes some of the samples) that begins with layer
+    /// `i` and whose output is kept for the backward pass, for a forward pass over `rows` rows. `None` if there is
+    /// no such span, or it takes too little time to be divided among threads.
     pub(super) fn span_from(&self, i: usize, rows: usize) -> Option<ParallelSpan> {
         let end = (i + 1..self.run_of(i)?.end + 1).rfind(|&end| self.kept[end + 1] > self.kept[end])?;
         let layers = i..end;
@@ -104,13 +105,14 @@ impl<T: Scalar> Sequential<T> {
         (parts > 1).then_some(ParallelSpan { layers, parts })
     }
 
-    /// Returns the longest span (layers through which each thread takes some of the samples) that ends with the last of
-    /// the layers `layers`, begins within them, and whose gradients between layers fit in [`KEPT`] values. It is for a
-    /// backward pass over `rows` rows; `None` if there is none, or threads do not pay for it.
+    /// Returns the longest span (layers through which each thread takes some of the samples) for a backward pass over
+    /// `rows` rows. It ends with the last of the layers `layers` and begins within them, and its gradients between
+    /// layers fit in [`KEPT`] values. `None` if there is no such span, or it takes too little time to be divided
+    /// among threads.
     pub(super) fn span_before(&self, layers: Range<usize>, rows: usize) -> Option<ParallelSpan> {
         let end = layers.end;
         let run = self.run_of(end - 1)?;
-        // As many layers as the memory for the dy allows.
+        // As many layers as the memory for the gradients between them allows.
         let column = self.columns[end].saturating_sub(KEPT / rows.max(1));
         let start = self.columns[..end].partition_point(|&before| before < column).max(run.start).max(layers.start);
         let parts = self.parts(start..end, rows);
@@ -170,7 +172,7 @@ impl<T: Scalar> Sequential<T> {
         let Backward { x, y, dy, dx, dw, saved, scratch, overwrite_dw, trainable, ctx, .. } = pass;
         let Context { shape, mode, dropout, path, .. } = ctx;
         let (Range { start, end }, parts, count) = (span.layers.clone(), span.parts, shape.rows());
-        // A range of the input rows of link i, if they are kept.
+        // A range of the input rows of layer i, if they are kept.
         let before = |i: usize, rows: &Range<usize>| {
             let all = match i {
                 i if i == start => x,
@@ -181,7 +183,7 @@ impl<T: Scalar> Sequential<T> {
             &all[rows.start * width..rows.end * width]
         };
         let (kept, scratch) = scratch.split_at_mut(KEPT);
-        // The gradient of the first link's input may not be requested.
+        // The gradient of the first layer's input may not be requested.
         let lowest = if dx.is_some() { start } else { start + 1 };
         let (widths, weights, far) = (self.widths(lowest..end), w.read(), self.is_far());
         let widths = Widths { stored: widths.all, ..widths };
@@ -206,7 +208,7 @@ impl<T: Scalar> Sequential<T> {
             let pass = Backward { overwrite_dw, trainable: TrainableMask::NONE, ..pass };
             link.layer.backward(&weights[self.parameters(i)], pass);
         });
-        // The gradient with respect to the input of link i.
+        // The gradient with respect to the input of layer i.
         let kept = |i: usize| &kept[self.values(i + 1..end, count)..][..self.values(i..i + 1, count)];
         if let Some(dx) = dx {
             dx.copy_from_slice(kept(start));

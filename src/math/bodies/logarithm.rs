@@ -7,7 +7,7 @@ macro_rules! logarithm {
         fn exponent_and_significand(x: $float) -> ($float, $float) {
             const SQRT_HALF: $bits = core::$float::consts::FRAC_1_SQRT_2.to_bits();
             const ONE: $bits = (1.0 as $float).to_bits();
-            // An integer in the low bits of 2^MANTISSA is added to it.
+            // With an integer k in its low bits, the float 2^MANTISSA is 2^MANTISSA + k.
             const INTEGER: $bits = (1.0 / $float::EPSILON).to_bits();
             let bits = x.to_bits().wrapping_add(ONE - SQRT_HALF);
             let k = $float::from_bits((bits >> MANTISSA) | INTEGER) - ($float::from_bits(INTEGER) + BIAS as $float);

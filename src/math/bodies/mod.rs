@@ -1,4 +1,4 @@
-//! The bodies of the functions, the same for both formats. A format supplies its constants and polynomials.
+//! The bodies of the functions, the same for `f32` and `f64`. Each format supplies its constants and polynomials.
 //!
 //! Exponentials use the two-word reduction of Cody and Waite and keep its remainder. Logarithms follow `e_log.c` and
 //! `s_log1p.c` of FreeBSD. `(1 + 2x) e^(x²) erfc x` is a polynomial in `(x−k)/(x+k)`, after Shepherd and

@@ -37,7 +37,7 @@ pub struct BlockStatistics {
     shrinkage: RunningMoments,
     pull: RunningMoments,
     /// Over all updates: the sum of the ratios (norm of the update) / (norm of the parameters before it), and the
-    /// number of terms.
+    /// number of updates.
     way: [f64; 2],
     /// The highest mean of `ratio` over about [`WINDOW`] updates: in the whole run, and since the mean loss was
     /// lowest.
@@ -116,8 +116,9 @@ impl BlockStatistics {
 
     /// Counts the units of a block with parameters `w` and gradient `dw` that repeat another unit in both: k equal
     /// units count k − 1. A unit has one row for each gate. Two units count as equal if a weighted sum over their
-    /// parameters is the same, and that over their gradients is within a relative 1e-5. A unit without a gradient does
-    /// not count: its part in this batch is not known. Returns 0 if the gradient of the block is 0 or not finite.
+    /// parameters is the same, and that over their gradients is within a relative 1e-5. A unit whose gradient is 0
+    /// does not count: this batch does not show how it would be trained. Returns 0 if the gradient of the block is 0
+    /// or not finite.
     fn count_duplicates<T: Scalar>(&mut self, w: &[T], dw: &[T]) -> usize {
         if self.gradient == 0.0 || !self.gradient.is_finite() {
             return 0;
@@ -177,8 +178,8 @@ impl BlockStatistics {
         self.paces
     }
 
-    /// Compares [`paces`](Self::paces) with `largest`, their maxima over all blocks. The difference that is nearest to
-    /// 0 is added to the moments of the lag, in decades.
+    /// Subtracts `largest`, the maxima over all blocks, from the three log10 values of [`paces`](Self::paces). The
+    /// difference that is nearest to 0 is added to the moments of the lag.
     pub(super) fn lags(&mut self, largest: [f64; 3]) {
         if let Some(paces) = self.paces {
             let behind = paces.iter().zip(largest).map(|(pace, most)| pace - most);
@@ -231,9 +232,9 @@ impl BlockStatistics {
     pub fn gradient_norm(&self) -> f64 {
         self.gradient
     }
-    /// Returns the moments, over updates other than 0, of log10 of the root mean square of an update over that of the
-    /// block's parameters. The update is the change of the parameters, after clipping and optimizer. Later updates have
-    /// more weight.
+    /// Returns the moments, over nonzero updates, of log10 of the root mean square of an update divided by that of
+    /// the block's parameters. The update is the change of the parameters, after clipping and optimizer. Later
+    /// updates have more weight.
     pub fn update_ratio(&self) -> RunningMoments {
         self.ratio
     }
@@ -248,11 +249,12 @@ impl BlockStatistics {
     pub fn shrinkage(&self) -> RunningMoments {
         self.shrinkage
     }
-    /// Returns the moments, over updates, of log10 of the size of the block's update over the largest size in any
-    /// block, for weights and recurrent weights. Three sizes are compared: the root mean square of the update, its
-    /// norm over that of the gradient, and its norm over that of the parameters. The result nearest to 0 counts, and
-    /// is about 0 with one rate for all blocks: they have the first size in common in adaptive optimizers, the second
-    /// in descent, the third in layer-wise optimizers. Later updates have more weight.
+    /// Returns the moments, over updates, of log10 of the size of the block's update divided by the largest size in
+    /// any block, for weights and recurrent weights. Of three measures of size, the one whose result is nearest to 0
+    /// counts. The first is the root mean square of the update, which adaptive optimizers make equal for all blocks.
+    /// The second is its norm over that of the gradient (equal in gradient descent), the third its norm over that of
+    /// the parameters (equal in layer-wise optimizers). With one learning rate for all blocks the result is about 0.
+    /// Later updates have more weight.
     pub fn lag(&self) -> RunningMoments {
         self.lag
     }
@@ -283,20 +285,20 @@ impl BlockStatistics {
     pub fn moved(&self) -> bool {
         self.moved
     }
-    /// Returns the number of monitored updates in a row, up to the last, with a root mean square above a tenth of that
-    /// of the block's parameters. Updates of 0, and of parameters that are 0, are left out.
+    /// Returns the number of consecutive monitored updates, up to the last, with a root mean square above a tenth of
+    /// that of the block's parameters. Updates of 0, and updates of parameters that are all 0, are ignored.
     pub fn long_steps(&self) -> u64 {
         self.long
     }
-    /// Returns the number of monitored updates in a row, up to the last, that left the block unchanged, although it had
-    /// a gradient and was not frozen.
+    /// Returns the number of consecutive monitored updates, up to the last, that left the block unchanged although it
+    /// had a gradient and was not frozen.
     pub fn still(&self) -> u64 {
         self.still
     }
-    /// Returns two numbers for a weight matrix. The first is that of [units](Self::units) that repeated another unit in
-    /// both parameters and gradient at the last comparison; k equal units count k − 1. The second is that of
-    /// comparisons in a row, up to the last, that found such units. They are compared in the first 4 passes and every
-    /// 64th, and not in frozen blocks.
+    /// Returns two counts for a weight matrix. The first is the number of [units](Self::units) that repeated another
+    /// unit in both parameters and gradient at the last comparison; k equal units count k − 1. The second is the
+    /// number of consecutive comparisons, up to the last, that found such units. Units are compared in the first 4
+    /// passes and every 64th, and not in frozen blocks.
     pub fn duplicate_rows(&self) -> (usize, u64) {
         (self.duplicate_rows, self.duplicate_checks)
     }
@@ -309,8 +311,8 @@ const WINDOW: u64 = 10;
 /// log10 of the ratio of an update's norm to that of its block's parameters, above which the update counts as large.
 const LONG: f64 = -1.0;
 
-/// The largest number of values of a block from which the cosine of update and parameters is estimated; of more, evenly
-/// spaced ones are used.
+/// The largest number of values of a block from which the cosine of update and parameters is estimated. In a larger
+/// block, evenly spaced values are used.
 const COMPARED_VALUES: usize = 256;
 
 /// Returns −cos(Δ, w) of the update Δ and the parameters w of a block, over at most 256 evenly spaced values; 0 if

@@ -30,8 +30,8 @@ impl Distance {
         self.rows = fractions.map(|fraction| if fraction > 0.0 && fraction.is_finite() { fraction } else { 1.0 });
     }
 
-    /// Receives a `loss` L of all rows of the update, ‖∂L/∂y‖ of the outputs y of the pass, their root mean square
-    /// `output`, and their number `values`.
+    /// Receives the `loss` L of all rows of the update. `gradient` is ‖∂L/∂y‖ of the outputs y of the pass,
+    /// `output` their root mean square, and `values` their number.
     pub(super) fn loss(&mut self, loss: f64, gradient: f64, output: f64, values: usize) {
         let [of_update, effective] = self.rows;
         // A mean over n values has a gradient of the order of 1/√n.
@@ -64,7 +64,7 @@ impl Distance {
 }
 
 /// The root mean square distance from the outputs to the targets, relative to that of the outputs, below which the
-/// targets count as fitted. The value is conventional.
+/// targets count as fitted: 0.3 by convention.
 pub(crate) const FITTED: f64 = 0.3;
 
 /// Returns the loss that is lower than `loss` by the fraction `1 − share` of the magnitude of `loss`. For a loss

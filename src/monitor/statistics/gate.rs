@@ -60,12 +60,12 @@ impl GateStatistics {
         self.gate
     }
     /// Returns the moments, over time steps and passes, of the gate's value (after its activation), averaged at each
-    /// measured step over at most 256 of its units and examples. Up to 8 steps of a sequence are measured.
+    /// measured time step over at most 256 of its units and examples. Up to 8 time steps of a sequence are measured.
     pub fn opening(&self) -> RunningMoments {
         self.opening
     }
-    /// Returns the moments, over time steps and passes, of |φ′| / sup |φ′| of the gate's activation φ, averaged
-    /// at each measured step over at most 256 of its units and examples. sup |φ′| counts as 1 if it is unknown.
+    /// Returns the moments, over time steps and passes, of |φ′| / sup |φ′| of the gate's activation φ, averaged at
+    /// each measured time step over at most 256 of its units and examples. sup |φ′| counts as 1 if it is unknown.
     pub fn slope(&self) -> RunningMoments {
         self.slope
     }

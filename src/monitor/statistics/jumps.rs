@@ -2,16 +2,16 @@
 
 use super::RunningMoments;
 
-/// The number of passes in a row after a jump in which the loss must be above the line of its [`Wake`], so that the
-/// jump counts as harmful. A hard batch also has a large gradient and a high loss, but no lasting effect. The number is
-/// a convention.
+/// The number of consecutive passes after a jump with a loss above the line of its [`Wake`] that make the jump a
+/// harmful one. A hard batch also has a large gradient and a high loss, but no lasting effect. The number is a
+/// convention.
 const WORSE: u64 = 3;
-/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this fraction
-/// of its decrease so far (the first loss minus the usual value). The value is conventional.
+/// A jump counts as harmful only if the loss is above its usual value, its mean over about 30 passes, by this
+/// fraction of its decrease so far (the first loss minus the usual value). The fraction is a convention.
 const UNDONE: f64 = 0.1;
 
 /// The check whether a jump, a gradient with more than ten times the typical norm, was harmful: whether the loss is
-/// above `line` in three passes in a row after it.
+/// above `line` in the three passes after it.
 #[derive(Clone, Copy, Debug)]
 struct Wake {
     /// The loss above which the jump counts as harmful.
@@ -26,7 +26,7 @@ struct Wake {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Jumps {
     pub count: u64,
-    /// The number of jumps after which the loss was above the line of their [`Wake`] in [`WORSE`] passes in a row.
+    /// The number of jumps after which the loss was above the line of their [`Wake`] in [`WORSE`] consecutive passes.
     pub harmful: u64,
     wake: Option<Wake>,
     /// The lowest of the mean losses before the harmful jumps; NaN before the first.
@@ -49,9 +49,9 @@ impl Jumps {
         self.wake = Some(Wake { line, worse: 0, usual });
     }
 
-    /// Receives the loss of a pass. While the last jump of the gradient is being checked, a loss above the limit that
-    /// [`jump`](Self::jump) set, or NaN, is counted; any other ends the check. [`WORSE`] of them in a row make the jump
-    /// a harmful one.
+    /// Receives the loss of a pass. While the last jump of the gradient is being checked, a loss above the line that
+    /// [`jump`](Self::jump) set, or NaN, is counted; any other ends the check. [`WORSE`] consecutive counted losses
+    /// make the jump a harmful one.
     pub fn loss(&mut self, loss: f64) {
         if let Some(Wake { line, worse, usual }) = self.wake.take()
             && (loss > line || loss.is_nan())
@@ -63,8 +63,8 @@ impl Jumps {
         }
     }
 
-    /// Whether `loss`, the mean over about 30 passes, is below that before each harmful jump, and no jump is still
-    /// being checked. False without harmful jumps.
+    /// Whether `loss`, the mean over about 30 passes, is below the mean before each harmful jump, and no jump is
+    /// still being checked. False without harmful jumps.
     pub fn has_recovered_from_jumps(&self, loss: f64) -> bool {
         self.wake.is_none() && loss < self.before
     }

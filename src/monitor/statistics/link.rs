@@ -1,4 +1,4 @@
-//! Statistics of one link over depth, over many passes.
+//! Statistics of one link (factor of the chain rule) from layer to layer, over many passes.
 
 use super::{RunningMoments, mean_cosine};
 use crate::{
@@ -11,14 +11,15 @@ use num_traits::Float;
 
 /// The mean |φ′| below which a unit counts as saturated, as a fraction of sup |φ′|.
 const SATURATED: f64 = 0.05;
-/// The number of examples (rows: each step of a sequence is one) after which a window of passes ends, if it also has
-/// [`BATCHES`] passes. A unit without a gradient in a whole window counts as dead.
+/// The number of examples (rows: each time step of a sequence is one) after which a window of passes ends, if it also
+/// has [`BATCHES`] passes. A unit without a gradient in a whole window counts as dead.
 const EXAMPLES: f64 = 2000.0;
-/// The number of passes after which a window of passes ends, if it also has [`EXAMPLES`] examples.
+/// The number of passes after which a window (consecutive passes over which units are judged) ends, if it also has
+/// [`EXAMPLES`] examples.
 const BATCHES: u64 = 10;
 
-/// Statistics, over many passes, of the gradients and the values at one link over depth (a factor of the chain rule,
-/// from layer to layer).
+/// Statistics, over many passes, of the gradients and the values at one link: a factor of the chain rule from layer
+/// to layer.
 #[derive(Clone, Debug)]
 pub struct LinkStatistics {
     name: String,
@@ -41,20 +42,20 @@ pub struct LinkStatistics {
     collapsed_passes: u64,
     units: Units,
     sum: Vec<f64>,
-    /// For the link's output y, its input x, ∂L/∂y and ∂L/∂x, in this order: the norm and the counts of the
-    /// values in the parts of the current pass so far (see [`Link::parts_before`]).
+    /// The norm and the counts of the values reported so far in the current pass, for the output y, the input x,
+    /// ∂L/∂y and ∂L/∂x, in this order. A pass may be reported in several calls ([`Link::parts_before`]).
     parts: [Parts; 4],
 }
 
-/// The norm and the counts (of zero, subnormal and non-finite values) of a link's values in the parts of a pass so
-/// far, and the number of all these values.
+/// The norm and the counts (of zero, subnormal and non-finite values) of the values that were reported so far in a
+/// pass, and their number. A checkpointed layer reports a pass in several calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
-    /// Adds the part of a pass that `at` describes: the norm and counts `part` of its values, and their number
-    /// `values`. The first part of a pass replaces the values of the pass before. Returns the norm and counts of all
-    /// parts, and the number of their values, after the last part; `None` before.
+    /// Adds the values that one call of a monitor received, the call with `at`: their norm and counts, `part`, and
+    /// their number, `values`. The first call of a pass replaces the values of the pass before. The last call returns
+    /// the norm and counts of all values and their number, other calls `None`.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -69,7 +70,7 @@ struct Units {
     /// Three consecutive ranges with a value for each unit: Σ |φ′|, the number of examples in this sum, and the
     /// number of examples for which the unit passed a non-zero gradient.
     sums: Vec<f64>,
-    /// The number of examples of the window so far; each step of a sequence counts as one.
+    /// The number of examples of the window so far; each time step of a sequence counts as one.
     examples: f64,
     /// Whether gradients of the current pass were added to `sums`.
     is_read: bool,
@@ -85,7 +86,7 @@ struct Units {
     /// In the first pass whose gradient is large enough to compute φ′: the mean slope, and the fractions of
     /// saturated units and of units that passed no gradient.
     first: Option<[f64; 3]>,
-    /// The inactive fraction at the end of the last whole window.
+    /// `inactive_fraction` at the end of the last whole window of passes.
     dead: Option<f64>,
 }
 
@@ -131,7 +132,7 @@ impl LinkStatistics {
         {
             self.input.push(root_mean_square(of_x.norm, values));
         }
-        // Only the rows of the first step are compared.
+        // Only the rows of the first time step are compared.
         if at.factor == Factor::Activation && at.parts_before == 0 {
             let rows = at.shape.batch;
             self.cosine = mean_cosine(x, x.len() / at.shape.rows().max(1), rows, &mut self.sum);
@@ -142,8 +143,8 @@ impl LinkStatistics {
         }
     }
 
-    /// Receives the gradients of a pass at this link, or of a part of the pass; `after` has the norm and the counts of
-    /// `dx`. Returns whether this was the last part of the pass, or the whole.
+    /// Receives the gradients of a pass at this link, or of one segment of time steps; `after` has the norm and the
+    /// counts of `dx`. Returns whether all gradients of the pass have been received.
     pub(super) fn backward<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], dx: &[T], after: Survey) -> bool {
         let part = (survey(dy), after);
         let [.., of_dy, of_dx] = &mut self.parts;
@@ -156,7 +157,7 @@ impl LinkStatistics {
         let Some(((before, _), (after, values))) = whole else { return false };
         (self.norm_in, self.norm_out) = (before.norm, after.norm);
         self.subnormal = after.subnormal as f64 / values.max(1) as f64;
-        // All values of the gradient are so small that ε times one is subnormal.
+        // Underflow: ε times any value of the gradient before the link is subnormal.
         self.underflowed = after.norm == 0.0 && before.norm > 0.0 && before.norm < least::<T>();
         if before.norm > 0.0 {
             if after.norm == 0.0 {
@@ -169,23 +170,25 @@ impl LinkStatistics {
         true
     }
 
-    /// Returns the number of values of the gradient with respect to the link's output, over all rows of the last pass.
+    /// Returns the number of values, over all rows of the last pass, of the gradient with respect to the output of
+    /// this link (one factor of the chain rule).
     pub(super) fn gradients(&self) -> usize {
         self.parts[2].1
     }
 
-    /// Returns the number of examples in the last backward pass: the rows at an activation, the values at another
-    /// link.
+    /// Returns the number of examples in the last backward pass. For an activation it is the number of rows, and for
+    /// other factors of the chain rule the number of values.
     pub(crate) fn examples(&self) -> usize {
         self.gradients() / (self.units.sums.len() / 3).max(1)
     }
 
-    /// The name of the link: `3`, `0.input`.
+    /// The name of the link (one factor of the chain rule): the path of its layer, `3`, or this path and a part,
+    /// `0.input`.
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the index of the link's name among the link names of the network: those of a layer itself, such as a
-    /// residual, then those of the layers inside it, in order.
+    /// Returns the index of the link's name in the list of the network's link names. In this list, the names of a
+    /// layer's own links, such as a residual's, precede those of the layers inside it.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -193,7 +196,7 @@ impl LinkStatistics {
     pub fn factor(&self) -> Factor {
         self.factor
     }
-    /// Whether the link is on the main path from loss to input.
+    /// Whether this link (factor of the chain rule) is on the main path from loss to input, not in a parallel branch.
     pub fn on_main_path(&self) -> bool {
         self.on_main_path
     }
@@ -201,49 +204,53 @@ impl LinkStatistics {
     pub fn activation(&self) -> Option<&'static str> {
         self.activation
     }
-    /// Returns sup |φ′|, the largest slope of the link's activation; `None` if it is unknown or the link is no
-    /// activation.
+    /// Returns sup |φ′|, the largest slope of the activation φ; `None` if it is unknown or the statistics are those
+    /// of another kind of layer.
     pub fn sup_slope(&self) -> Option<f64> {
         self.sup_slope
     }
-    /// Returns the moments of log10 of the factor by which the link multiplies the norm of the gradient, over passes
-    /// in which the gradient is not zero. Later passes have more weight.
+    /// Returns the moments of log10 of the factor by which this link of the chain rule multiplies the norm of the
+    /// gradient, over passes in which the gradient is not zero. Later passes have more weight.
     pub fn decades(&self) -> RunningMoments {
         self.decades
     }
-    /// The norm of the gradient with respect to the link's output, in the last pass; 0 before the first.
+    /// The norm of the gradient with respect to the output of this link (factor of the chain rule), in the last pass;
+    /// 0 before the first.
     pub fn norm_in(&self) -> f64 {
         self.norm_in
     }
-    /// The norm of the gradient with respect to the link's input, in the last pass; 0 before the first.
+    /// The norm of the gradient with respect to the input of this link (factor of the chain rule), in the last pass;
+    /// 0 before the first.
     pub fn norm_out(&self) -> f64 {
         self.norm_out
     }
-    /// The number of passes in which the link reduced a gradient to exactly zero.
+    /// The number of passes in which this link (factor of the chain rule) reduced a gradient to exactly zero.
     pub fn vanished_passes(&self) -> u64 {
         self.vanished_passes
     }
-    /// Whether the link reduced the gradient of the last pass to zero by underflow: the norm before the link was below
-    /// the smallest normal number divided by the machine epsilon.
+    /// Whether this link (factor of the chain rule) reduced the gradient of the last pass to zero by underflow: the
+    /// norm before it was below the smallest normal number divided by the machine epsilon.
     pub fn underflowed(&self) -> bool {
         self.underflowed
     }
-    /// Returns the fraction of subnormal values in the gradient with respect to the link's input, in the last pass.
+    /// Returns the fraction of subnormal values in the gradient with respect to the input of this link (factor of the
+    /// chain rule), in the last pass.
     pub fn subnormal(&self) -> f64 {
         self.subnormal
     }
-    /// Returns the moments, over passes, of the root mean square of the link's output.
+    /// Returns the moments, over passes, of the root mean square of the output of this link (factor of the chain
+    /// rule).
     pub fn output(&self) -> RunningMoments {
         self.output
     }
     /// Returns the moments, over passes, of the root mean square of the pre-activations. They have no values unless
-    /// the link is an activation.
+    /// these are the statistics of an activation.
     pub fn input(&self) -> RunningMoments {
         self.input
     }
     /// Returns the mean cosine between the pre-activations of different samples, over up to 16 samples of the last
-    /// pass at their first step. `None` unless the link is an activation, for fewer than two samples, or if a row is
-    /// zero or not finite.
+    /// pass at their first time step. `None` for a link (factor of the chain rule) that is no activation, for fewer
+    /// than two samples, or if a row is zero or not finite.
     pub fn cosine(&self) -> Option<f64> {
         self.cosine
     }
@@ -251,19 +258,19 @@ impl LinkStatistics {
     pub fn first_cosine(&self) -> Option<f64> {
         self.first_cosine
     }
-    /// Returns the number of passes in a row, up to the last, with a [cosine](Self::cosine) above 0.99.
+    /// Returns the number of consecutive passes, up to the last, with a [cosine](Self::cosine) above 0.99.
     pub fn collapsed_passes(&self) -> u64 {
         self.collapsed_passes
     }
-    /// Returns the mean slope |φ′| of the link's activation φ, over all units and over the examples of the current
-    /// window whose gradient is large enough to compute φ′; 0 before the first. A window is a run of passes, at
-    /// least 10 with at least 2,000 examples, of which each step of a sequence is one.
+    /// Returns the mean slope |φ′| of the activation φ, over all units and over the examples of the current window
+    /// whose gradient is large enough to compute φ′; 0 before the first. A window is at least 10 consecutive passes
+    /// with at least 2,000 examples; each time step of a sequence is one.
     pub fn mean_slope(&self) -> f64 {
         self.units.slope
     }
     /// Returns the fraction of units whose mean slope |φ′| is below 5 % of sup |φ′|, over the passes of the current
-    /// window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and for a
-    /// link without an activation.
+    /// window so far. A window has at least 10 passes and 2,000 examples. 0 before the first backward pass, and for
+    /// layers that are no activation.
     pub fn saturated(&self) -> f64 {
         self.units.saturated
     }
@@ -273,17 +280,18 @@ impl LinkStatistics {
     pub fn at_first(&self) -> Option<[f64; 2]> {
         self.units.first.map(|[_, saturated, inactive]| [saturated, inactive])
     }
-    /// Returns the number of units of the link's activation; 0 before the first backward pass, and without an
-    /// activation.
+    /// Returns the number of units of the activation; 0 before the first backward pass, and for other kinds of
+    /// layers.
     pub(crate) fn units(&self) -> usize {
         self.units.sums.len() / 3
     }
-    /// Returns the root mean square of the link's output in the first pass; `None` before it.
+    /// Returns the root mean square of the output of this link (factor of the chain rule) in the first pass; `None`
+    /// before it.
     pub(crate) fn first_output(&self) -> Option<f64> {
         self.first_output
     }
-    /// Returns the mean slope |φ′| of the link's activation in the first pass whose gradient is large enough to
-    /// compute φ′; `None` before that pass, and for a link without an activation.
+    /// Returns the mean slope |φ′| of the activation in the first pass whose gradient is large enough to compute
+    /// φ′; `None` before that pass, and for other kinds of layers.
     pub fn first_slope(&self) -> Option<f64> {
         self.units.first.map(|[slope, ..]| slope)
     }
@@ -292,9 +300,9 @@ impl LinkStatistics {
     pub fn inactive_fraction(&self) -> f64 {
         self.units.inactive_fraction
     }
-    /// Returns the fraction of units that passed no gradient for any example of the last complete window. A window has
-    /// at least 2,000 examples and 10 passes. `None` before the end of the first, and for a link without an
-    /// activation.
+    /// Returns the fraction of units that passed no gradient for any example of the last complete window. A window
+    /// has at least 2,000 examples and 10 passes. `None` before the end of the first window, and for layers that are
+    /// no activation.
     pub fn dead(&self) -> Option<f64> {
         self.units.dead
     }
@@ -321,7 +329,7 @@ impl Units {
     }
 
     /// Adds |φ′| of each unit to the sums, from the gradients with respect to the output, `dy`, and the input, `dx`,
-    /// of the activation φ. They may be those of a pass, or of a part of it.
+    /// of the activation φ. They may be those of a whole pass, or of one segment of its time steps.
     fn add<T: Scalar>(&mut self, dy: &[T], dx: &[T]) {
         let width = self.sums.len() / 3;
         if width == 0 {

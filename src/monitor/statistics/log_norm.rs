@@ -2,8 +2,8 @@
 
 use super::RunningMoments;
 
-/// The decay of the moving averages of the loss, of the decades and of ln ‖g‖, g being the gradient of all
-/// parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
+/// The decay of the moving averages of the loss, of log10 of the gradient norm's change along the main path, and of
+/// ln ‖g‖, g being the gradient of all parameters. It is that of ZClip (Kumar et al. 2025), like [`WARM_UP`].
 pub(super) const KEEP: f64 = 0.97;
 /// The number of gradients before spikes and jumps are counted, and of losses before a run is judged to stagnate.
 pub(super) const WARM_UP: u64 = 25;
@@ -32,8 +32,8 @@ impl Default for LogNorm {
 }
 
 impl LogNorm {
-    /// Compares the norm of the next gradient with those before, and adds it to the moments; a norm above ten times the
-    /// typical one enters as ten times that.
+    /// Compares the norm of the next gradient with the norms before it, and adds its logarithm to the moments. A norm
+    /// above ten times the typical one enters as ten times that one.
     pub(crate) fn push(&mut self, norm: f64) -> Unusual {
         let mut ln = libm::log(norm);
         let apart = ln - self.0.mean();

@@ -27,7 +27,7 @@ pub(super) struct Mixing {
     batches: u64,
 }
 
-/// The number of batches that enter the average of batch means before further batches are compared with it.
+/// The number of batches whose means are averaged before the means of further batches are compared with this average.
 const WARM_UP: u64 = 10;
 /// The decay of the moving averages: about the last 30 batches count.
 const KEEP: f64 = 0.97;
@@ -41,8 +41,8 @@ impl Default for Mixing {
 
 impl Mixing {
     /// Adds a batch of `rows` rows of ∂L/∂y, whose 2-norm is `norm`. A batch with fewer rows than the largest
-    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight. A batch
-    /// with more rows than all before it restarts the variances.
+    /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight. A
+    /// batch with more rows than all earlier ones restarts both variances.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
         let (width, count) = (dy.len() / rows.max(1), rows as f64);
         if self.mean.len() != width {
@@ -75,14 +75,14 @@ impl Mixing {
         }
     }
 
-    /// Returns the variance of the rows of a batch, summed over columns, and the number of rows; `None` before 20
-    /// batches of the largest size.
+    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over columns, and the number of rows; `None`
+    /// before 20 batches of the largest size.
     pub fn within(&self) -> Option<[f64; 2]> {
         (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }
 
-    /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate counts as
-    /// 0. `None` before 20 batches of the largest size, or if the means of batches do not vary.
+    /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate becomes 0.
+    /// `None` before 20 batches of the largest size, or if the means of batches do not vary.
     pub fn correlation(&self) -> Option<f64> {
         let (between, within) = (self.between.mean(), self.within.mean());
         if self.between.count() < WARM_UP || between.is_nan() || between <= 0.0 {
@@ -96,12 +96,12 @@ impl Mixing {
 impl RunStatistics {
     /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
     /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
-    /// and for an output at each step. Source: the intraclass correlation of Fisher 1925.
+    /// and for an output at each time step. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
     }
-    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over the outputs, and the number of rows. `None`
-    /// before the 20th batch of the largest size, and for an output at each step.
+    /// Returns the variance of ∂L/∂y over the rows of a batch, summed over the outputs, and the number of rows.
+    /// `None` before the 20th batch of the largest size, and for an output at each time step.
     pub(crate) fn batch_variance(&self) -> Option<[f64; 2]> {
         self.mixing.within()
     }

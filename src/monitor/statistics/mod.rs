@@ -33,13 +33,14 @@ use crate::{
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Collects the measurements for a [`diagnosis`](crate::diagnosis). They are the change of the gradient's norm by each
-/// link (factor of the chain rule) and over time, saturation, dead units, and cosines between the pre-activations of
-/// samples. Further, the updates of each block, spikes, clipping, and the origin of the first non-finite value.
+/// Collects the measurements for a [`diagnosis`](crate::diagnosis). They include the change of the gradient's norm by
+/// each link (factor of the chain rule) and over time steps, saturation, dead units, and cosines between the
+/// pre-activations of samples. They also include the updates of each parameter block, spikes, clipping, and the
+/// origin of the first non-finite value.
 ///
-/// The memory depends on links, blocks and units, not on the number of passes, and holds a copy of the
-/// [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate. Inside
-/// [`Every`](fn@super::Every) only monitored passes are counted.
+/// The memory depends on the numbers of layers, parameter blocks and units, not on the number of passes, and holds a
+/// copy of the [first parameters](Self::first_parameters). After the longest pass `Statistics` does not allocate.
+/// Inside [`Every`](fn@super::Every) only monitored passes are counted.
 ///
 /// ```
 /// use chainrule::{activation::Sigmoid, dataset::{Batch, Dataset}, layer::Sequential};
@@ -67,14 +68,15 @@ pub struct Statistics {
     history: BudgetHistory,
     /// The parameters at the first gradient; empty before it, and for more than [`KEPT_PARAMETERS`].
     first_parameters: Vec<f64>,
-    /// The norm and the counts of the network's input, in the parts of the current pass that the first link has
-    /// reported.
+    /// The norm and the counts of the network's input, over the calls so far in which the first layer reported this
+    /// pass.
     input: link::Parts,
     /// The indices in `links`, `gates` and `states` at which the search for the next event's entry starts.
     next: [usize; 3],
 }
 
-/// Writes the numbers of links, states, gates, blocks, passes and updates, and the recent loss.
+/// Writes the numbers of links (factors of the chain rule), recurrent layers, gates, parameter blocks, passes and
+/// updates, and the recent loss.
 impl fmt::Debug for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut statistics = f.debug_struct("Statistics");
@@ -91,14 +93,14 @@ impl Statistics {
         Self::default()
     }
 
-    /// Returns the statistics of each link over depth: in the order of the forward pass, then the links that report
-    /// only in the backward pass.
+    /// Returns the statistics of each link (factor of the chain rule) from layer to layer, in the order of the
+    /// forward pass. Links that are reported only in the backward pass follow.
     pub fn links(&self) -> &[LinkStatistics] {
         &self.links
     }
 
-    /// Returns the statistics of the state gradient over time, for each recurrent layer in the order of the backward
-    /// pass.
+    /// Returns the statistics of the gradient with respect to the state, from time step to time step, for each
+    /// recurrent layer in the order of the backward pass.
     pub fn states(&self) -> &[StateStatistics] {
         &self.states
     }
@@ -125,15 +127,16 @@ impl Statistics {
         &self.run
     }
 
-    /// Returns the decades (powers of ten) by which each link changes the norm of the gradient, over the monitored
-    /// passes. Links inside branches, and those over time, are left out.
+    /// Returns the decades (powers of ten) by which each link (factor of the chain rule) changes the norm of the
+    /// gradient, over the monitored passes. Links inside parallel branches, and links from time step to time step,
+    /// are left out.
     pub fn history(&self) -> &BudgetHistory {
         &self.history
     }
 
     /// Returns the parameters of the first monitored gradient, before its update: those at which the run began or was
-    /// resumed. If the run was held up, a [`Diagnosis`](crate::diagnosis::Diagnosis) also judges the network with
-    /// these parameters.
+    /// resumed. If the run has learned nothing and no longer improves, a [`Diagnosis`](crate::diagnosis::Diagnosis)
+    /// also judges the network with these parameters.
     ///
     /// `None` before the first gradient, and for a network of more than 2²² parameters. The copy is made once, of
     /// 8 bytes for each parameter.
@@ -141,15 +144,15 @@ impl Statistics {
         (!self.first_parameters.is_empty()).then_some(&self.first_parameters)
     }
 
-    /// Marks the blocks as frozen that are frozen in `run`, the statistics of the same network.
+    /// Copies from `run`, statistics of the same network, whether each block is frozen.
     pub(crate) fn freeze_as_in(&mut self, run: &Statistics) {
         let both = self.blocks.iter_mut().zip(&run.blocks).filter(|(own, of)| own.name() == of.name());
         both.for_each(|(own, of)| own.freeze(of.frozen()));
     }
 }
 
-/// The largest number of parameters of a network of which a copy is kept at the first gradient: 32 MiB of `f64`. Of a
-/// larger network none are kept.
+/// The largest number of parameters that are copied at the first gradient: 32 MiB of `f64`. The parameters of a
+/// larger network are not copied.
 const KEPT_PARAMETERS: usize = 1 << 22;
 
 /// Returns the index of the first entry of `list` for which `is` holds, from the index `next` on and then from the
@@ -256,7 +259,7 @@ impl Statistics {
     fn gradient<T: Scalar>(&mut self, blocks: &Blocks, w: &[T], dw: &[T]) {
         let pass = self.run.pass();
         let mut square = 0.0;
-        // The blocks are known from the first gradient on; those of another network begin anew.
+        // The parameters are copied at the first gradient, and again if the blocks are those of another network.
         if self.blocks.is_empty() || !self.is_of(blocks) {
             self.first_parameters.clear();
             let kept = if w.len() <= KEPT_PARAMETERS { w } else { &[] };
@@ -303,9 +306,9 @@ impl Statistics {
     }
 }
 
-/// Returns the mean cosine of the angle between two rows of `width` values, over all pairs of up to [`ROWS`] evenly
-/// spaced ones of the first `rows` rows of `x`. `None` for fewer than two rows, or if the norm of one is 0 or not
-/// finite. `sum` is scratch.
+/// Returns the mean cosine of the angle between two rows, over all pairs of the compared rows. These are up to
+/// [`ROWS`] evenly spaced rows among the first `rows` rows of `x`, of `width` values each. `None` for fewer than two
+/// rows, or if the norm of one is 0 or not finite. `sum` is scratch.
 fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>) -> Option<f64> {
     let stride = rows.div_ceil(ROWS).max(1);
     sum.clear();
@@ -323,6 +326,6 @@ fn mean_cosine<T: Scalar>(x: &[T], width: usize, rows: usize, sum: &mut Vec<f64>
     (count >= 2.0).then(|| (square - count) / (count * (count - 1.0)))
 }
 
-/// The largest number of rows of a batch whose pre-activations are compared with each other; of more, evenly spaced
-/// ones are.
+/// The largest number of rows of a batch whose pre-activations are compared with each other. In a larger batch,
+/// evenly spaced rows are compared.
 const ROWS: usize = 16;

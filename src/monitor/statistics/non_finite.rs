@@ -8,14 +8,15 @@ use alloc::string::String;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum NonFiniteOrigin {
-    /// The input of a link in the forward pass: the network's input, or the output of a layer that reports no link.
+    /// The input of a link (factor of the chain rule, such as a layer) in the forward pass. It is the network's
+    /// input, or the output of a layer that reports no link.
     Input,
-    /// The output of a link in the forward pass, from a finite input.
+    /// The output of a link (factor of the chain rule, such as a layer) in the forward pass, from a finite input.
     Forward,
-    /// The gradient of the loss with respect to the output, or a gradient that comes from a layer that reports no link.
+    /// The gradient of the loss with respect to the output, or the gradient that leaves a layer that reports no link.
     Loss,
-    /// The gradient with respect to a link's input in the backward pass, from a finite gradient with respect to its
-    /// output.
+    /// The gradient with respect to the input of a link (factor of the chain rule, such as a layer) in the backward
+    /// pass, although that with respect to its output is finite.
     Backward,
     /// The gradient of a parameter block.
     Gradient,
@@ -25,7 +26,7 @@ pub enum NonFiniteOrigin {
     Parameters,
 }
 
-/// The first non-finite value of a run: its origin, its link or block, and its pass.
+/// The first non-finite value of a run: its origin, the layer or parameter block that has it, and its pass.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -34,9 +35,9 @@ pub struct NonFinite {
     pub pass: u64,
     /// The stage of the update in which the value was found.
     pub origin: NonFiniteOrigin,
-    /// The name of the link or block.
+    /// The name of the link (factor of the chain rule, such as a layer) or of the parameter block.
     pub name: String,
-    /// The factor that the link applies; `None` for a block.
+    /// The kind of factor of the chain rule, such as weights or an activation; `None` for a parameter block.
     pub factor: Option<Factor>,
     /// Whether any of the non-finite values is infinite; otherwise all are NaN.
     pub infinite: bool,

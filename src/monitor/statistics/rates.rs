@@ -2,10 +2,10 @@
 
 use super::RunStatistics;
 
-/// The number of updates over which a rate is compared with an earlier one.
+/// The number of updates between two learning rates that are compared.
 const WINDOW: usize = 10;
 
-/// The learning rates that the trainer stated: of the first update, and of the last [`WINDOW`] of them.
+/// The learning rates that the trainer reported: those of the first update and of the last [`WINDOW`] updates.
 #[derive(Clone, Debug)]
 pub(super) struct Rates {
     recent: [f64; WINDOW],
@@ -22,7 +22,7 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Adds the rate of an update, in place of that of [`WINDOW`] updates before.
+    /// Stores the learning rate of an update in place of the one [`WINDOW`] updates earlier.
     pub fn push(&mut self, rate: f64) {
         if self.count == 0 {
             self.first = rate;
@@ -38,7 +38,7 @@ impl Rates {
         (self.count > 1).then_some(self.last > earliest && self.last >= self.highest)
     }
 
-    /// Returns the first rate and the last one; `None` before the first.
+    /// Returns the learning rates of the first and the last update; `None` before the first.
     pub fn ends(&self) -> Option<[f64; 2]> {
         (self.count > 0).then_some([self.first, self.last])
     }
@@ -50,7 +50,7 @@ impl RunStatistics {
     pub(crate) fn rate_grows(&self) -> Option<bool> {
         self.rates.grow()
     }
-    /// Returns the highest learning rate over the first; 1 if the trainer states none.
+    /// Returns the highest learning rate so far divided by the first; 1 if the trainer reports none.
     pub(crate) fn rate_rise(&self) -> f64 {
         let rise = self.rates.highest / self.rates.first;
         if rise >= 1.0 && rise.is_finite() { rise } else { 1.0 }

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-/// The number of passes in which outputs that began too large, or with a wrong mean, are taken to reach the loss of
-/// constant outputs. Also the number of losses in a row that make a relapse.
+/// The number of passes after which outputs that began too large, or with a wrong mean, are assumed to have reached
+/// the loss of constant outputs. Also the number of consecutive high losses that count as a relapse.
 pub(super) const SETTLED: u64 = 10;
 
 /// The moving mean (of about five losses) after each of the last [`SETTLED`] losses; NaN where the run has fewer
@@ -25,7 +25,7 @@ impl fmt::Debug for RecentMeans {
 }
 
 impl RecentMeans {
-    /// Adds the mean after the loss number `count`, in place of the oldest one.
+    /// Stores the mean after loss number `count` (from 1) in place of the oldest mean.
     pub fn push(&mut self, mean: f64, count: u64) {
         self.0[(count % SETTLED) as usize] = mean;
     }

@@ -31,15 +31,15 @@ pub struct RunStatistics {
     /// The mean over passes of the root mean square of the input values that are not 0.
     present: f64,
     input_seen: bool,
-    /// The root mean square of the last link's output in the current pass.
+    /// The root mean square, in the current pass, of the last output that a layer reported.
     output: f64,
-    /// The number of values of ∂L/∂y, y being the network's output, in the current pass.
+    /// The number of values of the network's output y, and so of ∂L/∂y, in the current pass.
     values: usize,
     distance: Distance,
     loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
-    /// The exponential mean of the first `SETTLED` losses; infinite before as many losses.
+    /// The exponential mean of the first `SETTLED` losses; infinite before that many losses.
     settled_loss: f64,
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
@@ -51,7 +51,7 @@ pub struct RunStatistics {
     log_norm: LogNorm,
     norm: f64,
     spikes: u64,
-    /// The spike of the largest norm whose origin is known, with that norm.
+    /// Of the spikes with a known origin, the one with the largest gradient norm, and this norm.
     largest_spike: Option<(f64, Spike)>,
     jumps: Jumps,
     clips: RunningMoments,
@@ -109,24 +109,24 @@ impl RunStatistics {
         self.path = [f64::NAN; 2];
     }
 
-    /// Receives the norms of the gradient before and after a link on the main path, in the order of the backward pass.
-    /// The gradient with respect to the link's output has `values` values.
+    /// Receives the norms of the gradient before and after a factor of the chain rule on the main path, in the order
+    /// of the backward pass. The gradient before it has `values` values.
     pub(super) fn on_main_path(&mut self, before: f64, after: f64, values: usize) {
         let is_first = self.path[0].is_nan();
         self.values = if is_first { values } else { self.values };
         self.path = [if is_first { before } else { self.path[0] }, after];
     }
 
-    /// Receives `dy`, the gradient with respect to the output of the link `at` on the main path, and its `norm`, before
-    /// [`on_main_path`](Self::on_main_path) is called for this link. Only the first link of a pass, whose output is the
-    /// network's, has an effect: if each sample has one step, the rows of `dy` are compared.
+    /// Receives `dy`, the gradient with respect to the output of the link `at` on the main path, and its `norm`,
+    /// before [`on_main_path`](Self::on_main_path) is called for this link. Only the first link of a pass, whose
+    /// output is the network's, has an effect: if each sample has one time step, the rows of `dy` are compared.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
         if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
             self.mixing.push(dy, at.shape.rows(), norm);
         }
     }
 
-    /// Receives the root mean square of a link's output; the last link of a pass gives the network's output.
+    /// Receives the root mean square of a layer's output; the last call in a pass is for the network's output.
     pub(super) fn see_output(&mut self, output: f64) {
         self.output = output;
     }
@@ -195,7 +195,7 @@ impl RunStatistics {
     /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that is
     /// not finite is the largest.
     pub(super) fn step(&mut self, step: &Step) {
-        // A rank without a pass in the next update has no gradient of its own then.
+        // A rank without a pass in the next update then has no gradient of its own.
         self.path = [f64::NAN; 2];
         if let Some(rate) = step.learning_rate {
             self.rates.push(rate);
@@ -228,8 +228,8 @@ impl RunStatistics {
     pub fn updates(&self) -> u64 {
         self.updates
     }
-    /// Returns the number of gradients in a row, up to the last, that led to no update. A gradient is counted when the
-    /// next pass begins.
+    /// Returns the number of consecutive gradients, up to the last, that led to no update. A gradient is counted when
+    /// the next pass begins.
     pub fn skipped_in_a_row(&self) -> u64 {
         self.skipped_in_a_row
     }
@@ -238,7 +238,7 @@ impl RunStatistics {
         self.input
     }
     /// Returns the mean, over passes, of the root mean square of those values of the network's input that are not 0.
-    /// A weight of an input of 0 has no gradient, so sparse inputs are as large as their other values.
+    /// Weights of inputs that are 0 have no gradient, so only the other values of sparse inputs count.
     pub(crate) fn present_input(&self) -> f64 {
         self.present
     }
@@ -312,11 +312,11 @@ impl RunStatistics {
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }
-    /// Returns the moments of ‖∂L/∂y‖ √n, with n outputs y, over its first value.
+    /// Returns the moments of ‖∂L/∂y‖ √n, with n outputs y, divided by its first value.
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
-    /// Returns the mean of about five losses after ten passes, infinite before, and that of about the last 30.
+    /// Returns the mean of about five losses after the tenth (infinite before it), and of about the last 30 losses.
     pub(crate) fn settled_and_usual_loss(&self) -> [f64; 2] {
         [self.settled_loss, self.loss.mean()]
     }
@@ -329,7 +329,7 @@ impl RunStatistics {
         self.norm
     }
     /// Returns the typical norm of g, the gradient of all parameters before clipping: e to the exponential mean of ln
-    /// ‖g‖ over updates; 1 before the first. A norm above ten times it enters as ten times it.
+    /// ‖g‖ over updates; 1 before the first. A norm above ten times the typical one enters as ten times it.
     pub fn typical_norm(&self) -> f64 {
         libm::exp(self.log_norm.moments().mean())
     }
@@ -361,14 +361,14 @@ impl RunStatistics {
     pub fn jumps(&self) -> u64 {
         self.jumps.count
     }
-    /// Returns the number of [jumps](Self::jumps) after which the loss of three passes in a row was far above its usual
-    /// value, its mean over about 30 passes before. Far means higher by more than half of that value, by more than
-    /// three standard deviations, and by more than a tenth of its decrease so far.
+    /// Returns the number of [jumps](Self::jumps) after which the loss of three consecutive passes was far above its
+    /// usual value, its mean over about 30 passes before. Far means higher by more than half of that value, by more
+    /// than three standard deviations, and by more than a tenth of its decrease so far.
     pub fn harmful_jumps(&self) -> u64 {
         self.jumps.harmful
     }
-    /// Whether the mean loss over about 30 passes is below that before each [harmful jump](Self::harmful_jumps), and no
-    /// jump is still being checked. False without harmful jumps.
+    /// Whether the mean loss over about 30 passes is below the one before each [harmful jump](Self::harmful_jumps),
+    /// and no jump is still being checked. False without harmful jumps.
     pub(crate) fn has_recovered_from_jumps(&self) -> bool {
         self.jumps.has_recovered_from_jumps(self.loss.mean())
     }
@@ -392,7 +392,7 @@ impl RunStatistics {
     /// Whether the run has recovered from its first non-finite value: at least three passes later the last loss and
     /// gradient are finite, and no update is being skipped. False if a parameter or an update had the value.
     pub(crate) fn has_recovered(&self) -> bool {
-        // Parameters that took it in may be read later.
+        // Parameters that are not finite may be read later.
         let is_kept = |origin| matches!(origin, NonFiniteOrigin::Update | NonFiniteOrigin::Parameters);
         let after = self.non_finite().is_some_and(|it| !is_kept(it.origin) && self.passes > it.pass + 3);
         after && self.skipped_in_a_row == 0 && self.recent.last().is_finite() && self.norm.is_finite()

@@ -2,7 +2,7 @@
 
 use num_traits::Float;
 
-/// The mean and the standard deviation of pushed values, with equal or exponentially decaying weights.
+/// The mean and the standard deviation of a series of values, with equal or exponentially decaying weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RunningMoments {

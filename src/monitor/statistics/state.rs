@@ -14,22 +14,22 @@ pub(super) fn layer_of(name: &str) -> &str {
 }
 
 /// The change of the norm of a recurrent layer's state gradient per time step, in decades (powers of ten), averaged
-/// over steps and passes, with the shares of weights and activations.
+/// over time steps and passes, and how much of it weights and activations contribute.
 ///
-/// Gradient that is added at a step (by a loss at each step, by the layers above) does not count: only the gradient
-/// that the step receives from the next step is compared.
+/// A gradient that is added at a time step, by a loss there or by the layers above, does not count. Only the gradient
+/// that a time step receives from the next one is compared.
 #[derive(Clone, Debug)]
 pub struct StateStatistics {
     name: String,
-    /// The sums, over the time steps of the current pass, of log10 of the factors by which links multiply the norm:
-    /// first of weights, then of activations and gates, then of other links except additions.
+    /// The sums, over the time steps of the current pass, of log10 of the factors on the gradient's norm: first by
+    /// weights, then by activations and gates, then by all others except additions.
     sums: [f64; 3],
     /// The number of time steps in `sums`.
     steps: usize,
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
     newest: usize,
-    /// The last time step of the current pass whose gradient is not zero.
+    /// The last time step of the sequence whose gradient is not zero in the current pass.
     from: usize,
     /// Whether a gradient of the current pass is not zero.
     has_gradient: bool,
@@ -69,8 +69,8 @@ impl StateStatistics {
         }
     }
 
-    /// Receives the norm of the state gradient at a time step. Steps come from the last to the first; a step that is
-    /// not below the one before begins a new pass.
+    /// Receives the norm of the state gradient at a time step. Time steps come from the last to the first; one that
+    /// is not below the one before begins a new pass.
     fn keep(&mut self, step: usize, norm: f64) {
         if self.norms.last().is_some_and(|&(last, _)| step >= last) {
             self.norms.clear();
@@ -111,10 +111,10 @@ impl StateStatistics {
         }
     }
 
-    /// Ends a backward pass: the mean, over its time steps, of log10 of each factor by which links multiply the norm
-    /// is added to the moments over passes.
+    /// Ends a backward pass: the means, over its time steps, of log10 of the factors on the gradient's norm are added
+    /// to the moments over passes.
     pub(super) fn end(&mut self) {
-        // A gradient that enters at the first step takes no step back.
+        // A gradient that enters at the first time step is not carried to an earlier one.
         if self.steps > 0 && self.from > 0 {
             let steps = self.steps as f64;
             self.weights.push(self.sums[0] / steps);
@@ -134,8 +134,8 @@ impl StateStatistics {
     pub fn name(&self) -> &str {
         &self.name
     }
-    /// Returns the moments, over passes, of the decades of the state gradient per time step: the mean, over the steps
-    /// of a pass, of log10 of the factor on its norm. Later passes have more weight.
+    /// Returns the moments, over passes, of the decades of the state gradient per time step: the mean, over the time
+    /// steps of a pass, of log10 of the factor on its norm. Later passes have more weight.
     pub fn per_step(&self) -> RunningMoments {
         self.per_step
     }
@@ -150,8 +150,8 @@ impl StateStatistics {
         self.activation
     }
     /// Returns the number of time steps over which the norm of the state gradient shrinks tenfold: −1 divided by the
-    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if it does not change
-    /// or no pass had one.
+    /// mean of [`per_step`](Self::per_step). It is negative if the gradient grows, and infinite if the gradient does
+    /// not change or no pass had a gradient.
     pub fn horizon(&self) -> f64 {
         -1.0 / self.per_step.mean()
     }
@@ -159,8 +159,8 @@ impl StateStatistics {
     pub fn sequence(&self) -> usize {
         self.sequence
     }
-    /// Returns the number of steps back in time that the state gradient took: from the last step that has a gradient
-    /// to the first step of the sequence, in the last pass with a gradient. It is 0 for the backward direction of a
+    /// Returns the number of time steps from the last one that has a state gradient back to the first one of the
+    /// sequence, in the last pass with a gradient. It is 0 for the backward direction of a
     /// [`Bidirectional`](crate::recurrent::Bidirectional) layer that precedes a [`LastStep`](crate::layer::LastStep).
     pub fn reach(&self) -> usize {
         self.reach
@@ -170,8 +170,8 @@ impl StateStatistics {
     pub fn vanished_step(&self) -> Option<usize> {
         self.vanished_step
     }
-    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient. They
-    /// are every k-th step, with the smallest power of two for k that keeps at most 128.
+    /// Returns time steps of the last pass, from the last to the first, each with the norm of the state gradient.
+    /// They are every k-th time step, k being the smallest power of two that keeps at most 128.
     pub fn norms(&self) -> &[(usize, f64)] {
         &self.norms
     }

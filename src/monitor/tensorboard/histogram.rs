@@ -10,9 +10,10 @@ use core::ops::Range;
 const DIGITS: u32 = 50;
 /// The number of the bucket that begins at 2^−160, below all numbers of `f32`. Smaller magnitudes are counted with 0.
 const LEAST: u64 = (1023 - 160) * 4;
-/// The number of the bucket that begins at 2^128, above all numbers of `f32`. All larger magnitudes are counted in it.
+/// The number of the bucket that begins at 2^128, above all numbers of `f32`. It counts all magnitudes from this
+/// number on.
 const LARGEST: u64 = (1023 + 128) * 4;
-/// The index of the bucket of 0. The buckets of negative values have lower indices, those of positive values higher
+/// The index of the bucket of 0. Buckets of negative values have lower indices, and buckets of positive values higher
 /// ones.
 const ZERO: usize = (LARGEST - LEAST + 1) as usize;
 /// The number of buckets of negative values, zero and positive values.
@@ -110,7 +111,7 @@ impl Histogram {
         limits.clear();
         counts.clear();
         if self.values > 0 {
-            // The empty bucket up to the first value.
+            // An empty bucket, whose upper limit is the lower limit of the bucket with the least value.
             limits.push(if self.used.start == 0 { f64::MIN } else { limit(self.used.start - 1) });
             counts.push(0.0);
         }

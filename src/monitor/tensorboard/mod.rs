@@ -68,7 +68,7 @@ pub struct TensorBoard<W: Write = BufWriter<File>> {
     path: String,
     failed: Option<io::Error>,
     encoder: Encoder,
-    /// The number of updates from histogram to histogram; 0 for no histograms.
+    /// The number of updates from one set of histograms to the next; 0 for no histograms.
     every: u64,
     updates: u64,
     /// Whether the next pass belongs to the same update as the last one.
@@ -78,7 +78,8 @@ pub struct TensorBoard<W: Write = BufWriter<File>> {
     next: usize,
 }
 
-/// The histogram of the gradient with respect to the input of one link, over the passes of one update.
+/// The histogram of the gradient with respect to the input of one link (factor of the chain rule, such as a layer),
+/// over the passes of one update.
 struct LinkHistogram {
     name: String,
     factor: Factor,
@@ -153,7 +154,7 @@ impl<W: Write> TensorBoard<W> {
     }
 
     /// Writes a histogram of the finite `values` under `tag` at `step`, usually the number of updates; and the number
-    /// of the other values, if any, as the scalar `non_finite/TAG`.
+    /// of NaN and infinite values, if any, as the scalar `non_finite/TAG`.
     pub fn histogram<T: Scalar>(&mut self, tag: &str, step: u64, values: &[T]) {
         let mut histogram = Histogram::new();
         histogram.add(values);
@@ -171,9 +172,9 @@ impl<W: Write> TensorBoard<W> {
         self.write(step);
     }
 
-    /// Writes the histogram of the gradient at each link in the current update, if this update has histograms, at
-    /// `step`, usually the number of updates. [`Event::Step`] of a trainer does the same; a custom loop calls it after
-    /// the backward pass.
+    /// Writes the histogram of the gradient at each link (factor of the chain rule) in the current update, if this
+    /// update has histograms. `step` is usually the number of updates. [`Event::Step`] of a trainer does the same; a
+    /// custom loop calls it after the backward pass.
     pub fn histograms(&mut self, step: u64) {
         for i in 0..self.links.len() {
             let LinkHistogram { tag, tag_of_non_finite, histogram, .. } = &mut self.links[i];
@@ -201,8 +202,8 @@ impl<W: Write> TensorBoard<W> {
         }
     }
 
-    /// Writes the values that were encoded since the last event as one event at `step`; nothing if there are none, or
-    /// after a failure.
+    /// Writes the values that were encoded since the last event as one event at `step`. Writes nothing if there are
+    /// none, or after a failure.
     fn write(&mut self, step: u64) {
         let event = self.encoder.event(wall_time(), step);
         if let (None, Some(event)) = (&self.failed, event) {
@@ -295,7 +296,8 @@ impl<T: Scalar, W: Write> GradientMonitor<T> for TensorBoard<W> {
         self.next = 0;
         if !core::mem::take(&mut self.same_update) {
             self.updates += 1;
-            // Those of an update that ended in an error, or in a loop that does not write them.
+            // Drops histograms that were not written, since the update ended in an error or a custom loop did not
+            // write them.
             self.links.iter_mut().for_each(|link| link.histogram.clear());
         }
     }

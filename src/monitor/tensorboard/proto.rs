@@ -112,7 +112,7 @@ impl Encoder {
     pub(super) fn scalar(&mut self, tag: &str, value: f64) {
         self.value.clear();
         self.value.bytes(1, tag.as_bytes());
-        // One of several kinds of value: written also if it is 0.
+        // `simple_value` is one of several alternative fields, so it is written even if it is 0.
         self.value.key(2, FOUR_BYTES);
         self.value.0.extend((value as f32).to_le_bytes());
         self.summary.bytes(1, &self.value.0);

@@ -85,7 +85,7 @@ impl Suite<'_, '_> {
             let (from, to) = (value::<T>(self.activation, pair[0]), value::<T>(self.activation, pair[1]));
             let lean = self.size(pair[0]).max(self.size(pair[1])) + (pair[0] * self.truth(pair[0]).0).abs();
             let fall = (from - to) / (format.epsilon * (from.abs() + to.abs() + lean) + format.least_normal);
-            // ∞ − ∞ does not count as a fall, and NaN is tested by other laws.
+            // ∞ − ∞ does not count as a fall, and other laws test for NaN.
             if !fall.is_nan() && !self.trial.measures(Law::Monotone, format.name, fall.max(0.0), SLACK) {
                 let input = format!("z from {} to {}", (format.text)(pair[0]), (format.text)(pair[1]));
                 let found = format!("{} after it", (format.text)(to));

@@ -48,8 +48,9 @@ pub(super) struct Slanted {
 
 impl Suite<'_, '_> {
     /// Tests φ(b) − φ(a) = ∫ φ′, by quadrature, between neighbouring test arguments a and b within ±10⁴. A
-    /// difference that remains between two adjacent floats is a jump, which is a violation unless it is declared. It
-    /// then counts as declared for other laws. Returns an interval in which φ has no jump and φ′ is wrong.
+    /// difference that remains between two adjacent floats is a jump of φ, which is a violation unless it is
+    /// declared. Other laws treat a jump that was found as declared. Returns an interval in which φ has no jump and
+    /// φ′ is wrong.
     #[inline]
     pub(super) fn continuity(&mut self) -> Option<Slanted> {
         let activation = self.activation;
@@ -70,7 +71,7 @@ impl Suite<'_, '_> {
         let allowed_at = |suite: &Self, [a, b]: [f64; 2], [from, to]: [f64; 2]| {
             let size = suite.size(a).max(suite.size(b));
             let unit = f64::EPSILON * (from.abs() + to.abs() + size * (1.0 + a.abs().max(b.abs())));
-            // Values below the normal ones have few digits.
+            // Subnormal values have few digits.
             ROUNDINGS * (unit + DOUBLE.least_normal)
         };
         let inside: Vec<f64> = self.points.iter().copied().filter(|z| z.abs() <= REACH).collect();
@@ -126,7 +127,7 @@ impl Suite<'_, '_> {
                     slanted = Some((a, b, rise, whole));
                 }
                 let left = value::<f64>(activation, middle) - value::<f64>(activation, a) - parts.0;
-                // A jump lies in one of the halves; an error in both is that of φ′.
+                // A jump lies in one of the halves. If both halves have an error, φ′ is wrong.
                 if slanted.is_some() && left.abs().min((error - left).abs()) > 0.25 * error.abs() {
                     break;
                 }
@@ -172,8 +173,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that φ′ jumps at the declared kinks and nowhere else. Returns an undeclared jump, with its description,
-    /// where the tangent of φ has none: there φ′ is wrong.
+    /// Tests that φ′ jumps at the declared kinks and nowhere else. Returns an undeclared jump of φ′, with its
+    /// description, at which the derivative of φ by dual numbers does not jump: there φ′ is wrong.
     #[inline]
     pub(super) fn kinks(&mut self) -> Option<(f64, String)> {
         let activation = self.activation;

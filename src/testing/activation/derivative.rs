@@ -21,7 +21,7 @@ impl Suite<'_, '_> {
         let unit = |curvature: f64| {
             format.epsilon * (self.size(z) + tangent.abs() + (z * curvature).abs()) + format.least_normal
         };
-        // The dual number, or only the unit, may not be finite.
+        // The unit may not be finite, whether the dual number is or not.
         if unit(curvature).is_nan() || unit(curvature) > format.max {
             return None;
         }
@@ -38,7 +38,7 @@ impl Suite<'_, '_> {
         let what = "φ′(z) against the dual number's";
         self.everywhere(Law::Derivative, format, what, ROUNDINGS, |suite, z| {
             let tangent = suite.truth(z).0;
-            // If a product with z may underflow, the dual number may take another branch.
+            // Where a product with z may underflow, φ of a dual number may take a different branch.
             if z != 0.0 && z.abs() < f64::MIN_POSITIVE / f64::EPSILON {
                 return None;
             }
@@ -47,11 +47,11 @@ impl Suite<'_, '_> {
                 return None;
             }
             let [y, found] = T::read(suite.activation, z);
-            // Of a φ that is not finite there is no derivative.
+            // Where φ is not finite, φ′ is not tested.
             if !y.is_finite() && suite.trial.broken(Law::Extremes) {
                 return None;
             }
-            // A branch of φ for the point of a vertical tangent has another tangent.
+            // At a vertical tangent, φ may take a branch whose dual number has a different tangent.
             if found.is_infinite() && suite.is_pole(1, found, z) {
                 return None;
             }
@@ -61,7 +61,7 @@ impl Suite<'_, '_> {
                 let told = ((found - tangent).abs() - suite.activation.noise(z)).max(0.0);
                 error = suite.roundings(z, format, told)?;
             }
-            // A wrong tail is a matter of saturation.
+            // A wrong φ′ in a saturated tail is reported as a violation of saturation.
             let saturates = suite.trial.broken(Law::Saturation);
             if error > ROUNDINGS && saturates && suite.tail::<T>(z, format).is_some() {
                 return None;
@@ -108,7 +108,7 @@ impl Suite<'_, '_> {
     #[inline]
     fn tail<T: Precision>(&self, z: f64, format: &Format) -> Option<Reading> {
         let (expected, curvature) = self.truth(z);
-        // At a large argument of a sine, roundings of z alone change φ′.
+        // At a large argument of a sine, rounding errors of z alone change φ′.
         let decided = 10.0 * ROUNDINGS * format.epsilon * (z * curvature).abs() <= expected.abs();
         // A factor of φ′ may underflow before φ′ does.
         let small = 16.0 * format.least_normal * self.size(z).max(1.0)..=1e-3 * self.size(z);
@@ -130,7 +130,7 @@ impl Suite<'_, '_> {
 
     /// Tests that φ′ is within a tenth of its true value where the true value is small.
     pub(super) fn saturation<T: Precision>(&mut self, format: &Format) {
-        // Terms of a φ that overflows at the ends do so in the dual number, too.
+        // If φ overflows at large arguments, terms of its dual numbers overflow, too.
         if self.trial.broken(Law::Extremes) {
             return;
         }
@@ -142,7 +142,7 @@ impl Suite<'_, '_> {
     /// Tests φ′ in `f32` against `f64`.
     #[inline]
     pub(super) fn slopes(&mut self) {
-        // Terms of a φ that overflows at the ends do so in the unit, too.
+        // If φ overflows at large arguments, the unit of errors overflows, too.
         if self.trial.broken(Law::Extremes) {
             return;
         }

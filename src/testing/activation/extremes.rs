@@ -13,7 +13,7 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl Suite<'_, '_> {
-    /// Whether φ and φ′ have a limit at `sign · ∞`, which a sine has not: both are monotone over 24 points far inside
+    /// Whether φ and φ′ have a limit at `sign · ∞` (a sine has none): both are monotone over 24 points far inside
     /// the range of the format, where the argument of a sine does not overflow.
     #[inline]
     fn has_limit(&self, sign: f64, format: &Format) -> bool {
@@ -34,7 +34,7 @@ impl Suite<'_, '_> {
     fn breaks_off<T: Precision>(&self, which: usize, from: f64, to: f64, format: &Format) -> Option<f64> {
         let read = |z: f64| T::read(self.activation, (format.value)(z))[which].abs();
         let (mut finite, mut infinite) = (from, to);
-        // Adjacent floats are reached sooner.
+        // The loop ends earlier, at adjacent floats.
         for _ in 0..2_100 {
             let middle = 0.5 * finite + 0.5 * infinite;
             if (format.value)(middle) == (format.value)(finite) || (format.value)(middle) == (format.value)(infinite) {
@@ -42,7 +42,7 @@ impl Suite<'_, '_> {
             }
             if read(middle).is_infinite() { infinite = middle } else { finite = middle }
         }
-        // One of these is no zero of an oscillation.
+        // Several arguments are read, since an oscillating function may be 0 at one of them.
         let before = (1..=16).map(|i| read(finite - (infinite - from) * f64::from(i * i) * 1e-4));
         let size = before.chain([read(finite)]).filter(|size| size.is_finite()).fold(0.0, f64::max);
         (size <= libm::sqrt(format.max)).then_some(finite)
@@ -61,14 +61,14 @@ impl Suite<'_, '_> {
         let mut points = self.points.clone();
         points.retain(|&z| (format.value)(z) == z);
         points.extend([tiny, -tiny, f64::INFINITY, f64::NEG_INFINITY, format.max, -format.max]);
-        // From 0 outwards: an overflow comes after finite values.
+        // Arguments are tried from 0 outwards, so that an overflow comes after finite values.
         points.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
-        // NaN is the clearer fault.
+        // NaN is searched for first, as the clearer fault.
         for nan in [true, false] {
-            // The last arguments of each side at which φ and φ′ were finite.
+            // For z ≤ 0 (first) and z > 0, the last arguments at which φ and φ′ were finite.
             let mut inner = [[0.0; 2]; 2];
-            // The last argument before the first infinite value after these, unless it is an overflow, once it is
-            // known.
+            // For the first infinite value after these, the last argument with a finite value, unless it is an
+            // overflow. The inner `None` means overflow, the outer one not yet computed.
             let mut last = [[None; 2]; 2];
             for &z in &points {
                 let side = usize::from(z > 0.0);

@@ -1,6 +1,7 @@
 //! The laws of activations.
 //!
-//! A derivative of tanh that is computed as `1 − y²` is right to rounding of 1, but a saturated unit cannot recover:
+//! For example, a derivative of tanh computed as `1 − y²` has the rounding error of 1. It is 0 for a saturated unit,
+//! which then cannot recover:
 //!
 //! ```text
 //! TanhFromY (CHAINRULE_SEED=0)
@@ -11,8 +12,9 @@
 //!   input     z = 20.0
 //! ```
 //!
-//! The fix: evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and compare with `expected`. Here,
-//! compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed reproduces the case.
+//! To find the fault, evaluate φ and φ′ at the `z` of `input`, in the scalar of `where`, and compare with
+//! `expected`. The fix here is to compute φ′ from `z` (as 4e/(1 + e)² with `e = e^(−2|z|)`). The seed reproduces
+//! the case.
 
 mod bounds;
 mod continuity;
@@ -85,8 +87,8 @@ struct Reading {
     error: f64,
 }
 
-/// Returns φ′(z) and φ″(z) of `activation`, computed by dual numbers, which the laws take as true. A φ″ that
-/// is not finite is replaced by 0.
+/// Returns φ′(z) and φ″(z) of `activation`, computed by dual numbers, which the laws take as exact. A φ″ that is
+/// not finite is replaced by 0.
 #[inline]
 fn truth(activation: &dyn Probe, z: f64) -> (f64, f64) {
     let (slope, curvature) = activation.dual(z);
@@ -156,7 +158,7 @@ impl Suite<'_, '_> {
     ) {
         for i in 0..self.points.len() {
             let z = self.points[i];
-            // Errors are evidence only of a law that holds.
+            // Errors are recorded only as long as the law holds.
             if self.trial.broken(law) {
                 return;
             }
@@ -164,7 +166,7 @@ impl Suite<'_, '_> {
                 continue;
             }
             let Some(read) = reading(self, z) else { continue };
-            // Values that are not finite are tested by the law of extremes, which tries all of them first.
+            // Values that are not finite have been tested before, by [`Law::Extremes`].
             let strange =
                 |suite: &Self, found: f64| found.is_nan() || (found.is_infinite() && suite.trial.broken(Law::Extremes));
             if strange(self, read.found) {
@@ -232,32 +234,32 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
     sorted.get(sorted.partition_point(|&x| x < a)).is_some_and(|&x| x <= b)
 }
 
-/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters. They are a grid,
-/// 1,024 in a unit up to ±10 and one in a unit up to ±10⁴, and numbers of all magnitudes. Of the grid every second
-/// argument up to ±10, and all beyond, are exact in `f32`.
+/// Tests all laws of an activation, in `f32` and `f64`, at some 43,000 arguments that `seed` jitters. They are a
+/// grid, with 1,024 arguments per unit up to ±10 and one per unit up to ±10⁴, and numbers of all magnitudes. Every
+/// second argument of the grid within ±10, and each one beyond, is exact in `f32`.
 ///
 /// | law | what is asked |
 /// | --- | --- |
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
-/// | [`Repeatable`](Law::Repeatable) | a copy that is asked for φ of all arguments, and then for φ′ of all, gives the bits of φ and φ′ together; where not, nothing else is tried |
+/// | [`Repeatable`](Law::Repeatable) | a copy that computes φ at all arguments, and then φ′ at all of them, gives the same bits as φ and φ′ one after the other at each argument; otherwise no other law is tested |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
-/// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
-/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
-/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
+/// | [`Saturation`](Law::Saturation) | beyond ±1, a φ′ below S/1000 that is smooth and a normal number is accurate to a tenth of its value |
+/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink. Elsewhere within ±10⁴, except at declared jumps of φ, it does not jump by more than 1e-9 S. At a kink or jump it has the value of one side |
+/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere within ±10⁴ it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
 /// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
-/// | [`BoundsTight`](Law::BoundsTight) | extremes come within 1e-6 sup \|φ′\|, or grow to a bound of ∞ |
-/// | [`Extremes`](Law::Extremes) | no NaN, no infinity that is not the limit at this point; at ±∞ where φ and φ′ have a limit |
+/// | [`BoundsTight`](Law::BoundsTight) | the extremes of φ′ come within 1e-6 sup \|φ′\| of finite bounds, and φ′ is unbounded where a bound is ∞ |
+/// | [`Extremes`](Law::Extremes) | φ and φ′ are not NaN, and infinite only if this is their limit; at ±∞ this is tested where they have a limit |
 /// | [`Precision`](Law::Precision) | φ and φ′ in `f32` are those of `f64` at the same argument, to 64 roundings as above |
 /// | [`NotANumber`](Law::NotANumber) | φ(NaN) and φ′(NaN) are NaN |
 /// | [`Monotone`](Law::Monotone) | where inf φ′ ≥ 0 is declared, φ never falls by more than 4 ε (2 \|φ\| + S) between its jumps |
 /// | [`Odd`](Law::Odd) | where [`is_odd`](Activation::is_odd) is declared, φ(−z) has the bits of −φ(z) |
 ///
-/// A law that follows from others is tested only if these hold: if φ′ is wrong, its tails, bounds and `f32` values are
+/// A law that assumes others is tested only if these hold: if φ′ is wrong, its tails, bounds and `f32` values are
 /// not tested. An undeclared jump of φ is not reported as a kink as well. Beyond half the largest number an infinity
 /// is allowed if it is the limit at ±∞, since a sum `z + z` overflows there.
 ///
-/// If an activation declares no bounds, none are tested. The evidence states this, and the bounds that were found.
-/// [`measure_derivative`](super::measure_derivative) prints the declaration.
+/// If an activation declares no bounds, none are tested. The printed report states this, and the bounds that were
+/// found. [`measure_derivative`](super::measure_derivative) prints the declaration.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each once, at the simplest argument found.
@@ -268,8 +270,8 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
 /// The cases in which the laws of an activation are tested. The default leaves out no law.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ActivationCases<'a> {
-    /// The laws that are not tested, such as [`Law::Derivative`] for a surrogate of a step's derivative. The evidence
-    /// names them.
+    /// The laws that are not tested, such as [`Law::Derivative`] for a surrogate of the derivative of a step
+    /// function. The printed report names them.
     pub except: &'a [Law],
 }
 
@@ -320,7 +322,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     (0..zero.saturating_sub(1)).rev().for_each(|i| sizes[i] = sizes[i].max(sizes[i + 1]));
     (zero + 1..points.len()).for_each(|i| sizes[i] = sizes[i].max(sizes[i - 1]));
     let mut suite = Suite { activation, trial, points, kinks, jumps, breaks, truths, sizes };
-    // What follows assumes functions of z.
+    // The tests below assume that φ and φ′ depend on z alone.
     if !suite.repeats() {
         return;
     }
@@ -335,7 +337,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     suite.not_a_number::<f64>(&DOUBLE);
     suite.extremes::<f64>(&DOUBLE);
     suite.extremes::<f32>(&SINGLE);
-    // The units of errors come from tangents.
+    // The units of errors in the tests below are computed from tangents of dual numbers.
     if !suite.tangents() {
         return;
     }
@@ -344,7 +346,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
     suite.values();
     suite.saturation::<f64>(&DOUBLE);
     suite.derivative::<f64>(&DOUBLE);
-    // In `f32` φ′ is that of another φ if the values differ.
+    // If φ differs between `f32` and `f64`, so does φ′.
     if !suite.trial.broken(Law::Precision) {
         suite.saturation::<f32>(&SINGLE);
         suite.derivative::<f32>(&SINGLE);
@@ -376,7 +378,7 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
 
 /// Defines a test of the laws of an activation: `activation_laws!(name, activation);`.
 ///
-/// `except:` leaves out laws that an activation deliberately breaks, and the evidence names them:
+/// `except:` leaves out laws that an activation deliberately breaks, and the printed report names them:
 /// `activation_laws!(spike, Spike, except: [Derivative]);`.
 #[macro_export]
 macro_rules! activation_laws {

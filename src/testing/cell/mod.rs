@@ -83,7 +83,8 @@ fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
         for (i, (inputs, hidden)) in WIDTHS.into_iter().enumerate() {
             let layer = Recurrent::new(inputs, hidden, cell.cloned());
             let label = format!("inputs: {inputs}, units: {hidden}, ");
-            // A cell does not know the number of rows, so one width is enough to test their remainders.
+            // A cell does not depend on the number of rows, so batch sizes around register widths are tested at one
+            // width only.
             let rows = if i == 0 { Rows::Many } else { Rows::Few };
             try_layer(Layers::of(&layer), &[], rows, seed, &label, trial);
             if BASIC.into_iter().any(|law| trial.broken(law)) {
@@ -95,7 +96,7 @@ fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
             let label = format!("inputs: {}, units: {} with zoneout, ", ZONED.0, ZONED.1);
             try_adjoint(Layers::of(&layer), seed, &label, trial);
         }
-        // A cell does not know whether there are biases.
+        // A cell does not depend on whether there are biases.
         for (inputs, hidden) in WIDTHS.into_iter().chain(WIDE) {
             let with = || Recurrent::new(inputs, hidden, cell.cloned());
             for (layer, bias) in [(with(), ""), (with().without_bias(), " without biases")] {

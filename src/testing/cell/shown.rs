@@ -37,8 +37,8 @@ const SHIFTS: [f64; 4] = [-4.0, 4.0, -15.0, 15.0];
 const SATURATED: f64 = 0.05;
 /// The fraction of an activation's slope at 0 below which its slope counts as 0.
 const LEAST: f64 = 1e-12;
-/// The factor by which the effect of a saturated gate may differ from what the slope of its activation predicts: other
-/// factors of the effect change, too.
+/// The factor by which the effect of a saturated gate may differ from the prediction by the slope of its activation,
+/// since other factors of the effect change, too.
 const FOLLOWS: f64 = 1e3;
 
 /// The two pre-activations of a gate that [carries the state](crate::Gate::carries_state) at which the fraction of the
@@ -54,7 +54,8 @@ const CARRYING: u64 = 24;
 /// The number of terms of a sum over [`CARRYING`] random layers and their units.
 const TERMS: f64 = 24.0 * HIDDEN as f64;
 
-/// A monitor that collects the pre-activations of a time step, gate after gate, and the names of these gates.
+/// A monitor that collects the pre-activations of a time step, one gate after the other, and the names of these
+/// gates.
 struct Shown(Vec<Dual<f64>>, Vec<&'static str>);
 
 impl GradientMonitor<Dual<f64>> for Shown {
@@ -127,7 +128,7 @@ impl<C: Cell> Point<C> {
     }
 }
 
-/// Tests that the pre-activations of gates that a cell reports to monitors are those that it uses.
+/// Tests that the gates' pre-activations that a cell reports to monitors are the ones that it uses.
 pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     let gates = cell.gates();
     // A gate without a declared activation is not reported.
@@ -144,7 +145,8 @@ pub(super) fn shown<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {
     for (gate, Gate { name, carries_state }) in gates.iter().enumerate() {
         let stays = (0..if *carries_state { CARRYING } else { 0 })
             .map(|draw| stays(cell, gate, seed.wrapping_mul(83).wrapping_add(draw)));
-        // The mean fraction, without recurrent weights; `None` if a step fails.
+        // The mean change, over random layers and units, of the fraction of the state that stays; `None` if a time
+        // step fails.
         let stays = stays.sum::<Option<f64>>().map(|sum| sum / TERMS);
         let [from, to] = ENDS;
         let place = format!("gate `{name}`, from z ≈ {from} to z ≈ {to}");
@@ -288,7 +290,7 @@ fn shares<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActivation, shift:
 fn stays<C: Cell>(cell: &C, gate: usize, seed: u64) -> Option<f64> {
     let mut point = Point::draw(cell, seed)?;
     let bias = point.gate(Role::Bias, gate)?;
-    // By recurrent weights the new state depends on the old one, too, which is not what stays.
+    // Recurrent weights also make the new state depend on the old one, but this is no fraction of it that stays.
     for gate in 0..cell.gates().len() {
         let recurrent = point.gate(Role::Recurrent, gate).unwrap_or(0..0);
         point.w[recurrent].fill(0.0);

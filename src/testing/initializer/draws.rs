@@ -1,4 +1,4 @@
-//! Counts the random numbers that an initializer draws.
+//! Finds out whether an initializer draws random numbers.
 
 use crate::{
     initializer::{Initializer, Shape},

@@ -73,7 +73,7 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
                     trial.breaks(Law::Distinct, &*place, "values of its own", found, "");
                 }
             }
-            // All gates share the first fills.
+            // The first fills, which were made before, are used for each gate.
             let mut from_stack = fills.chunks(values.len()).map(|stacked| &stacked[own.clone()]);
             let mut rng = generator(seed ^ MOMENTS ^ i as u64);
             let mut stacked = vec![0.0; values.len()];

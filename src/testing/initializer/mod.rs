@@ -57,24 +57,25 @@ const MANY: usize = 524_288;
 /// The number of entries from which moments of the other blocks are estimated: a variance that is 5 % off is 12
 /// standard errors away.
 const SOME: usize = 131_072;
-/// The number of fills, from different seeds, that must all show a fault before it counts: two equal rows in each, or
-/// the same values in all.
+/// The number of fills, from different seeds, that must all show a fault before it counts: two equal rows in each
+/// fill, or the same values in all fills.
 const FILLS: u64 = 8;
 
 /// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
-/// * Values are random if the stated variance is not 0, or if none is stated and random numbers are drawn. Another
-///   seed then gives other bits, and no two rows are copies of each other. Where no variance is stated, only equal
-///   bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and no
-///   block is random, the evidence says so.
+/// * Values are random if the stated variance is not 0, or if none is stated and random numbers are drawn. Different
+///   seeds then give different bits, and no two rows are copies of each other. Where no variance is stated, only
+///   equal bits in all blocks, or copies in all rows of a block, break these laws. If a block states no variance and
+///   no block is random, the printed report says so.
 /// * The stated [`mean`](Initializer::mean), [`variance`](Initializer::variance), [`range`](Initializer::range) and
-///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of up
-///   to half a million entries; a moment that is farther off is estimated again from four times as many. This accuses
-///   no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
-/// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of a
-///   column, and w_ij with w_ji. Equal magnitudes are no more frequent in a fill than between two fills.
+///   [`orthogonal_gain`](Initializer::orthogonal_gain) hold. Mean and variance are tested to 6.5 standard errors of
+///   up to half a million entries; a moment that is farther off is estimated again from four times as many entries.
+///   This accuses no right initializer in 10,000 seeds, and finds a variance that is 2 % off.
+/// * Entries of a stated variance are uncorrelated: neighbours in a row and in a column, all entries of a row and of
+///   a column, and w_ij with w_ji. Equal magnitudes are no more frequent within one fill of the block than between
+///   two fills.
 /// * [`fill_gates`](Initializer::fill_gates) keeps all of this for each gate.
 ///
 /// A moment that depends on a few entries is not tested, for example that of a log-normal distribution with σ = 1.5.
@@ -98,7 +99,7 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
 
 /// Tests all laws of an initializer, on each block of [`SHAPES`] that it fills and on stacked gates.
 fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
-    // Blocks without a stated variance: whether another seed gives the same values.
+    // For each block without a stated variance, whether other seeds give the same values.
     let (mut filled, mut unheeded) = (Vec::new(), Vec::new());
     for (shape, entries) in SHAPES {
         let Some(values) = fill(initializer, shape, seed, 0.0, trial) else { continue };
@@ -115,7 +116,7 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     if filled.is_empty() && !trial.broken(Law::NoPanic) {
         trial.breaks(Law::Refuses, "blocks of usual shapes", "at least one that it fills", "it refuses all", "");
     }
-    // A block may be the only one of its kind, but not all are.
+    // A single block may ignore the seed by design, but not all blocks.
     if let Some((shape, _)) = unheeded.first().filter(|_| unheeded.iter().all(|(_, same)| *same)) {
         let expected = "other values, as random numbers are drawn";
         trial.breaks(Law::Seeded, format!("{}, another seed", described(*shape)), expected, "the same", "");
@@ -126,7 +127,7 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     {
         trial.notes("draws no random number and states no variance: seeds and copies are not tested");
     }
-    // Moments of values that the seed does not decide mean nothing.
+    // Moments mean nothing if the values are not a function of the seed.
     if trial.broken(Law::Seeded) || trial.broken(Law::Overwrites) {
         return;
     }
@@ -142,7 +143,8 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     gates(initializer, seed, trial);
 }
 
-/// The number by which the seed is changed (XOR), so that moments use other random numbers than single fills.
+/// The number by which the seed is changed (XOR), so that the tests of moments use different random numbers from the
+/// tests of single fills.
 const MOMENTS: u64 = 0x006d_6f6d_656e_7473;
 
 fn described(shape: Shape) -> String {
@@ -167,7 +169,7 @@ fn fill(initializer: &dyn Initializer, shape: Shape, seed: u64, before: f64, tri
             return None;
         }
     }
-    // Where there was NaN, it is compared.
+    // In a slice that held NaN, values that were not overwritten are found by a later comparison.
     if let Some(i) = values.iter().position(|value| !value.is_finite()).filter(|_| !before.is_nan()) {
         trial.breaks(Law::Extremes, format!("{}: [{i}]", described(shape)), "a number", number(values[i]), "");
         return None;
@@ -185,7 +187,7 @@ fn differ(a: &[f64], b: &[f64]) -> Option<usize> {
 }
 
 /// Tests that `again`, which fills the block anew, returns `values` to the bit for the same `seed`, and that the
-/// former content of the slice has no influence. `place` begins the place of a violation.
+/// former content of the slice has no influence. `place` is a prefix of the place that a violation reports.
 fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], trial: &mut Trial) {
     for (law, before) in [(Law::Seeded, 0.0), (Law::Overwrites, f64::NAN), (Law::Overwrites, 7.25)] {
         let Some(other) = again(seed, before, trial) else {
@@ -202,8 +204,8 @@ fn repeatable(again: &mut Again<'_>, place: &str, seed: u64, values: &[f64], tri
 /// A function that fills a slice with initial values from a random generator.
 type Fill<'a> = dyn Fn(&mut dyn Rng, &mut [f64]) -> Result<(), Error> + 'a;
 
-/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`. `place` begins the place
-/// of a violation.
+/// Tests that `fill` refuses slices that are one value shorter and one longer than `length`. `place` is a prefix of
+/// the place that a violation reports.
 fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     for length in [length - 1, length + 1] {
         let found = match caught(|| fill(&mut generator(0), &mut vec![0.0; length])) {
@@ -215,10 +217,10 @@ fn lengths(fill: &Fill<'_>, place: &str, length: usize, trial: &mut Trial) {
     }
 }
 
-/// Tests that another seed gives other values than `values`, those of `seed`. Also tests that rows differ: a fault is
-/// a row that is a copy of another in every fill or, if no variance is stated, rows that are all equal in every fill.
-/// Rows of up to 16 entries are not compared. Returns whether other seeds give the same values, which is a violation
-/// if a variance is stated. `None` for a block that is not random, or has up to 32 values.
+/// Tests that other seeds do not give `values`, the values for `seed`. Also tests that rows differ: a fault is a row
+/// that is a copy of another in every fill or, if no variance is stated, rows that are all equal in every fill. Rows
+/// of up to 16 entries are not compared. Returns whether other seeds give the same values, which is a violation if a
+/// variance is stated. `None` for a block that is not random, or has up to 32 values.
 fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f64], trial: &mut Trial) -> Option<bool> {
     if !is_random(initializer, shape) {
         return None;
@@ -241,7 +243,8 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
         let row = row(values, i);
         full(&&row[..]) && values[..i * shape.columns].chunks(shape.columns).any(|other| other == row)
     };
-    // Without a stated variance rows may be copies by design, as for the pixels of one block; not all of one row.
+    // Without a stated variance, some rows may be copies by design, for example those of the pixels of an image
+    // block. But not all rows may be copies of one.
     let is_stated = initializer.variance(shape).is_some();
     let any = |values: &[f64]| {
         let first = (1..shape.rows).find(|&i| copies(values, i))?;
@@ -254,8 +257,8 @@ fn distinct(initializer: &dyn Initializer, shape: Shape, seed: u64, values: &[f6
     same
 }
 
-/// Tests that every value is in the range that the initializer states for `shape`. `place` begins the place of a
-/// violation.
+/// Tests that every value is in the range that the initializer states for `shape`. `place` is a prefix of the place
+/// that a violation reports.
 fn range(initializer: &dyn Initializer, shape: Shape, place: &str, values: &[f64], trial: &mut Trial) {
     let range = initializer.range(shape).unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
     if let Some(i) = values.iter().position(|value| !(range[0]..=range[1]).contains(value)) {

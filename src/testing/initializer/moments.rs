@@ -12,11 +12,12 @@ use alloc::{borrow::ToOwned, format, string::String, vec, vec::Vec};
 use num_traits::Float;
 
 /// The allowed error of a moment in standard errors. One in 10¹⁰ normal errors is larger. Since the standard error
-/// is an estimate from at least 100 fills, the share becomes one in 10⁸. So 10,000 seeds of 100 initializers give no
-/// false alarm.
+/// is itself an estimate from at least 100 fills, the fraction becomes one in 10⁸. So 10,000 seeds of 100
+/// initializers give no false alarm.
 const SIGNIFICANCE: f64 = 6.5;
 
-/// The skewness beyond which an estimate is not tested: it depends on a few entries, and its error is not normal.
+/// The skewness beyond which an estimate is not tested: such an estimate depends on a few entries, and its error is
+/// not normally distributed.
 const SKEWED: f64 = 0.15;
 
 /// The number of fills whose magnitudes are compared.
@@ -92,8 +93,8 @@ fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
 /// Compares the mean, variance and covariances of at least `entries` entries with those that `facts` states. `next`
 /// fills the block with new values. It returns false if it cannot, which ends the test.
 ///
-/// If a moment is far off, all are estimated again, from new and more entries: a few entries of a heavy tail can be
-/// missing in one sample, but a wrong scale shows in each.
+/// If a moment is far off, all moments are estimated again, from new and more entries. One sample may lack the few
+/// large entries of a heavy tail, but a wrong scale shows in every sample.
 pub(super) fn moments(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts, entries: usize, trial: &mut Trial) {
     if facts.mean.is_none() && facts.variance.is_none() {
         return;
@@ -148,7 +149,7 @@ pub(super) fn magnitudes(next: &mut dyn FnMut(&mut [f64]) -> bool, facts: &Facts
 /// Tests that the entries of gates stacked in the rows of a block are uncorrelated: each entry of one gate with the
 /// entry at the same place in another gate. `shape` is that of a gate, and `fills` holds one block after the other.
 /// Gates without a stated variance of more than 0 are not tested, nor is a negative covariance with a gate that
-/// carries the state.
+/// carries the state, which may be intended.
 pub(super) fn between_gates(
     fills: &[f64],
     initializer: &dyn Initializer,

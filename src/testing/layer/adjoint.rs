@@ -23,8 +23,8 @@ use num_traits::Float;
 pub(super) const ADJOINT: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// The number of random changes of the last digits of the inputs. A difference of ⟨c, J v⟩ and ⟨Jᵀc, v⟩ is due to
-/// rounding, not to a mistake, if some change alters it by over a quarter of it, and ⟨c, J v⟩ as much. The latter need
-/// not change if the difference is allowed for a derivative of usual size: then all is rounding.
+/// rounding, not to a mistake, if such changes alter both it and ⟨c, J v⟩ by over a quarter of it. ⟨c, J v⟩ need
+/// not change if the difference is small for a usual derivative.
 const NUDGES: usize = 8;
 
 /// The standard deviation of a random change of the last digits of an input, in units of the last place.
@@ -115,7 +115,7 @@ impl Suite<'_, '_> {
             }
         }
         let results = [double, widened(&single)];
-        // Measures the usual gain, before a part with a smaller one is tested.
+        // Measures the usual gain before gradients with a smaller one are tested.
         let all = Direction { part: Part::Everything, stream: 0 };
         if self.comparisons(all, &given, &asked, &results).is_none() {
             return;
@@ -140,7 +140,7 @@ impl Suite<'_, '_> {
         for (i, &(name, allowed)) in ADJOINT.iter().enumerate() {
             let error = comparisons[i].error();
             if error <= allowed {
-                // Only usual inputs count as evidence: at others a gradient may consist of rounding errors alone.
+                // Errors are recorded at usual inputs only: at others a gradient may be made of rounding errors.
                 if self.inputs == USUAL {
                     self.trial.measures(Law::Adjoint, name, error, allowed);
                 }
@@ -162,8 +162,8 @@ impl Suite<'_, '_> {
         if !beyond(comparison.error(), ADJOINT[scalar].1) {
             return false;
         }
-        // If terms cancel or a kink is near, the last digits of the inputs change the difference, and the derivative as
-        // much. A mistake leaves either of them as it is.
+        // If terms cancel or a kink is near, changes of the last digits of the inputs alter both the difference and
+        // the derivative. With a mistake, at least one of them stays.
         let off = comparison.expected - comparison.found;
         let (mut rng, mut normals) = (generator(v.stream), Normals::new());
         let mut moved = [0.0, 0.0];
@@ -176,7 +176,7 @@ impl Suite<'_, '_> {
             });
             self.admit(&mut nudged.x);
             self.admit_parameters(&mut nudged.w);
-            // A state of zero, at which sequences begin, is not changed.
+            // Values of 0 in the state, with which sequences begin, are not changed.
             let states = nudged.state.iter_mut().flatten().zip(given.state.iter().flatten());
             states.filter(|(_, value)| **value == 0.0).for_each(|(nudged, _)| *nudged = 0.0);
             let Some(other) = self.comparison(v, &nudged, asked, scalar) else { continue };
@@ -286,7 +286,7 @@ impl Suite<'_, '_> {
             .into_iter()
             .fold(0.0, |length, part| Float::hypot(length, norm(part)));
         if !unusual {
-            // A derivative whose terms cancel has the rounding errors of the values.
+            // If terms of a derivative cancel, its rounding errors may be as large as those of the outputs.
             let values = norm(&results[0].y) / (norm(&given.x) + Float::sqrt(given.x.len() as f64));
             self.gain = self.gain.max(image / (c * length).max(f64::MIN_POSITIVE)).max(values);
             self.size = self.size.max(largest(given));
@@ -294,7 +294,7 @@ impl Suite<'_, '_> {
         if part == Part::Everything {
             self.gain_here = image / (c * length).max(f64::MIN_POSITIVE);
         }
-        // Rounding errors of a small gradient are relative to those of the others in the pass, too.
+        // Rounding errors of a small gradient may be as large as those of other gradients in the pass.
         let weights = Float::max(self.inputs.parameters.abs(), 1.0);
         let usual = Float::max(self.gain * self.growth(part, given), self.gain_here) * weights * c * length;
         let floor = ROUNDING * usual;

@@ -37,10 +37,11 @@ pub struct LayerCases<'a> {
     pub shapes: &'a [BatchShape<'a>],
     /// Converts a normal number to a valid input, such as an index. A valid input must be converted to itself.
     pub inputs: &'a dyn Fn(f64) -> f64,
-    /// Converts a first value, moved by a random amount, to a valid parameter, such as a positive one.
+    /// Converts an initial value of a parameter, changed by a random amount, to a valid value, such as a positive
+    /// one.
     pub parameters: &'a dyn Fn(f64) -> f64,
-    /// The laws that are not tested, such as [`Law::Adjoint`] for a layer whose gradient is a surrogate. The evidence
-    /// names them.
+    /// The laws that are not tested, such as [`Law::Adjoint`] for a layer whose gradient is a surrogate. The printed
+    /// report names them.
     pub except: &'a [Law],
 }
 

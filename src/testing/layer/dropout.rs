@@ -19,7 +19,7 @@ const FREQUENT: f64 = 0.15;
 /// The distance, among the rows of all passes, between two rows whose outputs are compared.
 const APART: usize = 37;
 
-/// The parts of the key of a mask, in the order of the argument `at` of [`key`].
+/// The values that decide a dropout mask, in the order of the argument `at` of [`key`].
 const PARTS: [&str; 4] = ["seed", "step", "first sample", "place of the layer"];
 
 /// Returns the settings of a pass whose key has the values `at` of [`PARTS`]; `off` draws no masks.
@@ -30,15 +30,16 @@ fn key(usual: Asked<'static>, at: [u64; 4], off: bool) -> Asked<'static> {
 }
 
 impl Suite<'_, '_> {
-    /// Tests, in both formats, that dropout masks differ by seed, step, sample and place of the layer, and that
-    /// evaluation and [`DropoutKey::off`] have none.
+    /// Tests, in both formats, that dropout masks differ by seed, training step, sample and place of the layer, and
+    /// that evaluation and [`DropoutKey::off`] have none.
     #[inline]
     pub(super) fn dropout_key(&mut self) {
         self.masks(self.layers.double, "f64");
         self.masks(self.layers.single, "f32");
     }
 
-    /// Tests the masks in the scalar called `name`. A layer whose outputs depend on no part of the key has none.
+    /// Tests the masks in the scalar called `name`. A layer whose outputs do not depend on the dropout key has no
+    /// masks.
     fn masks<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(16, 2);
         if layer.samples() != Samples::Independent {
@@ -53,7 +54,8 @@ impl Suite<'_, '_> {
         let mut outputs = |asked: &dyn Fn(u64) -> Asked<'static>| -> Option<Vec<Vec<T>>> {
             (0..SEEDS).map(|seed| self.pass(layer, name, &given, &asked(seed)).map(|results| results.y)).collect()
         };
-        // Seeds, steps, samples and places are even, so that a sum and an exclusive or of two of them differ alike.
+        // Seeds, steps, samples and places are even. So adding 1 to two of them shows a mask that depends only on
+        // their sum or exclusive or.
         let at = |seed: u64, moved: &[usize]| {
             let mut at = [2 * seed, 2, 0, 0];
             moved.iter().for_each(|&part| at[part] += 1);
@@ -67,7 +69,7 @@ impl Suite<'_, '_> {
         let Some(off) = outputs(&|seed| key(usual, [2 * seed, seed, 16 * seed, seed % 4], true)) else { return };
         let alone: Option<Vec<_>> = (0..PARTS.len())
             .map(|part| {
-                // Samples of the whole batch are other ones.
+                // The samples are moved by more than a batch, so that both batches share none.
                 let by = if part == 2 { 1000 } else { 1 };
                 let moved = |seed| {
                     let mut at = at(seed, &[]);
@@ -80,7 +82,7 @@ impl Suite<'_, '_> {
         let Some(alone) = alone else { return };
         let noisy = |outputs: &[Vec<T>]| outputs.iter().any(|y| *y != outputs[0]);
         let after = layer.output_shape(shape);
-        // Of the last step: noise of a state has nothing to act on before.
+        // Rows of the last time step are compared: noise on a state has no effect in the first one.
         let row = |y: &[T], sample: usize| {
             y[after.row(after.steps - 1, sample) * layer.dims().output..][..layer.dims().output].to_vec()
         };
@@ -93,7 +95,7 @@ impl Suite<'_, '_> {
         if !masked {
             return;
         }
-        // Rare masks are equal by chance: then no two of them are compared.
+        // If masks rarely have an effect, outputs are equal by chance and are not compared.
         let of_all = plain.iter().chain(alone.iter().flatten());
         let rows: Vec<Vec<T>> = of_all.flat_map(|y| (0..shape.batch).map(|sample| row(y, sample))).collect();
         let apart = (0..rows.len()).filter(|&i| rows[i] != rows[(i + APART) % rows.len()]).count();
@@ -129,7 +131,8 @@ impl Suite<'_, '_> {
                 }
             }
         }
-        // Links of a layer that changes the number of rows have rows of other numbers.
+        // If the layer changes the number of rows, what its inner layers report to a monitor cannot be compared row
+        // by row.
         if wrong.is_empty()
             && after.rows() == shape.rows()
             && let Some(link) = self.link_of_one_mask(layer, name, &given, &|seed| key(usual, at(seed, &[]), false))
@@ -142,9 +145,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Returns a link that has the same masks for each of [`SEEDS`] seeds, which `asked` turns into the settings of a
-    /// pass. For inputs that are equal in all samples its outputs then differ from sample to sample, and not from seed
-    /// to seed.
+    /// Returns the index of a link (factor of the chain rule, such as an inner layer) that has the same masks for
+    /// each of [`SEEDS`] seeds. For equal inputs in all samples, its outputs differ from sample to sample, but not
+    /// from seed to seed. `asked` returns the settings of a pass for a seed.
     fn link_of_one_mask<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
@@ -157,13 +160,13 @@ impl Suite<'_, '_> {
             .map(|seed| Some(self.pass(layer, name, given, &Asked { watched: true, ..asked(seed) })?.heard))
             .collect();
         let heard = heard?;
-        // Of the last step, whose rows are at the end.
+        // Rows of the last time step are compared. They are at the end.
         let alike = |values: &[T]| {
             let rows = values.chunks(values.len().div_ceil(asked(0).shape.rows()).max(1));
             let mut last = rows.rev().take(samples);
             last.next().is_some_and(|first| last.all(|row| row == first))
         };
-        // Reports of other rows, such as those after a mean over steps, or of a part of them, are not compared.
+        // Reports with a different number of rows, such as those after a mean over time steps, are not compared.
         let rows = asked(0).shape.rows();
         heard[0].iter().enumerate().find_map(|(i, first)| {
             let is_whole = first.values.iter().all(|values| values.len().is_multiple_of(rows));

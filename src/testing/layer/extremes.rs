@@ -7,7 +7,8 @@ use crate::{
 };
 use alloc::format;
 
-/// The magnitude that an output in `f64` must have reached before it may be infinite at larger inputs.
+/// The magnitude that an output in `f64` must have at some inputs before it may be infinite at inputs of larger
+/// magnitude.
 const HUGE: f64 = 1e50;
 /// The factor by which inputs are reduced, again and again, to find the largest ones with a finite output.
 const REDUCTION: f64 = 0.9;
@@ -31,9 +32,9 @@ impl Suite<'_, '_> {
         strange.is_none()
     }
 
-    /// Whether all outputs of a pass are finite in both formats. Infinity in `f32` is a violation if the value in `f64`
-    /// fits the format. Infinity in `f64` is one if the same output is finite at smaller inputs, and its magnitude at
-    /// the largest of these is below 1e50: then a term overflows, not the result.
+    /// Whether all outputs of a pass are finite in both formats. Infinity in `f32` is a violation if the value in
+    /// `f64` fits the format. Infinity in `f64` is a violation if the same output is finite at smaller inputs, and
+    /// its magnitude at the largest of these is below 1e50: then a term overflows, not the result.
     #[inline]
     pub(super) fn are_finite(
         &mut self,
@@ -58,8 +59,8 @@ impl Suite<'_, '_> {
         double.y.iter().all(|y| y.is_finite()) && single.y.iter().all(|y| y.is_finite())
     }
 
-    /// Returns output `i` at the largest of the reduced inputs at which it is finite, in `f64`; `None` if it is at none
-    /// of them.
+    /// Returns output `i` in `f64` at the largest reduced inputs at which it is finite; `None` if it is finite at
+    /// none of them.
     #[inline]
     fn last_finite(&self, given: &Given<f64>, asked: &Asked<'_>, i: usize) -> Option<f64> {
         let (mut given, asked) = (given.clone(), Asked { backward: false, ..*asked });

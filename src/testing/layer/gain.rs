@@ -12,7 +12,7 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The number of steps of power iteration.
+/// The number of iterations of the power method.
 const ITERATIONS: usize = 12;
 /// The allowed relative excess over a bound, for rounding.
 const ROUNDING: f64 = 1e-9;
@@ -20,16 +20,17 @@ const ROUNDING: f64 = 1e-9;
 /// The factors on parameters and inputs at which bounds are tested.
 const SIZES: [[f64; 2]; 6] = [[1.0, 1.0], [0.01, 1.0], [10.0, 1.0], [1.0, 30.0], [1.0, 1e4], [1.0, 0.01]];
 
-/// The number of steps of the sequences in which bounds on states are tested.
+/// The number of time steps of the sequences in which bounds on states are tested.
 const STEPS: usize = 5;
 
-/// The number of parameters up to which bounds on outputs are tested along each input.
+/// The largest number of parameters of a layer whose bound on outputs is also tested at inputs from −8 to 8.
 const FEW: usize = 1000;
 
-/// The number of steps of the longest sequence at which bounds on outputs are tested.
+/// The number of time steps of the longest sequence at which bounds on outputs are tested.
 const LONG: usize = 12;
 
-/// The windows of a sequence in which bounds on states are tested: their first steps, and their numbers of steps.
+/// The windows of a sequence in which bounds on states are tested: their first time steps, and their numbers of time
+/// steps.
 const WINDOWS: [[usize; 2]; 8] = [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [4, 1], [3, 2], [2, 3]];
 
 impl Suite<'_, '_> {
@@ -67,8 +68,8 @@ impl Suite<'_, '_> {
         self.gain_aligned();
     }
 
-    /// Tests the stated bound at parameters that are all positive, and small inputs. Products and sums of positive
-    /// matrices have gains near the products and sums of their gains, so that a bound with a term left out is exceeded.
+    /// Tests the stated bound at parameters that are all positive, and small inputs. The gain of a product or sum of
+    /// positive matrices is near the product or sum of their gains. So a bound that omits a term is exceeded.
     #[inline]
     fn gain_aligned(&mut self) -> Option<()> {
         let shape = BatchShape::batch(1);
@@ -79,7 +80,8 @@ impl Suite<'_, '_> {
             self.admit_parameters(&mut given.w);
             let Some(bound) = self.bound(&given, shape) else { continue };
             given.dy.fill(1.0);
-            // Of parameters that must be negative, such as those under a root, nothing is known.
+            // Parameters that must be negative, for example under a root, give results that are not finite: they are
+            // not tested.
             let results = self.pass(self.layers.double, "f64", &given, &Asked::new(shape))?;
             if !(bound.is_finite() && results.y.iter().chain(&results.dx).all(|value| value.is_finite())) {
                 continue;
@@ -154,8 +156,8 @@ impl Suite<'_, '_> {
         Some(())
     }
 
-    /// Tests the stated bounds on ‖∂s_t/∂s_{t−k}‖, s_t being the state after step t of one sequence, for windows of k
-    /// steps, by power iteration as [`gain_bound`](Self::gain_bound).
+    /// Tests the stated bounds on ‖∂s_t/∂s_{t−k}‖, s_t being the state after time step t of one sequence, for
+    /// windows of k time steps, by power iteration as in [`gain_bound`](Self::gain_bound).
     #[inline]
     pub(super) fn state_gain_bounds(&mut self) {
         let (layer, whole) = (self.layers.double, BatchShape::sequences(1, STEPS));
@@ -178,9 +180,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the `bound` on the gain of the state over a window of a sequence, given as its first step and its number
-    /// of steps. `None` if it is exceeded, or if a pass fails. `weights` and `inputs` are the factors by which the
-    /// parameters and inputs in `given` were multiplied, for the message.
+    /// Tests the `bound` on the gain of the state over a window of a sequence, given as its first time step and its
+    /// number of time steps. `None` if it is exceeded, or if a pass fails. `weights` and `inputs` are the factors by
+    /// which the parameters and inputs in `given` were multiplied, for the message.
     #[inline]
     fn state_gain_at(
         &mut self,

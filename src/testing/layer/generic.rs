@@ -45,7 +45,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests outputs and final states of the kernels against generic loops over several steps, in training and
+    /// Tests outputs and final states of the kernels against generic loops over several time steps, in training and
     /// evaluation.
     #[inline]
     pub(super) fn generic_bodies(&mut self) {
@@ -93,7 +93,8 @@ impl Suite<'_, '_> {
     #[inline]
     fn single_rows(&mut self, shape: BatchShape<'_>, results: &[Results<f64>; 2]) {
         let (width, outputs) = (self.layers.double.dims().input.max(1), self.layers.double.dims().output.max(1));
-        // The gradient of a row of outputs is normal numbers. Gradients below this are rounding errors of usual ones.
+        // Gradients of outputs are normal numbers, so a smaller gradient of an input row may be made of rounding
+        // errors.
         let floor = SMALL * self.gain * Float::sqrt(outputs as f64);
         let Some((what, row)) = single_off(results, width, floor, |_| true) else { return };
         for stream in [11, 12] {
@@ -134,7 +135,7 @@ fn single_off(
     if counts(("dw", 0)) && off(&double.dw, &single.dw, floor * count as f64) {
         return Some(("dw", 0));
     }
-    // Gradients that are small beside the others consist of rounding errors.
+    // Gradients that are much smaller than those of other rows consist of rounding errors.
     let least = floor + 1e-4 * norm(&double.dx) / Float::sqrt(count.max(1) as f64);
     let mut rows = double.dx.chunks(width).zip(single.dx.chunks(width)).enumerate();
     rows.find(|(row, (a, b))| counts(("dx", *row)) && off(a, b, least)).map(|(row, _)| ("dx", row))

@@ -11,7 +11,7 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 
 /// The difference between `f32` and `f64` that is allowed, as a fraction of the largest value. It leaves room for a
-/// decomposition in `f32`. Other random numbers differ by far more.
+/// matrix decomposition in `f32`. Values from different random numbers differ by far more.
 const ALLOWED: f64 = 1e-3;
 
 /// The number of seeds whose initial values are compared.
@@ -54,8 +54,9 @@ impl Suite<'_, '_> {
         self.random_blocks(&drawn);
     }
 
-    /// Tests the initial values of blocks of weights; `drawn` holds those of all parameters for each of [`DRAWS`]
-    /// seeds. Values that look random must differ from seed to seed, and no two rows of random numbers may be equal.
+    /// Tests the initial values of blocks of weights; `drawn` holds the initial values of all parameters for each of
+    /// [`DRAWS`] seeds. Values that look random must differ from seed to seed, and no two rows of random numbers may
+    /// be equal.
     #[inline]
     fn random_blocks(&mut self, drawn: &[Vec<f64>]) {
         let weights = self.blocks.iter().filter(|block| matches!(block.role, Role::Weight | Role::Recurrent));
@@ -78,7 +79,7 @@ impl Suite<'_, '_> {
                     row(i) == row(j) && scattered(row(i))
                 })
             };
-            // Of very high blocks neighbouring rows are compared.
+            // In blocks of more than 64 rows, only neighbouring rows are compared.
             let far = if *rows > 64 { 2 } else { *rows };
             let mut pairs = (0..*rows).flat_map(|i| (i + 1..(i + far).min(*rows)).map(move |j| (i, j)));
             if let Some((i, j)) = pairs.find(copies) {

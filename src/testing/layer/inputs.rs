@@ -18,7 +18,7 @@ pub(super) struct Inputs {
     pub(super) size: f64,
     /// Whether the values of a row are equal.
     pub(super) alike: bool,
-    /// Whether each input has a factor of its own, from 0.01 to 10⁴, all orders of magnitude alike.
+    /// Whether each input has its own random factor, log-uniform from 0.01 to 10⁴.
     pub(super) mixed: bool,
     /// The factor on the state; `None` for a pass without it.
     pub(super) state: Option<f64>,

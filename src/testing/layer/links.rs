@@ -1,5 +1,5 @@
-//! The law of links: a link is reported once in each pass, with the values of the pass, and a part reports the same
-//! links inside another layer as by itself.
+//! The law of links, factors of the chain rule that layers report to monitors. A link is reported once in each pass,
+//! with the values of the pass, and a layer reports the same links inside another layer as by itself.
 
 use super::{Asked, Given, Results, Suite, adjoint::widened, draw, pass::Heard, run, unequal};
 use crate::{
@@ -22,23 +22,24 @@ const SHAPES: [BatchShape<'static>; 3] = [
     BatchShape::batch(17),
 ];
 
-/// Returns what `heard` tells of a link in the forward or the backward pass: the factor of each report, and whether it
-/// is on the main path. Parts of one report count once.
+/// Returns the reports of a link (factor of the chain rule) in the forward or the backward pass, from `heard`, all
+/// reports to a monitor. Of each, it returns the factor, and whether the link is on the main path. A report in
+/// several calls counts once.
 fn told(heard: &[Heard<f64>], link: usize, backward: bool) -> Vec<(Factor, bool)> {
     let of_link = heard.iter().filter(|heard| heard.link == link && heard.backward == backward && heard.last);
     of_link.map(|heard| (heard.factor, heard.on_main_path)).collect()
 }
 
 impl Suite<'_, '_> {
-    /// Compares the links (factors of the chain rule) that each part reports to a monitor inside the layer with those
-    /// that it reports by itself.
+    /// Compares the links (factors of the chain rule) that each inner layer reports to a monitor inside the layer
+    /// with those that it reports by itself.
     #[inline]
     pub(super) fn links(&mut self) {
         self.links_in(self.layers.double, "f64");
         self.links_in(self.layers.single, "f32");
     }
 
-    /// Tests the links in the scalar called `name`, in training and evaluation.
+    /// Tests what the layer reports to monitors in the scalar called `name`, in training and evaluation.
     fn links_in<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in SHAPES {
             for mode in [Mode::Train, Mode::Evaluate] {
@@ -52,8 +53,8 @@ impl Suite<'_, '_> {
     }
 
     /// Returns the reports of the links (factors of the chain rule) of `layer` by itself in a pass with the settings
-    /// `asked`, counted from its first link. `None` if the pass fails. Tests the parts of `layer`, whose path in the
-    /// network is `path`, in the same way. Places of violations begin with `at`.
+    /// `asked`, counted from its first link. `None` if the pass fails. Tests the inner layers of `layer`, whose path
+    /// in the network is `path`, in the same way. `at` is a prefix of the places that violations report.
     fn links_of<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,
@@ -81,7 +82,7 @@ impl Suite<'_, '_> {
             let found = format!("a report of link {link}");
             self.trial.breaks(Law::ReportsLinks, format!("{at}`{path}`"), expected, found, "");
         }
-        // Of parallel branches none is on the main path. An only branch may be.
+        // Of several parallel branches none is on the main path. A single branch may be on it.
         let parts = if structure.kind() == StructureKind::Branches { structure.parts().count() } else { 0 };
         let mut first = structure.own_links();
         let _ = structure.each(shape, |part, rows| {
@@ -90,7 +91,8 @@ impl Suite<'_, '_> {
             let alone = self.links_of(part.layer, &Asked { shape: rows, ..*asked }, &path, at);
             let alone_told = |link, backward| told(alone.as_deref().unwrap_or_default(), link, backward);
             let ways = (0..count).flat_map(|link| [(link, false), (link, true)]);
-            // A part may be left out of evaluation, and may run several times in a pass, forward and backward alike.
+            // An inner layer may be left out of evaluation, or run several times in a pass: as often forward as
+            // backward.
             let is_silent = ways.clone().all(|(link, backward)| told(&heard, first + link, backward).is_empty());
             let is_left_out = asked.mode == Mode::Evaluate && is_silent;
             let times = |backward| told(&heard, first, backward).len().checked_div(alone_told(0, backward).len());
@@ -114,8 +116,9 @@ impl Suite<'_, '_> {
         Some(heard)
     }
 
-    /// Tests the reports of the only link of a layer without parts, to the bit: one forward, of input and output, and
-    /// one backward, of their gradients, both of one factor. Places of violations begin with `at`.
+    /// Tests, to the bit, what a layer without inner layers and with one link (factor of the chain rule) reports to a
+    /// monitor. In the forward pass it reports its input and output once, and in the backward pass their gradients,
+    /// with the same kind of factor. `at` is a prefix of the places that violations report.
     #[inline]
     fn leaf_reports(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, values) in [
@@ -149,9 +152,10 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
-    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward. Places of
-    /// violations begin with `at`.
+    /// Tests what a layer with branches reports to a monitor for its first link (factor of the chain rule). In the
+    /// forward pass it reports its input and output once, and in the backward pass a report ends at the gradient of
+    /// its input. A layer without inner layers must report each of its links in the backward pass. `at` is a prefix
+    /// of the places that violations report.
     fn own_reports<T: Scalar>(
         &mut self,
         [path, at]: [&str; 2],
@@ -188,9 +192,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the decades of a chain of layers with one link each add up to those of the whole chain. No part is
-    /// then run twice, left out, or given another gradient than the next part left. Places of violations begin with
-    /// `at`.
+    /// Tests, for a chain of layers with one link each, that log10 of the change of the gradient's norm in all links
+    /// adds up to that of the whole chain. If so, no layer runs twice, is left out, or receives a gradient that the
+    /// next layer did not compute. `at` is a prefix of the places that violations report.
     fn chain_decades<T: Scalar>(
         &mut self,
         at: &str,
@@ -212,7 +216,7 @@ impl Suite<'_, '_> {
         let whole = decades(&given.dy, &results.dx);
         let backward = results.heard.iter().filter(|heard| heard.backward);
         let sum: f64 = backward.map(|heard| decades(&heard.values[0], &heard.values[1])).sum();
-        // Links without a report break the law by themselves; a gradient of 0 has no decades.
+        // A layer without a report breaks the law by itself. The logarithm of a gradient of 0 is not compared.
         if results.heard.iter().filter(|heard| heard.backward).count() == parts
             && whole.is_finite()
             && sum.is_finite()
@@ -225,7 +229,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Describes the reports of a link in one pass: `1 report of Weights on the main path`.
+/// Describes reports to a monitor in one pass: `1 report of Weights on the main path`.
 fn in_words(told: &[(Factor, bool)]) -> String {
     let Some((factor, main)) = told.first() else { return "no report".into() };
     let (many, beside) = (if told.len() == 1 { "" } else { "s" }, if *main { "on" } else { "beside" });

@@ -40,9 +40,10 @@ use core::convert::identity;
 
 /// A `#[test]` that a layer, or a whole network, keeps its laws: [`layer_laws`](crate::testing::layer_laws).
 ///
-/// The expression is evaluated once for each scalar. `shapes:`, `inputs:`, `parameters:` and `except:`, in this order,
-/// are the fields of [`LayerCases`](crate::testing::LayerCases). `except:` is for gradients that are deliberately not
-/// those of the output, such as straight-through estimators: the evidence names the laws that it leaves out.
+/// The expression is evaluated once for each scalar. `shapes:`, `inputs:`, `parameters:` and `except:`, in this
+/// order, are the fields of [`LayerCases`](crate::testing::LayerCases). `except:` is for gradients that are
+/// deliberately not those of the output, such as straight-through estimators. The printed report names the laws that
+/// it leaves out.
 ///
 /// ```
 /// use chainrule::{activation::Tanh, layer::{Embedding, Sequential}, recurrent::Lstm};
@@ -74,12 +75,13 @@ macro_rules! layer_laws {
 
 /// Tests the laws of a layer, or of a whole network.
 ///
-/// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for the Jacobian J of a pass and random c and v. Jᵀc comes from the
-///   usual passes in `f32` and `f64`, and J v from dual numbers. The gradients of input, state and each block of
-///   parameters are tested separately, to rounding, even if they are small. Passes start from a given state, from zero
-///   and without a state, in training and evaluation. They have up to 12 steps and 1,025 rows. Inputs are also scaled
-///   by 0, 30 and 10⁴, states by 30, gradients by 10⁻⁴ and 10⁴, parameters by −1, 1/100 and 10. Rows of equal values
-///   must give numbers, too. Buffers are the first ones, and those that passes in training leave.
+/// * **Adjoint.** ⟨c, J v⟩ = ⟨Jᵀc, v⟩ for the Jacobian J of a pass and random c and v. Jᵀc comes from the usual
+///   passes in `f32` and `f64`, and J v from dual numbers. The gradients of input, state and each block of parameters
+///   are tested separately, to rounding, even if they are small. Passes start from a given state, from zero and
+///   without a state, in training and evaluation. They have up to 12 time steps and 1,025 rows. Inputs are also
+///   scaled by 0, 30 and 10⁴, states by 30, gradients by 10⁻⁴ and 10⁴, parameters by −1, 1/100 and 10. Rows of
+///   equal values must not give NaN. Passes run with initial buffers, and with buffers that earlier passes in
+///   training have changed.
 /// * **Purity.** A pass gives the same bits if it is repeated after others, and with another forward pass before its
 ///   backward pass. An evaluation or inference gives the same bits before and after the first pass in training. If any
 ///   of these differ, no further law is tested. Updated buffers are finite, and those of a repeated pass have the same
@@ -87,22 +89,25 @@ macro_rules! layer_laws {
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
 ///   outside the slices. If one of these is broken, no further law is tested.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
-///   to the bit, and to rounding the same in `f32`. Random weights are others for another seed, and in no two rows
-///   equal.
-/// * **Rows.** These hold unless the layer couples samples. Another order of the samples, a batch in parts, and each
-///   sequence of a ragged batch alone give the same bits. The gradients of the parts add up to that of the batch.
-/// * **Dropout.** Masks differ by seed, step, sample and path of the layer, and are off in evaluation. A key switches
-///   them off in both passes.
-/// * **Passes** agree with a monitor, with gradient descent in the pass, without dropout, without optional gradients,
+///   to the bit, and to rounding the same in `f32`. Random weights differ from seed to seed, and no two rows of them
+///   are equal.
+/// * **Rows.** These hold unless the layer couples samples. Samples in a different order, a batch that runs in
+///   several parts, and each sequence of a ragged batch alone give the same bits. The parameter gradients of the
+///   parts add up to that of the batch.
+/// * **Dropout.** Masks differ by seed, training step, sample and path of the layer, and are off in evaluation.
+///   `DropoutKey::off` switches them off in the forward and the backward pass.
+/// * **Passes** give the same results with a monitor, with gradient descent in the pass, without optional gradients,
 ///   with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints) make optional.
-/// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the outputs of the whole
-///   sequence to the bit. So do windows with the state carried from one to the next. If the gradient of the state is
-///   carried back, the gradients of the windows make up that of the whole.
-/// * **Links.** A link is reported once in each pass, in each format and mode, with the values of the pass; so is the
-///   first link of branches. A part reports the same links inside the layer as by itself. The decades of a chain are
-///   those of its links.
-/// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
-///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
+///   Evaluation and inference agree.
+/// * **Time.** Unless the layer states that it reads later time steps, the first time steps alone give the outputs of
+///   the whole sequence to the bit. So do windows of the sequence if the state is carried from one to the next. If
+///   the gradient of the state is carried back, the gradients of the windows add up to that of the whole sequence.
+/// * **Links.** A link is a factor of the chain rule that a layer reports to monitors. A layer without inner layers,
+///   or with branches, reports its first link once in each pass, with the values of the pass. An inner layer reports
+///   the same links as by itself. For a chain of layers, log10 of the change of the gradient's norm is the sum over
+///   its links.
+/// * **Kernels** of `f32` and `f64` compute the same as the generic loops, at every remainder of their tiles, over
+///   several time steps and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
 /// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several
 ///   magnitudes.
 ///
@@ -158,8 +163,8 @@ pub(super) enum Rows {
     Many,
 }
 
-/// Tests all laws of a layer, also at the batch shapes `shapes` and the batch sizes `rows`. `label` begins the places
-/// in messages, and distinguishes the layer from others of the same trial.
+/// Tests all laws of a layer, also at the batch shapes `shapes` and the batch sizes `rows`. `label` is a prefix in
+/// messages, which distinguishes the layer from other layers of the same test.
 #[inline]
 pub(super) fn try_layer(
     layers: Layers<'_>,
@@ -172,7 +177,7 @@ pub(super) fn try_layer(
     Suite::new(layers, seed, label, trial).run(shapes, rows);
 }
 
-/// Tests only the adjoint law, with two sequences of three steps. `label` begins the places in messages.
+/// Tests only the adjoint law, with two sequences of three time steps. `label` is a prefix in messages.
 pub(super) fn try_adjoint(layers: Layers<'_>, seed: u64, label: &str, trial: &mut Trial) {
     Suite::new(layers, seed, label, trial).adjoint(BatchShape::sequences(2, 3), Mode::Train);
 }
@@ -243,7 +248,7 @@ impl Suite<'_, '_> {
             return;
         }
         for &shape in EXTENTS.iter().chain(shapes) {
-            // Results that hold what was in memory before would break most other laws, too.
+            // Results that depend on the former content of memory would break most other laws, too.
             self.own_memory(self.layers.single, "f32", shape);
             self.own_memory(self.layers.double, "f64", shape);
             if self.stopped() {
@@ -258,7 +263,8 @@ impl Suite<'_, '_> {
             }
         }
         for (inputs, shape, mode) in UNUSUAL {
-            // Without a state, a layer that takes it for another one than zero has another gradient, too.
+            // A layer that treats an absent state as nonzero also has a wrong gradient without a state, which is not
+            // reported again.
             if inputs.state.is_some() || !self.trial.broken(Law::AbsentState) {
                 self.inputs = inputs;
                 self.adjoint(shape, mode);
@@ -273,7 +279,7 @@ impl Suite<'_, '_> {
             self.remainders();
         }
         self.rows_and_steps();
-        // A wrong gradient is no measure of a gain, nor of the part of a block.
+        // With a wrong gradient, neither gains nor the effects of blocks can be measured.
         if !self.trial.broken(Law::Adjoint) {
             self.gain_bound();
             self.state_gain_bounds();

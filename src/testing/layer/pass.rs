@@ -57,7 +57,7 @@ pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) overwrite_dw: bool,
     /// Whether the backward pass gets empty slices for `x` and `y` if the layer's hints say that it does not read them.
     pub(in crate::testing) withheld: bool,
-    /// The numbers of leading rows (those of the first steps, as rows are time-major) that are omitted from `dx`
+    /// The numbers of leading rows (those of the first time steps, as rows are time-major) that are omitted from `dx`
     /// (first) and `dy` (second).
     pub(in crate::testing) missing: [usize; 2],
     /// Whether the backward pass runs for the two halves of the samples, one after the other.
@@ -106,7 +106,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The results of a pass: output, final state, the gradients, and the links that reported to a monitor.
+/// The results of a pass: output, final state, the gradients, and the reports that a monitor received.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) y: Vec<T>,
@@ -117,20 +117,21 @@ pub(in crate::testing) struct Results<T> {
     pub(in crate::testing) dw: Vec<T>,
     /// All reports to an active monitor, in order; none without one.
     pub(in crate::testing) heard: Vec<Heard<T>>,
-    /// The buffers of the layer and its parts after the forward pass.
+    /// The buffers, such as running means, of the layer and its inner layers after the forward pass.
     pub(in crate::testing) buffers: Vec<T>,
 }
 
 /// One report of a link (a factor of the chain rule) to a monitor.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Heard<T> {
-    /// The index of the link in the table of link names.
+    /// The index of the link (factor of the chain rule) in the list of the network's link names.
     pub(in crate::testing) link: usize,
     /// Whether the report is of the backward pass.
     pub(in crate::testing) backward: bool,
     pub(in crate::testing) factor: Factor,
     pub(in crate::testing) on_main_path: bool,
-    /// Whether the same link reports no further part of this pass.
+    /// Whether this is the last report of the link in this pass. A checkpointed layer reports a pass in several
+    /// calls.
     pub(in crate::testing) last: bool,
     /// The two slices of the report: `x` and `y`, or `dy` and `dx`.
     pub(in crate::testing) values: [Vec<T>; 2],
@@ -198,7 +199,7 @@ impl<T: Scalar> Guarded<T> {
     }
 }
 
-/// An active monitor that keeps the reports of all links, in the forward and in the backward pass.
+/// An active monitor that keeps all reports of the forward and the backward pass.
 struct ActiveMonitor<T> {
     heard: Vec<Heard<T>>,
 }

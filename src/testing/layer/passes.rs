@@ -1,4 +1,5 @@
-//! Laws that compare passes in one scalar: initial content of memory, optional gradients, frozen blocks, hints.
+//! Laws that compare passes of a layer with each other: initial content of memory, optional gradients, frozen blocks,
+//! hints.
 
 use super::{Asked, Given, Results, Suite, run, unequal};
 use crate::{
@@ -12,8 +13,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Returns the first index at which two results differ; `None` if they are equal. Zeros of either sign count as equal,
-/// since a sum with 0 loses the sign of −0, and all NaN do.
+/// Returns the first index at which two results differ; `None` if they are equal. 0 and −0 count as equal, since a
+/// sum with 0 loses the sign of −0. All NaN count as equal.
 fn unlike<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }
@@ -57,7 +58,7 @@ impl Suite<'_, '_> {
         let of = Usual { layer, name, given: &given, usual: &usual, plain: &plain };
         self.memory_left_out(of);
         self.optional_gradients(of);
-        // A step in the pass leaves out gradients, too.
+        // Gradient descent inside the pass also leaves out optional gradients.
         if !self.trial.broken(Law::OptionalGradients) {
             self.descends(of);
         }
@@ -139,19 +140,19 @@ impl Suite<'_, '_> {
         let apart = layer.samples() == Samples::Independent && given.state.is_none();
         if apart && shape.steps == 1 && shape.batch > 1 {
             let divided = Asked { divided: true, withheld: self.may_withhold(), ..*usual };
-            // The sums over rows of dw run in another order: it is compared apart.
+            // The sums over rows in dw run in a different order, so dw is compared separately.
             let rows_alone = Results { dw: Vec::new(), ..plain.clone() };
             self.left_out(Law::SavedPerRow, Usual { usual: &divided, plain: &rows_alone, ..of });
             self.sums_of_parts(Usual { usual: &divided, ..of });
         }
     }
 
-    /// Tests that the backward passes of two halves of the rows, the settings `of.usual`, add up to the parameter
-    /// gradient of all rows in `of.plain`.
+    /// Tests that the parameter gradients of two backward passes, one for each half of the rows, add up to that of
+    /// all rows. `of.usual` has the settings of the divided pass, and `of.plain` the results for all rows.
     fn sums_of_parts<T: Scalar>(&mut self, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual: divided, plain } = of;
         let Some(parts) = self.pass(layer, name, given, divided) else { return };
-        // A gradient whose terms cancel consists of their rounding errors.
+        // If the terms of a gradient cancel, only their rounding errors remain.
         let values = plain.dw.iter().map(|&dw| to_f64(dw)).chain(given.dy.iter().copied());
         let size = values.fold(0.0, |most: f64, value| most.max(value.abs()));
         let allowed = 1e3 * to_f64(T::epsilon()) * size;
@@ -295,8 +296,8 @@ impl Suite<'_, '_> {
         let Usual { layer, name, given, usual, plain } = of;
         const ALONE: usize = 8;
         let count = self.blocks.len();
-        // With more than 8 blocks several are frozen at once; each block is frozen in one of the passes. In one more
-        // pass all are.
+        // Each block is frozen in one of up to 8 passes, so with more than 8 blocks several are frozen at once. In
+        // one more pass all blocks are frozen.
         let some = (0..count.min(ALONE)).map(|frozen| (0..count).map(|i| i % ALONE != frozen).collect());
         for flags in some.chain((count > 1).then(|| vec![false; count])) {
             let flags: Vec<bool> = flags;

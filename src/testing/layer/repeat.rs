@@ -21,7 +21,7 @@ impl Suite<'_, '_> {
         for shape in [BatchShape::batch(1), BatchShape::sequences(2, 3)] {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };
             let usual = Asked::new(shape);
-            // Before the first pass in training, which must change no later pass.
+            // Evaluation and inference run before the first pass in training, which must not change their results.
             let quiet = [Mode::Evaluate, Mode::Infer].map(|mode| Asked { mode, backward: false, ..usual });
             let [Some(evaluated), Some(inferred)] = quiet.map(|asked| self.pass(layer, name, &given, &asked)) else {
                 return;
@@ -48,7 +48,7 @@ impl Suite<'_, '_> {
     }
 
     /// Tests that the buffers of a layer after a forward pass of training are finite, and have the same bits if the
-    /// same pass runs again from the first buffers.
+    /// same pass runs again from the initial buffers.
     fn buffers<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let asked = Asked { updates: true, backward: false, ..*usual };
         let Some(first) = self.pass(layer, name, given, &asked) else { return };

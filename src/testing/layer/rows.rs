@@ -1,4 +1,4 @@
-//! Laws of the rows of a batch: samples in another order, in parts, and alone.
+//! Laws of the rows of a batch: samples in a different order, a batch that runs in several parts, and single samples.
 
 use super::{Asked, Given, Suite, unequal};
 use crate::{
@@ -12,14 +12,14 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-/// The number of steps of the sequences whose first steps are also run alone.
+/// The number of time steps of the sequences whose first time steps are also run alone.
 const LONG: usize = 12;
-/// The numbers of first steps that are run alone.
+/// The numbers of first time steps that are run alone.
 const FIRST: [usize; 5] = [1, 2, 5, 8, 11];
 
 impl Suite<'_, '_> {
-    /// Tests the laws of rows, masks and steps, in this order. Once a batch in parts or a dropout mask breaks its law,
-    /// the laws after it are not tested: they would fail for the same reason.
+    /// Tests the laws of rows, dropout masks and time steps, in this order. Once one of the first two is broken, the
+    /// later laws are not tested: they would fail for the same reason.
     #[inline]
     pub(super) fn rows_and_steps(&mut self) {
         self.split(self.layers.single, "f32");
@@ -42,8 +42,8 @@ impl Suite<'_, '_> {
         self.stepped(self.layers.double, "f64");
     }
 
-    /// Tests, in the scalar called `name`, that a batch in parts gives the same bits in evaluation without dropout. A
-    /// layer with always coupled samples is not tested.
+    /// Tests, in the scalar called `name`, that a batch that runs in several parts gives the same bits, in evaluation
+    /// without dropout. A layer that couples the samples in every mode is not tested.
     pub(super) fn split<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -54,8 +54,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer whose samples are
-    /// coupled in training alone is tested in evaluation, one with always coupled samples not at all.
+    /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer that couples samples
+    /// only in training is tested in evaluation. A layer that couples them in every mode is not tested.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -96,7 +96,7 @@ impl Suite<'_, '_> {
         let each = state.len() / shape.batch;
         let layouts = match StateLayout::of(layer) {
             Ok(layout) => vec![layout],
-            // A composite may order the states of its parts as it likes.
+            // A layer with inner layers may order their states in any way.
             Err(_) if layer.structure().parts().next().is_some() => return,
             Err(_) => {
                 let equal = (1..=each).filter(|parts| each.is_multiple_of(*parts));
@@ -143,16 +143,16 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests, in the scalar called `name`, that outputs depend on no later step: passes of the first steps alone are
-    /// compared with those steps of the whole pass.
+    /// Tests, in the scalar called `name`, that outputs depend on no later time step: passes of the first time steps
+    /// alone are compared with the same time steps of the whole pass.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, LONG);
-        // Does not apply if the layer changes the number of steps.
+        // Does not apply if the layer changes the number of time steps.
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {
             return;
         }
         let Some(given) = self.draw(shape, 6) else { return };
-        // Coupled samples may depend on all steps, except in inference.
+        // Coupled samples may depend on all time steps, except in inference.
         let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
         for mode in training.into_iter().chain([Mode::Infer]) {
             let asked = Asked { mode, backward: false, ..Asked::new(shape) };
@@ -188,7 +188,7 @@ impl Suite<'_, '_> {
         let given = Given { state: None, d_state: None, ..given };
         let Some(whole) = self.pass(layer, name, &given, asked) else { return };
         let (dims, after) = (layer.dims(), layer.output_shape(shape));
-        // A wrong gradient is reported as that.
+        // A wrong gradient is reported as a violation of the adjoint law instead.
         let gradients = !self.trial.broken(Law::Adjoint);
         let (mut ends, mut dw) = (Vec::new(), vec![0.0; whole.dw.len()]);
         for samples in groups {
@@ -213,7 +213,7 @@ impl Suite<'_, '_> {
             ends.extend_from_slice(&found.state);
             dw.iter_mut().zip(&found.dw).for_each(|(sum, &dw)| *sum += to_f64(dw));
         }
-        // The sum of the groups' dw has the same terms in another order.
+        // The sum of dw over the groups has the same terms as dw of the whole batch, in a different order.
         let size = whole.dw.iter().fold(0.0, |most: f64, &dw| most.max(to_f64(dw).abs()));
         let allowed = 1e4 * to_f64(T::epsilon()) * size;
         let off = (0..dw.len()).find(|&i| differ(to_f64(whole.dw[i]), dw[i], allowed));
@@ -231,7 +231,7 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Batch shapes, each with the parts in which a batch of it is also run.
+/// Batch shapes, each with lists of samples: the parts in which the batch also runs.
 fn parts() -> [(BatchShape<'static>, Vec<Vec<usize>>); 3] {
     let parts = vec![vec![0, 1, 2], vec![3, 4, 5, 6]];
     [

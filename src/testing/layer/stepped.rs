@@ -1,4 +1,4 @@
-//! A layer with a state, unrolled and stepped by hand.
+//! Compares one pass of a layer with a state over a sequence with passes over windows of the sequence.
 
 use super::{Asked, Given, Results, Suite, unequal};
 use crate::{
@@ -12,19 +12,19 @@ use alloc::{format, vec, vec::Vec};
 
 /// The number of sequences of a batch.
 const SAMPLES: usize = 3;
-/// The number of steps of the sequences.
+/// The number of time steps of the sequences.
 const STEPS: usize = 5;
-/// The lengths of the consecutive windows, in steps, in which the sequences are stepped: one list for each test.
+/// The lengths, in time steps, of the consecutive windows into which the sequences are cut: one list for each test.
 const CUTS: [&[usize]; 2] = [&[1, 1, 1, 1, 1], &[2, 3]];
 
-/// Returns the rows of a range of steps, each step being [`SAMPLES`] rows of `width` values.
+/// Returns the rows of a range of time steps, each of which has [`SAMPLES`] rows of `width` values.
 fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64> {
     values[steps.start * SAMPLES * width..steps.end * SAMPLES * width].to_vec()
 }
 
 impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, that passes over windows of a sequence give the results of one pass. The
-    /// state is carried from window to window, and its gradient back. There is no dropout, whose masks may differ from
+    /// state is carried from window to window, and its gradient back. Dropout is off, since its masks may differ from
     /// window to window. Layers with independent samples are tested in training, too.
     pub(super) fn stepped<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(SAMPLES, STEPS);
@@ -44,8 +44,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares passes over consecutive windows, whose numbers of steps are `cuts`, with `whole`, the results of one
-    /// pass; differences are violations. `None` if a pass fails or an output differs.
+    /// Compares passes over consecutive windows, whose numbers of time steps are `cuts`, with `whole`, the results of
+    /// one pass; differences are violations. `None` if a pass fails or an output differs.
     fn windows<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

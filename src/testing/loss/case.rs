@@ -52,7 +52,7 @@ pub(super) enum Outputs {
     /// Normal numbers times 30.
     Large,
     Zeros,
-    /// Normal numbers, each times a factor of its own from 0.01 to 10⁴, all orders of magnitude alike.
+    /// Normal numbers, each times its own random factor, log-uniform from 0.01 to 10⁴.
     Mixed,
 }
 

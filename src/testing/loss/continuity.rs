@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The least jump, relative to the magnitude of the loss and its derivatives: some million roundings.
+/// The least jump, relative to the magnitude of the loss and its derivatives: some million rounding errors.
 const JUMP: f64 = 1e-9;
 
 /// The number of intervals of a segment at first, and the most that are tried.
@@ -16,7 +16,7 @@ const INTERVALS: [usize; 2] = [16, 1024];
 /// The least distances of the ends of a segment from the targets, or from 0.
 const REACHES: [f64; 2] = [4.0, 40.0];
 
-/// The number of segments of each reach: one alone misses a jump at which few of its outputs take part.
+/// The number of segments for each of [`REACHES`]: a single one may miss a jump that involves few of the outputs.
 const SEGMENTS: u64 = 8;
 
 /// A segment of outputs from `start` to `start` + `way`, and the case that is evaluated at its points.
@@ -57,8 +57,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Draws a segment of outputs of this size, from one side of the targets to the other, or from one side of 0 to
-    /// the other if targets are classes or have another width.
+    /// Draws a segment of outputs of this size, from one side of the targets to the other. If targets are classes, or
+    /// do not have the width of the outputs, it goes from one side of 0 to the other.
     #[inline]
     fn line(&self, size: [usize; 2], reach: f64, stream: u64) -> Line {
         let case = self.draw(size, Outputs::Usual, false, stream);
@@ -77,8 +77,8 @@ impl Suite<'_, '_> {
         Line { start, way, case }
     }
 
-    /// Returns the loss at a share of the way, and its derivative along the way; NaN if it cannot be evaluated, as at
-    /// outputs that are not valid.
+    /// Returns the loss at the fraction `share` of the segment, and its derivative along the segment. Both are NaN if
+    /// the loss cannot be evaluated, for example at invalid outputs.
     #[inline]
     fn read(&mut self, line: &mut Line, share: f64) -> (f64, f64) {
         for ((y, start), way) in line.case.y.iter_mut().zip(&line.start).zip(&line.way) {
@@ -94,8 +94,8 @@ impl Suite<'_, '_> {
         })
     }
 
-    /// Returns the part of a segment between two ends, each a share of the way with the loss there. The integral is
-    /// that of the five points of Gauss–Legendre quadrature.
+    /// Returns the part of a segment between two `ends`, each given as a fraction of the segment and the loss there.
+    /// The integral is computed by Gauss–Legendre quadrature with five points.
     #[inline]
     fn part(&mut self, line: &mut Line, ends: [(f64, f64); 2]) -> Part {
         let (middle, half) = (0.5 * ends[0].0 + 0.5 * ends[1].0, 0.5 * (ends[1].0 - ends[0].0));
@@ -128,7 +128,7 @@ impl Suite<'_, '_> {
             let Part { ends: [(a, from), (b, to)], integral } = part;
             let (off, allowed) = (to - from - integral, JUMP * (from.abs() + to.abs() + self.unit));
             seen += 1;
-            // NaN is tested by other laws. An infinite integral is that of a gradient that overflows.
+            // Other laws test for NaN. An infinite integral is that of a gradient that overflows.
             if !off.is_finite() || off.abs() <= allowed {
                 continue;
             }
@@ -137,7 +137,7 @@ impl Suite<'_, '_> {
             }
             let middle = 0.5 * a + 0.5 * b;
             if middle <= a || middle >= b {
-                // Steep, but no jump: beside it the loss changes as much.
+                // The loss is steep but has no jump if it changes as much beside this interval.
                 let width = 8.0 * (b - a);
                 let beside = (from - self.read(line, a - width).0).abs() + (self.read(line, b + width).0 - to).abs();
                 if (to - from).abs() > 4.0 * beside {

@@ -15,7 +15,7 @@ use alloc::{format, vec, vec::Vec};
 const DRAWS: u64 = 3;
 
 /// The number of random changes of the last digits of the outputs. An error is due to rounding, not to a mistake, if
-/// some of them change it, and change the derivative itself, by more than a quarter of it.
+/// such changes alter both the error and the derivative by more than a quarter of the error.
 const NUDGES: usize = 4;
 
 /// The standard deviation of a random change of the last digits of an output, in units of the last place.
@@ -44,7 +44,7 @@ impl Suite<'_, '_> {
     /// the number of rows and the width.
     #[inline]
     pub(super) fn measure(&mut self, size: [usize; 2]) {
-        // The targets of the first case are known to be accepted, those of the other may not be.
+        // The targets of stream 0 are known to be accepted; the loss may refuse those of stream 1.
         for stream in [0, 1] {
             let case = self.draw(size, Outputs::Usual, false, stream);
             let largest = case.y.iter().fold(1.0, |most: f64, y| most.max(y.abs()));
@@ -91,9 +91,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether the error of element `i` of `dy`, between its expected and its found value, is due to rounding. It is if
-    /// some changes of the last digits of the outputs change it, and the expected value, by more than a quarter of it.
-    /// `scalar` is 0 for `f64` and 1 for `f32`.
+    /// Whether the error of element `i` of `dy`, between its expected and its found value, is due to rounding. It is
+    /// if changes of the last digits of the outputs alter both the error and the expected value by more than a
+    /// quarter of the error. `scalar` is 0 for `f64` and 1 for `f32`.
     #[inline]
     fn is_rounding(&mut self, case: &Case, scalar: usize, i: usize, [expected, found]: [f64; 2]) -> bool {
         let (mut rng, mut normals) = (generator(self.seed), Normals::new());
@@ -103,7 +103,8 @@ impl Suite<'_, '_> {
             let mut nudged = case.clone();
             for y in &mut nudged.y {
                 let moved = *y * (1.0 + NUDGE * epsilon * normals.next(&mut rng));
-                // Of the function that converts numbers to valid outputs only a limit is wanted here.
+                // The conversion to a valid output is used only if it moves the output no farther than the random
+                // change.
                 let valid = (self.admit)(moved);
                 let moved = if (valid - moved).abs() <= (moved - *y).abs() { valid } else { moved };
                 *y = if scalar == 1 { f64::from(moved as f32) } else { moved };
@@ -161,7 +162,8 @@ impl Suite<'_, '_> {
         let size = norm(&slopes).max(norm(&dy)).max(f64::MIN_POSITIVE);
         for (i, (&slope, &found)) in slopes.iter().zip(&dy).enumerate() {
             let off = (slope - found).abs();
-            // A rounding of a small output changes terms of the value in proportion to it.
+            // Near 0 a derivative may be as large as the value divided by the output, with rounding errors of that
+            // size.
             let y = case.y[i].abs();
             let beside_zero = if y > 0.0 && y < 1.0 { self.unit.max(value.abs()) / y } else { 0.0 };
             let floor = ROUNDINGS * epsilon * self.unit.max(beside_zero) * case.weight() + least;

@@ -11,8 +11,8 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The allowed gradient at the target, and the allowed excess of the loss there over that beside it. The unit is ε
-/// times the largest row weight, times the magnitude of the loss and its derivatives.
+/// The allowed gradient at the target, and the allowed excess of the loss at the target over the loss beside it. The
+/// unit is ε times the largest row weight, times the magnitude of the loss and its derivatives.
 const MINIMUM: f64 = 64.0;
 
 impl Suite<'_, '_> {

@@ -64,7 +64,7 @@ macro_rules! loss_laws {
 pub struct LossCases<'a> {
     /// Converts a number to a valid output, such as a probability.
     pub outputs: &'a dyn Fn(f64) -> f64,
-    /// The laws that are not tested. The evidence names them.
+    /// The laws that are not tested. The printed report names them.
     pub except: &'a [Law],
 }
 
@@ -80,8 +80,8 @@ impl Debug for LossCases<'_> {
     }
 }
 
-/// The names of the scalars, each with the allowed error. It is a fraction of the norm of the whole gradient `dy`
-/// for a derivative, and of its magnitude plus that of a usual loss for a loss.
+/// The names of the scalars, each with the allowed error. For a derivative, the unit of the error is the norm of the
+/// whole gradient `dy`. For a loss, it is the magnitude of this loss plus that of a usual one.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
 /// Numbers of rows and widths, in about increasing order.
@@ -115,7 +115,7 @@ const ROWS: [usize; 3] = [1, 3, 7];
 ///   lies between the derivatives on both sides.
 /// * The value has no jump: along segments it rises by the integral of the gradient.
 /// * The value in `f32` is that in `f64`, and that on dual numbers, to rounding.
-/// * The same call gives the same bits, after other calls, too. Where not, nothing else is tried.
+/// * The same call gives the same bits, also after other calls. If it does not, no other law is tested.
 /// * A row of weight zero is not read: it holds NaN, or a class that does not exist. Its gradient is exactly zero.
 /// * The losses of two parts of a batch combine to the loss of the batch, by [`reduction`](Loss::reduction) and
 ///   [`total_weight`](Loss::total_weight). A row of weight 2 counts as two equal rows.
@@ -175,7 +175,7 @@ fn every_target(losses: Losses<'_>, admit: &dyn Fn(f64) -> f64, seed: u64, trial
             kinds.push((targets, sizes));
         }
     }
-    // What follows assumes a function of outputs and targets.
+    // The tests below assume that the loss depends on outputs and targets alone.
     if !repeat(losses.double, &calls, trial) {
         return;
     }
@@ -216,7 +216,7 @@ impl Suite<'_, '_> {
         sizes
     }
 
-    /// Tests all laws in these sizes. A law that assumes others is tested after them.
+    /// Tests all laws at these sizes, each after the laws that it assumes.
     #[inline]
     fn run(&mut self, sizes: &[[usize; 2]]) {
         let (single, double) = (self.losses.single, self.losses.double);
@@ -266,7 +266,7 @@ impl Suite<'_, '_> {
         y.iter_mut().for_each(|y| *y = f64::from((self.admit)(*y) as f32));
     }
 
-    /// Whether every number is a valid output, judged by five from −700 to 700.
+    /// Whether every number is a valid output, judged by five numbers from −700 to 700.
     #[inline]
     fn admits_all(&self) -> bool {
         [-700.0, -1.5, 0.25, 3.0, 700.0].into_iter().all(|y| (self.admit)(y) == y)
@@ -345,28 +345,29 @@ impl Suite<'_, '_> {
         Some((value, dy))
     }
 
-    /// Tests, in the scalar of index `scalar` in [`ALLOWED`], that results overwrite what the slice held, repeat, and
-    /// are the combined results of two parts of the batch.
+    /// Tests, in the scalar of index `scalar` in [`ALLOWED`], that results overwrite what the slice held, are the
+    /// same when computed again, and equal the combined results of two parts of the batch.
     fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
         let Some((value, dy)) = self.overwritten(loss, name, &case) else { return };
-        // Where an output is its target, a term and its derivative may be 0, and left out.
+        // Where an output equals its target, a term and its derivative are 0, and a loss may forget to write the
+        // derivative.
         let mut at_targets = case.with_outputs_at_targets();
         self.admit(&mut at_targets.y);
         let _ = self.overwritten(loss, name, &at_targets);
-        // A loss that overflows is not compared with the losses of parts.
+        // A loss that overflows is not compared with the losses of two parts of the batch.
         if value.is_finite() && case.rows > 1 {
             self.reduction(loss, name, allowed, &case, value, &dy);
         }
     }
 
-    /// Tests the laws of rows of weight zero, and of outputs equal to the targets.
+    /// Tests that rows of weight zero are not read, and that the loss is lowest where outputs equal the targets.
     fn apart<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);
         let Some((value, _)) = self.evaluated(loss, name, &case, 0.0) else { return };
-        // Rows of weight zero change what is not the mean by weight, and hold the NaN that is not overwritten.
+        // A loss with a wrong reduction, or that does not overwrite `dy`, also fails with added rows of weight zero.
         if value.is_finite() && !self.trial.broken(Law::Reduction) && !self.trial.broken(Law::Overwrites) {
             self.masked(loss, name, allowed, &case);
         }

@@ -29,7 +29,7 @@ impl Suite<'_, '_> {
             let place = format!("{}, but {what}", self.at("f64", &case));
             self.trial.breaks(Law::Refuses, place, "an error", found, "");
         }
-        // Targets of this kind may be refused in other draws than those tried before.
+        // The loss may refuse targets of this kind in this draw, although it accepted them in earlier ones.
         let mut dy = vec![0.0; case.y.len()];
         if !matches!(case.of(self.losses.double, &mut dy), Ok(Ok(_))) {
             return;
@@ -55,7 +55,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Whether the loss has a gradient with respect to the output at `place` where that output is far from the others.
+    /// Whether the loss has a gradient with respect to the output with index `place` even if this output is far from
+    /// all other outputs.
     #[inline]
     fn follows(&self, case: &Case, place: usize) -> bool {
         [1e6, -1e6].into_iter().all(|far| {

@@ -10,12 +10,12 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The least number of calls to repeat, so that a loss is found of which every fiftieth call differs.
+/// The least number of repeated calls: enough to find a loss whose result differs in every fiftieth call.
 const LEAST: usize = 256;
 
 /// A call of a loss in `f64`, with its results.
 pub(super) struct Call {
-    /// The place of a violation.
+    /// The place that a violation reports, such as the scalar and the size.
     pub place: String,
     pub case: Case,
     pub value: f64,
@@ -31,7 +31,7 @@ pub(super) fn repeat(loss: &dyn Loss<f64>, calls: &[Call], trial: &mut Trial) ->
         let mut first = None;
         for Call { place, case, value, dy } in calls.iter().rev() {
             let mut other = vec![0.0; dy.len()];
-            // A refusal is another answer, too.
+            // An error counts as a different result.
             let again = case.of(loss, &mut other).ok().and_then(Result::ok).unwrap_or(f64::NAN);
             let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
             let off = (0..dy.len()).find(|&i| !same(dy[i], other[i])).map(|i| (format!("dy[{i}]"), dy[i], other[i]));

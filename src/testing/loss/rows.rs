@@ -1,4 +1,4 @@
-//! Laws of rows: masked rows, parts of a batch, weights.
+//! Laws of rows: rows of weight zero, a batch evaluated in two parts, row weights.
 
 use super::{Case, Suite};
 use crate::{

@@ -1,4 +1,5 @@
-//! Artificial events for monitors: of each kind, with many links, steps and lengths of slices.
+//! Artificial events for monitors: of each kind, with many links (factors of the chain rule), time steps and slice
+//! lengths.
 
 use crate::{
     activation::{Relu, Tanh},
@@ -11,7 +12,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The largest number of links, of steps and of passes that a monitor receives.
+/// The number of passes that a monitor receives, and the largest number of links and of time steps of a pass.
 const MANY: usize = 1000;
 const FACTORS: [Factor; 4] = [Factor::Weights, Factor::Activation, Factor::Addition, Factor::Other];
 /// Gates of the crate's cells, and one of a custom cell.
@@ -19,7 +20,7 @@ const GATES: [Gate; 3] = [Gate::carrying_state("forget"), Gate::new("reset"), Ga
 /// Lengths of the slices in events, used in turn.
 const LENGTHS: [usize; 6] = [6, 1, 33, 1025, 2, 128];
 
-/// Names of links: of layers, of layers in nested branches, and of custom layers.
+/// Names of links (factors of the chain rule): of layers, of layers in nested branches, and of custom layers.
 fn names() -> Vec<String> {
     let name = |i: usize| match i % 5 {
         0 => format!("{i}"),
@@ -45,8 +46,9 @@ fn values<T: Scalar>(length: usize) -> Vec<T> {
     (0..length).map(|i| scalar(0.25 * (i % 7) as f64 - 0.5)).collect()
 }
 
-/// Calls `visit` twice with each number i below `count`, in increasing order: with link i, of a factor and shape that
-/// vary with i, and with link 7 at the time step i.
+/// Calls `visit` twice for each number i below `count`, in increasing order. The first link (factor of the chain
+/// rule) has the index i, and a kind and batch shape that vary with i. The second has the index 7 and the time step
+/// i.
 fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Link<'a>)) {
     let at = LinkPath::new(names);
     for i in 0..count {
@@ -63,7 +65,7 @@ fn links<'a>(names: &'a [String], count: usize, visit: &mut dyn FnMut(usize, &Li
     }
 }
 
-/// Sends events as networks, optimizers and trainers do: those of a pass only if the monitor is active.
+/// Sends events as networks, optimizers and trainers do. The events of a pass are sent only if the monitor is active.
 pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     let (names, blocks) = (names(), blocks());
     let slices = LENGTHS.map(values::<T>);
@@ -77,7 +79,7 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
             return;
         }
         let mut last = Vec::new();
-        // Most passes have a few links.
+        // Most passes report a few links; one reports [`MANY`].
         links(&names, if i == 400 { MANY } else { 3 }, &mut |j, link| {
             let slice = &slices[j % slices.len()];
             monitor.forward(link, slice, slice);
@@ -102,8 +104,8 @@ pub(super) fn usual<T: Scalar>(monitor: &mut dyn GradientMonitor<T>) {
     }
 }
 
-/// Returns the record of update number `i`. What a run may lack is left out by turns: a learning rate, norms, seconds.
-/// Some updates are skipped, and some are of several ranks.
+/// Returns the record of update number `i`. Some records lack optional values: a learning rate, norms, seconds. Some
+/// updates are skipped, and some are those of several ranks.
 fn varied_step(i: u64) -> Step {
     let all = step(i, 0.5);
     let communication = Communication { sent: 4096, received: 2048, seconds: 0.25, ..Communication::default() };
@@ -117,8 +119,8 @@ fn varied_step(i: u64) -> Step {
     }
 }
 
-/// Returns the record of an epoch of `i` updates. What a run may lack is left out by turns: validation, accuracy, a
-/// learning rate, norms, seconds.
+/// Returns the record of an epoch of `i` updates. Some records lack optional values: validation, accuracy, a learning
+/// rate, norms, seconds.
 fn varied_epoch(i: u64) -> Epoch {
     let (turn, all) = (i / 100, epoch(i, 0.5));
     let validation = all.validation.filter(|_| turn % 3 != 1);
@@ -134,7 +136,7 @@ fn varied_epoch(i: u64) -> Epoch {
     }
 }
 
-/// Returns the record of update number `step`, whose loss, norms, learning rate and seconds are all `number`.
+/// Returns the record of optimizer step number `step`, whose loss, norms, learning rate and seconds are all `number`.
 fn step(step: u64, number: f64) -> Step {
     let some = Some(number);
     Step {

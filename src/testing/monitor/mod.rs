@@ -46,10 +46,10 @@ const PASSES: usize = 3;
 ///
 /// * Outputs, gradients and parameters of a training run are the same bits with and without the monitor.
 /// * Two epochs of a trainer, which asks whether to stop, give the same parameters, too, with validation and without.
-/// * No event makes it panic: events of each kind in any order, names of any depth, 1,000 links, steps and passes,
-///   slices of any length, with NaN, infinity and zero.
-/// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor receives the
-///   same as alone, judged by its `Debug` text.
+/// * No event makes it panic: events of each kind in any order, nested names, 1,000 links (factors of the chain
+///   rule), time steps and passes, slices of any length, with NaN, infinity and zero.
+/// * Inside a tuple, an `Option`, a `Vec`, a reference or an [`Every`](struct@Every) with `n` = 1, the monitor
+///   receives the same events as alone, judged by its `Debug` text.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its first example.

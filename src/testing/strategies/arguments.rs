@@ -15,10 +15,10 @@ use proptest::{
 
 /// Arguments at which `activation` is likely to be wrong, for your own property tests.
 ///
-/// Four in nine are special points, or lie a few roundings or a small distance beside one. Special points are the
-/// extremes of φ′ that [`measure_derivative`] finds, kinks, jumps, integers and halves up to ±20, and ±88 and
-/// ±709, where exponentials overflow. Two in nine are in the tails from ±10 to ±1000, two are within ±10, and one
-/// is any [`finite`] number.
+/// Four in nine are special points, or lie a few units in the last place or a small distance beside one. Special
+/// points are the extremes of φ′ that [`measure_derivative`] finds, kinks, jumps, integers and halves up to ±20, and
+/// ±88 and ±709, where exponentials overflow. Two in nine are in the tails from ±10 to ±1000, two are within ±10, and
+/// one is any [`finite`] number.
 ///
 /// 256 cases find a bound that is wrong by 1e-6, whether φ′ has an extreme or approaches it at ±∞.
 ///
@@ -52,8 +52,8 @@ pub fn arguments_of<T: Scalar>(activation: &impl Activation) -> BoxedStrategy<T>
     .boxed()
 }
 
-/// A draw from `places`, or a number up to four roundings beside one, or at a random distance of up to 1, 0.1, … or
-/// 1e-8.
+/// A number drawn from `places`, or one up to four units in the last place beside it, or at a random distance of up
+/// to 1, 0.1, … or 1e-8 from it.
 fn beside<T: Scalar>(places: impl Strategy<Value = f64> + Clone + 'static) -> BoxedStrategy<T> {
     let roundings = (places.clone(), -4..=4i32).prop_map(|(place, ulps)| {
         let place = scalar::<T>(place);

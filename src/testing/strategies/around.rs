@@ -18,8 +18,8 @@ use proptest::{
     strategy::{BoxedStrategy, Just, Strategy},
 };
 
-/// A network with a place for a custom layer: layers before it, layers after it, and optionally a skip connection
-/// beside it.
+/// A network into which a custom layer is put: layers before it, layers after it, and optionally a skip connection
+/// around it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Around {
@@ -36,8 +36,8 @@ impl Around {
     /// activation as an [`ActivationLayer`](crate::layer::ActivationLayer), and an initializer in a layer that uses it.
     ///
     /// # Errors
-    /// [`Error::WidthMismatch`] and the others of [`Sequential::push`] for a layer whose widths are not those given to
-    /// [`around`].
+    /// The errors of [`Sequential::push`], such as [`Error::WidthMismatch`] for a layer whose widths are not those
+    /// given to [`around`].
     pub fn build<T: Scalar>(&self, layer: impl Layer<T> + 'static) -> Result<Sequential<T>, Error> {
         let before = self.before.as_ref().map(LayerSpec::build).transpose()?;
         let input = before.as_ref().map_or(layer.dims().input, |before| before.dims().input);
@@ -52,8 +52,8 @@ impl Around {
     }
 }
 
-/// Networks with a place for a layer that maps rows of `input` values to rows of `output` values. A failure shrinks to
-/// the layer alone.
+/// Networks into which a custom layer is put that maps rows of `input` values to rows of `output` values. A failure
+/// shrinks to the layer alone.
 pub fn around(limits: Limits, [input, output]: [usize; 2]) -> BoxedStrategy<Around> {
     let limits = limits.capped();
     let row = || option::of((widths(limits.width), vec(parts(limits), 0..=limits.layers)));
@@ -73,8 +73,8 @@ pub fn around(limits: Limits, [input, output]: [usize; 2]) -> BoxedStrategy<Arou
         .boxed()
 }
 
-/// A custom layer inside random networks, with parameters, input and shape. `make` creates it for the scalar of the
-/// case. A failure shrinks to the layer alone, then to a small shape, then to small numbers.
+/// Random networks around a custom layer, with parameters, input and batch shape. `make` creates the layer in the
+/// scalar `T`. A failure shrinks to the layer alone, then to a small shape, then to small numbers.
 ///
 /// ```
 /// use chainrule::{layer::Linear, proptest::prelude::*, workspace::Workspace};

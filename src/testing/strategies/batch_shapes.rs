@@ -9,8 +9,8 @@ use proptest::{
     strategy::{BoxedStrategy, Strategy},
 };
 
-/// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps`, longest first. The number of sequences is at most
-/// the number of samples in [`Limits::MOST`].
+/// Lengths of 1 to `max_batch` sequences, each from 1 to `max_steps` time steps, longest first. The number of
+/// sequences is at most the number of samples in [`Limits::MOST`].
 pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> {
     // Each sequence is drawn as the difference to the next shorter one, so that lengths shrink towards each other.
     let longer = prop_oneof![0..=1usize, widths(max_steps).prop_map(|steps| steps - 1)];
@@ -29,13 +29,13 @@ pub fn lengths(max_batch: usize, max_steps: usize) -> BoxedStrategy<Vec<usize>> 
 /// A [`BatchShape`] that owns its lengths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedBatchShape {
-    /// The given number of samples, each of one step.
+    /// The given number of samples, each of one time step.
     Batch(usize),
     /// Sequences of equal length.
     Sequences {
         /// The number of samples.
         batch: usize,
-        /// The number of steps of each sample.
+        /// The number of time steps of each sample.
         steps: usize,
     },
     /// Sequences of these lengths, longest first.
@@ -59,7 +59,7 @@ impl<'a> From<&'a OwnedBatchShape> for BatchShape<'a> {
     }
 }
 
-/// Batches, sequences and ragged sequences of up to `max_batch` samples and `max_steps` steps.
+/// Batches, sequences and ragged sequences of up to `max_batch` samples and `max_steps` time steps.
 pub fn batch_shapes(max_batch: usize, max_steps: usize) -> BoxedStrategy<OwnedBatchShape> {
     prop_oneof![
         widths(max_batch).prop_map(OwnedBatchShape::Batch),

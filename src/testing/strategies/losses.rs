@@ -51,7 +51,7 @@ impl<T> OwnedTarget<T> {
 /// The arguments of a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossCase<T> {
-    /// The number of outputs in a row.
+    /// The number of outputs per row.
     pub width: usize,
     /// The outputs: \[rows, width\].
     pub y: Vec<T>,
@@ -65,7 +65,7 @@ impl<T: Scalar> LossCase<T> {
     /// Computes the loss, and its gradient with respect to the outputs.
     ///
     /// # Errors
-    /// Those of [`Loss::evaluate`].
+    /// The errors of [`Loss::evaluate`].
     pub fn evaluate(&self, loss: &(impl Loss<T> + ?Sized)) -> Result<(T, Vec<T>), Error> {
         let mut dy = vec![T::nan(); self.y.len()];
         let value = loss.evaluate(self.width, &self.y, self.target.target(), self.row_weights.as_deref(), &mut dy)?;
@@ -73,9 +73,9 @@ impl<T: Scalar> LossCase<T> {
     }
 }
 
-/// Outputs within ±10 with targets of a kind, for your own loss: up to 3 rows of up to 5 values, with and without row
-/// weights; classes and shares have at least 2 values in a row. A failure shrinks to one row of one or two values, then
-/// to small numbers.
+/// Outputs within ±10 with targets of a kind, for a custom loss: up to 3 rows of up to 5 values, with and without row
+/// weights. For classes and probability distributions, rows have at least 2 values. A failure shrinks to one row of
+/// one or two values, then to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
     // A prime number of values, used cyclically, so that sizes shrink while the values do not change.
     const VALUES: usize = 17;

@@ -4,8 +4,8 @@
 //! All cases are valid: widths agree, parameters lie in their ranges, networks build for every scalar. A failure
 //! shrinks to a short network of narrow, simple layers, a small shape and small numbers.
 //!
-//! For custom parts, [`cases_around`] puts a layer into random networks, and with the layer a cell, an activation or an
-//! initializer. [`loss_cases`] draws outputs and targets for a loss, and [`chains_around`] draws chains for an
+//! To test a custom layer, or a cell, activation or initializer inside a layer, [`cases_around`] puts the layer into
+//! random networks. [`loss_cases`] draws outputs and targets for a loss, and [`chains_around`] draws chains for an
 //! optimizer.
 //!
 //! ```
@@ -75,8 +75,9 @@ pub struct Case<T, N = LayerSpec> {
     pub shape: OwnedBatchShape,
 }
 
-/// Networks with parameters, input and shape. A failure shrinks to a simple network first, then to a small shape, then
-/// to small numbers: odd multiples of 1/128, which avoid the kinks at 0.
+/// Networks with parameters, input and batch shape. A failure shrinks to a simple network first, then to a small
+/// shape, then to small numbers. All numbers are odd multiples of 1/128 (half of that for parameters), which avoids
+/// kinks at 0.
 pub fn cases<T: Scalar>(limits: Limits) -> BoxedStrategy<Case<T>> {
     let dims = |network: &LayerSpec| network.build::<T>().map(|network| network.dims()).unwrap_or_default();
     cases_of(limits, networks(limits), dims)
@@ -129,7 +130,7 @@ arbitrary! {
     CellKind, (), |()| cells();
     /// Draws from [`networks`].
     LayerSpec, Limits, |limits| networks(limits);
-    /// Draws from [`batch_shapes`] of up to 3 samples and 4 steps.
+    /// Draws from [`batch_shapes`] of up to 3 samples and 4 time steps.
     OwnedBatchShape, (), |()| batch_shapes(3, 4);
     /// Draws one of the two variants.
     GruVariant, (), |()| Union::new([GruVariant::ResetAfter, GruVariant::ResetBefore].map(Just)).boxed();

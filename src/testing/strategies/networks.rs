@@ -1,4 +1,4 @@
-//! Networks within limits, from parts that shrink.
+//! Random networks within limits on their size, made of layers that a failing test can simplify one by one.
 
 use super::{activations, cells, initializers, widths};
 use crate::{
@@ -27,16 +27,16 @@ pub struct Limits {
     pub width: usize,
     /// The largest depth of branches within branches, such as a residual within a residual.
     pub depth: u32,
-    /// Whether layers may be recurrent, reversed, bidirectional, or reduce sequences to one step.
+    /// Whether layers may be recurrent, reversed, bidirectional, or reduce sequences to one time step.
     pub recurrent: bool,
     /// The largest number of samples of a pass.
     pub batch: usize,
-    /// The largest number of steps of a pass.
+    /// The largest number of time steps of a sequence.
     pub steps: usize,
 }
 
 impl Limits {
-    /// The largest possible limits: a strategy draws nothing larger.
+    /// The largest possible limits: larger ones are reduced to these.
     pub const MOST: Limits =
         Limits { layers: 64, width: 1 << 10, depth: 8, recurrent: true, batch: 1 << 8, steps: 1 << 8 };
 
@@ -54,8 +54,8 @@ impl Limits {
     }
 }
 
-/// Returns limits of four consecutive layers, five values per row, and branches of depth two, with recurrent layers, 3
-/// samples and 4 steps.
+/// Returns limits of four consecutive layers, five values per row, and branches of depth two, with recurrent layers,
+/// 3 samples and 4 time steps.
 impl Default for Limits {
     fn default() -> Self {
         Limits { layers: 4, width: 5, depth: 2, recurrent: true, batch: 3, steps: 4 }
@@ -80,8 +80,8 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// Returns this container, such as a residual, with the layers `row` inside; a sequence of them if it is no
-    /// container. Containers and their layers shrink independently.
+    /// Returns this container, such as a residual, with the layers `row` inside. If it is no container, returns the
+    /// layers as a sequence. Containers and their layers shrink independently.
     fn around(self, row: Vec<Part>) -> Part {
         match self {
             Part::Residual(_, scale) => Part::Residual(row, scale),
@@ -170,8 +170,8 @@ pub(super) fn default_weights() -> InitializerKind {
     InitializerKind::VarianceScaling(initializer::Glorot::uniform())
 }
 
-/// Draws layers that keep the number of steps, the simplest first: a failure shrinks to the first kind that reproduces
-/// it.
+/// Draws layers that keep the number of time steps, the simplest first: a failure shrinks to the first kind that
+/// reproduces it.
 pub(super) fn parts(limits: Limits) -> BoxedStrategy<Part> {
     let width = || widths(limits.width);
     let bias = || option::of(initializers());

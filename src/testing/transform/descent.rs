@@ -23,9 +23,9 @@ fn optimizes<T: Scalar>(run: &Run<T>) -> bool {
 
 impl<T: Scalar> Suite<'_, '_, T> {
     /// Tests that an optimizer descends. Two runs have a constant gradient g and its opposite, from the same
-    /// parameters, which are restored before each step. The sum of ⟨u − v, g⟩ over their updates u and v is at most 0
-    /// over steps 0 to 9, over 10 to 99 and over the rest, and less than 0 in all. In the difference, parts of an
-    /// update that do not depend on the gradient cancel, such as weight decay and noise. A transform that is no
+    /// parameters, which are restored before each step. The sum of ⟨u − v, g⟩ over their updates u and v is at
+    /// most 0 in steps 0 to 9, in steps 10 to 99 and in the rest. In all, it is less than 0. In the difference, terms
+    /// of an update that do not depend on the gradient cancel, such as weight decay and noise. A transform that is no
     /// optimizer is only tested if `promised`.
     pub(super) fn downhill(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
@@ -63,8 +63,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that an optimizer descends in each block. Of two runs one has the gradient g, the other its opposite in
-    /// that block alone. The sum of ⟨u − v, g⟩ over the updates of the block is at most 0.
+    /// Tests that an optimizer descends in each block. One run has the gradient g; another has −g in this block, and
+    /// g in all others. The sum of ⟨u − v, g⟩ over their updates u and v of the block is at most 0.
     pub(super) fn downhill_by_block(&mut self, promised: bool) {
         let gradient = self.random(6, 1.0);
         let Some(run) = self.fresh(None) else { return };
@@ -96,9 +96,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that an optimizer with a gradient of 0 does not make the parameters grow. Of two runs, from parameters w
-    /// and −w, the difference along 2 w is at most that at the start. In the difference, updates that do not depend on
-    /// the parameters cancel, such as noise.
+    /// Tests that an optimizer with a gradient of 0 does not make the parameters grow. Two runs start from the
+    /// parameters w and −w. The component of their difference along w must not become larger than at the start. In
+    /// the difference, updates that do not depend on the parameters cancel, such as noise.
     pub(super) fn shrinks(&mut self) {
         let first = self.random(1, 1.0);
         let opposite = first.iter().map(|&w| -w).collect();
@@ -118,7 +118,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             }
             let differences = plus.w.iter().zip(&minus.w).map(|(&a, &b)| to_f64(a) - to_f64(b));
             let left = differences.zip(&first).map(|(off, &w)| 0.5 * off * to_f64(w)).sum::<f64>() / squares;
-            // An update that is not finite breaks another law.
+            // Another law tests for updates that are not finite.
             if left > 1.0 + ROUNDINGS * to_f64(T::epsilon()) {
                 let place = format!("{}, step {step}, a gradient of zero: the size of the parameters", self.name);
                 let found = format!("{left} of it");

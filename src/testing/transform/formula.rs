@@ -16,7 +16,7 @@ pub(super) fn allowed<T: Scalar>() -> f64 {
     if to_f64(T::epsilon()) > 1e-10 { 1e-3 } else { 1e-9 }
 }
 
-/// The number of steps of which the updates in `f32` and `f64` are compared.
+/// The number of optimizer steps whose updates in `f32` and `f64` are compared.
 const COMPARED: u64 = 200;
 
 /// The fraction of all updates of single parameters in which `f32` and `f64` may differ: rounding may decide the sign

@@ -1,4 +1,4 @@
-//! The law of frozen blocks: they keep their bits, and no other block changes.
+//! The law of frozen blocks: they keep their bits, and do not affect other blocks.
 
 use super::{
     FEW, Suite,
@@ -15,7 +15,7 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 impl<T: Scalar> Suite<'_, '_, T> {
-    /// Tests that frozen blocks keep their bits, and change no other.
+    /// Tests that frozen blocks keep their bits, and do not affect the updates of other blocks.
     pub(super) fn frozen(&mut self) {
         for name in ["0", "1.gain", "2.bias"] {
             let Some(mut run) = self.fresh(Some(name)) else { return };
@@ -31,9 +31,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the updates of the blocks that are not frozen if those under `name` are, as in `blocks`. They must be the
-    /// updates of a run without frozen blocks in which the parameters and gradients of these blocks are 0. Rounding,
-    /// and a factor of all updates of a step, are allowed.
+    /// Tests the updates of the other blocks if those named `name` or below it are frozen, as in `blocks`. They must
+    /// be the updates of a run without frozen blocks in which the parameters and gradients of these blocks are 0.
+    /// Rounding, and a common factor of all updates of an optimizer step, are allowed.
     fn beside_frozen(&mut self, name: &str, blocks: &Blocks) {
         let silence = |values: &mut [T]| {
             blocks.iter().filter(|block| block.frozen).for_each(|block| values[block.range.clone()].fill(T::zero()));
@@ -48,7 +48,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let live = || blocks.iter().filter(|block| !block.frozen).flat_map(|block| block.range.clone());
             let size = |values: &[f64]| libm::sqrt(live().map(|i| values[i] * values[i]).sum());
-            // A mean over the parameters that train has fewer of them.
+            // With frozen blocks, a mean over the trainable parameters has fewer terms, which changes all updates by
+            // one factor.
             let factor = if size(found) > 0.0 { size(expected) / size(found) } else { 1.0 };
             for i in live() {
                 largest[i] = largest[i].max(expected[i].abs());
@@ -82,7 +83,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let opposite: Vec<T> = gradient.iter().map(|&g| -g).collect();
             let (u, v) = (self.step(&mut along, &gradient, step)?, self.step(&mut against, &opposite, step)?);
             effects.push(u.iter().zip(&v).map(|(&u, &v)| to_f64(u) - to_f64(v)).collect());
-            // From the same parameters, so that parts that depend on these cancel, too.
+            // Both runs continue from the same parameters, so that terms of the updates that depend on the parameters
+            // cancel, too.
             against.w.copy_from_slice(&along.w);
         }
         Some(effects)

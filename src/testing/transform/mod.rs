@@ -23,8 +23,8 @@ use crate::{
 use alloc::{boxed::Box, format, vec, vec::Vec};
 use core::cell::Cell;
 
-/// The update of one parameter in `f64`, from its gradient, its memory, the number of earlier steps and its value. The
-/// formula may change the memory, which is 0 at first.
+/// The update of one parameter in `f64`, from its gradient, its memory, the number of earlier optimizer steps and its
+/// value. The formula may change the memory, which is 0 at first.
 pub type Formula<'a> = &'a dyn Fn(f64, &mut [f64; 4], u64, f64) -> f64;
 
 /// Constructors of one transform in the two scalars that its laws need. [`transform_laws!`](crate::transform_laws)
@@ -88,40 +88,41 @@ macro_rules! transform_laws {
     };
 }
 
-/// The number of steps of a long run.
+/// The number of optimizer steps of a long run.
 const STEPS: u64 = 1000;
-/// The numbers of steps after which a long run is interrupted and continued by a new transform.
+/// The numbers of optimizer steps after which a long run is interrupted and continued by a new transform.
 const INTERRUPTED: [u64; 2] = [3, 503];
-/// The number of steps of a short run, and of different gradients, which longer runs repeat.
+/// The number of optimizer steps of a short run, and of different gradients, which longer runs repeat.
 const FEW: u64 = 40;
-/// The number of steps from one metric, such as a validation loss, to the next; a transform receives it by `on_metric`.
+/// The number of optimizer steps from one metric, such as a validation loss, to the next; `on_metric` receives it.
 const EPOCH: u64 = 10;
 /// The standard deviations of the test gradients, one per update, repeated from the start: some below and some above
 /// common thresholds of clipping.
 const SIZES: [f64; 8] = [1.0, 0.01, 1.0, 100.0, 0.3, 1e-3, 1.0, 10.0];
 
-/// One of `OFF` consecutive values of a gradient is 0.
+/// One in `OFF` consecutive values of a gradient is 0.
 const OFF: usize = 7;
 
 /// Tests the laws of a transform, and those in `promises`, on 80 parameters in the blocks `0.weight`, `0.bias`,
 /// `1.gain`, `2.weight`, `2.recurrent`, `2.bias` and `3.gain`, which is one parameter.
 ///
-/// Runs take 1,000 steps, with a metric every tenth step. Gradients have norms from about 0.01 to 1,000, and some of
-/// their values are 0.
+/// Runs take 1,000 optimizer steps, with a metric every tenth step. Gradients have norms from about 0.01 to 1,000,
+/// and some of their values are 0.
 ///
-/// * The same steps give the same bits. A new transform continues, to the bit, from the state slice of another.
+/// * The same optimizer steps give the same bits. A new transform that receives the state slice of another continues
+///   its run, to the bit.
 /// * Gradient descent in the backward pass gives the parameters plus the update. Frozen blocks keep their bits. All
-///   other blocks have the updates of a run in which parameters and gradients of the frozen ones are 0, times one
-///   number.
+///   other blocks have, up to a common factor, the updates of a run in which the parameters and gradients of the
+///   frozen blocks are 0.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite. Finite gradients,
 ///   those of 0 among them, give finite updates.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
 ///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
-///   negative. If the gradient is opposite in one block alone, the sum over this block is not positive. The update of
-///   a skipped step is 0. A transform of another stage can promise to step downhill by [`Law::Downhill`].
+///   negative. If the gradient has the opposite sign in one block alone, the sum over this block is not positive. The
+///   update of a skipped step is 0. A transform of another stage can promise to step downhill by [`Law::Downhill`].
 /// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
-/// * Not all steps of finite gradients are skipped.
+/// * Not all optimizer steps with finite gradients are skipped.
 /// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it.
 ///   `averaged_weights` and `result` hold one value for each parameter, none outside its past values, and begin where
 ///   `begin_at` says. The `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised
@@ -161,7 +162,7 @@ impl<'a, 't, T: Scalar> Suite<'a, 't, T> {
         let mut suite = Suite { make, name, seed, gradients: Vec::new(), trial };
         let sizes = SIZES.into_iter().cycle().zip(10..10 + FEW);
         suite.gradients = sizes.map(|(size, stream)| suite.random(stream, size)).collect();
-        // The gradient of an inactive unit is 0.
+        // Some values of each gradient are 0, like those of inactive units.
         for (step, gradient) in suite.gradients.iter_mut().enumerate() {
             gradient.iter_mut().skip(step % OFF).step_by(OFF).for_each(|g| *g = T::zero());
         }
@@ -176,7 +177,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             return;
         }
         INTERRUPTED.into_iter().for_each(|after| self.resumes(&all, after));
-        // What is kept outside the state has an influence on every other law.
+        // A transform that keeps values outside its state may break any other law as a consequence.
         if self.trial.broken(Law::Repeatable) {
             return;
         }
@@ -227,7 +228,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         (0..blocks().parameters()).map(|_| scalar(f64::from((size * normals.next(&mut rng)) as f32))).collect()
     }
 
-    /// Returns the gradient of a step: the [`FEW`] gradients of the suite, repeated.
+    /// Returns the gradient of an optimizer step: the [`FEW`] gradients of the suite, repeated.
     fn gradient(&self, step: u64) -> Vec<T> {
         self.gradients[(step % FEW) as usize].clone()
     }
@@ -266,9 +267,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Runs step number `step`, and returns its update, which is 0 if the step is skipped. `None` after a panic or an
-    /// error, which is noted as a violation. Before the last step of every [`EPOCH`] steps the transform receives a
-    /// metric, such as a validation loss.
+    /// Runs optimizer step number `step`, and returns its update, which is 0 if the step is skipped. `None` after a
+    /// panic or an error, which is noted as a violation. Before the last step of every [`EPOCH`] steps the transform
+    /// receives a metric, such as a validation loss.
     fn step(&mut self, run: &mut Run<T>, gradient: &[T], step: u64) -> Option<Vec<T>> {
         let (method, before) = (Cell::new("update()"), run.w.clone());
         let (law, found) = match caught(|| {
@@ -298,7 +299,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         None
     }
 
-    /// Returns the answer of the method called `name`; `None` if it panics, which is noted as a violation.
+    /// Returns the result of `answer`, a call of the method `name`; `None` if it panics, which is noted as a
+    /// violation.
     fn ask<R>(&mut self, name: &str, answer: impl FnOnce() -> R) -> Option<R> {
         match caught(answer) {
             Ok(answer) => Some(answer),
@@ -310,7 +312,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Returns the updates of a run of `steps` steps, or of those before a failure.
+    /// Returns the updates of a run of `steps` optimizer steps; after a failure, those before it.
     fn updates(&mut self, steps: u64) -> Vec<Vec<T>> {
         let Some(mut run) = self.fresh(None) else { return Vec::new() };
         let all: Vec<Vec<T>> = (0..steps).map_while(|step| self.step(&mut run, &self.gradient(step), step)).collect();
@@ -345,8 +347,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests updates in place: steps on pieces of 5 parameters, and plain gradient descent, give the bits of whole
-    /// steps. Transforms without updates in place are not tested.
+    /// Tests updates in place: optimizer steps on pieces of 5 parameters, one after the other, give the same bits as
+    /// a step on all of them. So does plain gradient descent, for a transform that is equal to it. Transforms without
+    /// updates in place are not tested.
     fn descends(&mut self) {
         const PIECE: usize = 5;
         let (Some(mut run), Some(mut pieces)) = (self.fresh(None), self.fresh(None)) else { return };

@@ -11,11 +11,11 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// Steps at which the factor of a schedule is tested, in addition to the first ones.
+/// Optimizer steps at which the factor of a schedule is tested, in addition to the first [`STEPS`].
 const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
 
-/// Standard deviations of the gradients that are clipped. Many are above 1: a norm that is rounded too much breaks a
-/// law at some of them only.
+/// Standard deviations of the gradients that are clipped. Many are above 1, since a clip with too large rounding
+/// errors of the norm breaks a law at some of them only.
 const CLIPPED: [f64; 16] = [0.0, 1e-6, 0.01, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e15, 1e30];
 
 impl<T: Scalar> Suite<'_, '_, T> {

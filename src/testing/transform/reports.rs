@@ -1,4 +1,4 @@
-//! The law that the facts which a transform reports are those of its updates: rates, factors, norms, averages.
+//! The law that rates, factors, norms and averages that a transform reports agree with its updates.
 
 use super::{EPOCH, FEW, Run, Suite};
 use crate::{
@@ -13,10 +13,10 @@ use alloc::{format, string::String, vec::Vec};
 /// The allowed relative error of a reported number, in units of ε.
 const ROUNDINGS: f64 = 1e3;
 
-/// The steps at which the reported learning rate is read.
+/// The optimizer steps at which the reported learning rate is read.
 const READ: [u64; 4] = [0, 1, 10, 500];
 
-/// Whether the transform of a run is one transform, and no chain, whose members may report a part only.
+/// Whether the transform of a run is a single one. In a chain, a member may report only its own effect.
 pub(super) fn alone<T: Scalar>(run: &Run<T>) -> bool {
     let mut count = 0;
     run.transform.members(&mut |_| count += 1);
@@ -37,14 +37,15 @@ impl<T: Scalar> Suite<'_, '_, T> {
         Some([("averaged_weights()", averaged), ("result()", result)])
     }
 
-    /// Notes that a reported number, described by `what`, is not the one of the updates.
+    /// Notes that a reported number, described by `what`, does not agree with the updates.
     fn untrue(&mut self, what: &str, expected: String, found: f64) {
         let place = format!("{}, {what}", self.name);
         self.trial.breaks(Law::TrueReports, place, expected, number(found), "");
     }
 
-    /// Tests that the rate of `rate_mut`, if there is one, is the rate in use. At a rate of 0 the gradient has less
-    /// effect than before, or none. At half the rate `learning_rate` is no higher.
+    /// Tests that the learning rate that `rate_mut` gives access to, if any, is the one in use. With a rate of 0, the
+    /// gradient has less effect on the updates, or none. With half the rate, the reported `learning_rate` is not
+    /// higher.
     pub(super) fn rates(&mut self) {
         let (gradient, mut effects, mut reported) = (self.random(5, 1.0), Vec::new(), Vec::new());
         for factor in [1.0, 0.5, 0.0] {
@@ -75,7 +76,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             let expected = format!("less than {}, as with the rate", number(effects[0]));
             self.untrue("rate_mut() set to 0: the effect of the gradient on updates", expected, effects[2]);
         }
-        // A bound of a schedule may hold the rate, but then half of it has the same effect.
+        // A bound of a schedule may keep the reported rate at half the rate, but then it also keeps the effect.
         let same = |step: usize| reported[1][step].is_some_and(|half| half != 0.0 && Some(half) == reported[0][step]);
         if effects[1] <= 0.75 * effects[0] && (0..READ.len()).all(same) {
             let found = reported[1][0].unwrap_or(0.0);
@@ -84,7 +85,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
         for ((step, &whole), &half) in READ.iter().zip(&reported[0]).zip(&reported[1]) {
             let Some((whole, half)) = whole.zip(half) else { continue };
-            // A bound of a schedule may hold the rate.
+            // A bound of a schedule may keep the rate.
             if beyond(half - whole, ROUNDINGS * to_f64(T::epsilon()) * whole.abs()) {
                 let what = format!("half the rate by rate_mut(): learning_rate(), step {step}");
                 self.untrue(&what, format!("at most {}", number(whole)), half);
@@ -92,7 +93,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that reported averages have one value for each parameter, none outside the values that this parameter had.
+    /// Tests that reported averages have one value for each parameter, none outside the range of values that this
+    /// parameter had.
     pub(super) fn averages(&mut self) {
         let Some(mut run) = self.fresh(None) else { return };
         let wide = |w: &[T]| w.iter().map(|&w| to_f64(w)).collect::<Vec<f64>>();
@@ -154,9 +156,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the reports of a promised clip whose step multiplied the norm of the gradient by `factor`, which gave
-    /// `norm`. For a clip that keeps the direction, promised as `law`, `clip_factor` must be `factor`; for other clips
-    /// it is from 0 to 1. The clips of a chain are not tested.
+    /// Tests the reports of a promised clip that multiplied the norm of the gradient by `factor` in an optimizer
+    /// step, with the result `norm`. For a clip that keeps the direction, promised as `law`, `clip_factor` must be
+    /// `factor`; for other clips it is from 0 to 1. The clips of a chain are not tested.
     pub(super) fn clip_reports(&mut self, run: &Run<T>, law: Law, factor: f64, norm: f64) {
         if !alone(run) || !factor.is_finite() {
             return;

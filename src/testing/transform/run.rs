@@ -17,13 +17,13 @@ pub(super) struct Run<T: Scalar> {
     pub w: Vec<T>,
     /// Whether clips compute the norm of the gradient after clipping.
     pub recorded: bool,
-    /// Whether a step so far was applied, and not skipped.
+    /// Whether any optimizer step so far was applied, not skipped.
     pub applied: bool,
 }
 
 impl<T: Scalar> Run<T> {
-    /// Runs one step, with a gradient of 0 in frozen blocks. Returns what was added to the parameters: the update, or 0
-    /// if the transform skips the step.
+    /// Runs one optimizer step, with a gradient of 0 in frozen blocks. Returns what was added to the parameters: the
+    /// update, or 0 if the transform skips the step.
     pub fn step(&mut self, gradient: &[T], step: u64) -> Result<Vec<T>, Error> {
         let mut gradient = gradient.to_vec();
         for block in self.blocks.iter().filter(|block| block.frozen) {
@@ -39,8 +39,9 @@ impl<T: Scalar> Run<T> {
         Ok(gradient)
     }
 
-    /// Runs one step of an element-wise chain on each piece of `length` parameters, one after the other. Before the
-    /// last step of every [`EPOCH`] steps the transform receives a metric, such as a validation loss.
+    /// Runs one optimizer step of an element-wise chain of transforms on each piece of `length` parameters, one after
+    /// the other. Before the last step of every [`EPOCH`] steps the transform receives a metric, such as a validation
+    /// loss.
     pub fn step_in_pieces(&mut self, gradient: &[T], step: u64, length: usize) -> Result<(), Error> {
         let mut gradient = gradient.to_vec();
         if step % EPOCH == EPOCH - 1 {
@@ -55,7 +56,7 @@ impl<T: Scalar> Run<T> {
     }
 }
 
-/// The blocks of a run: seven of 80 parameters in all, of every role, one of them a single parameter.
+/// The blocks of a run: seven blocks with 80 parameters in all, of every role. One of them is a single parameter.
 pub(super) fn blocks() -> Blocks {
     Blocks::collect(|visit| {
         let mut start = 0;
@@ -74,8 +75,8 @@ pub(super) fn blocks() -> Blocks {
     })
 }
 
-/// Returns the metric (such as a validation loss) that a transform receives before step `step`. From metric to metric
-/// it rises and falls.
+/// Returns the metric (such as a validation loss) that a transform receives before step `step`. Successive metrics
+/// rise and fall.
 pub(super) fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }

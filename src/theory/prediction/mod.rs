@@ -1,4 +1,4 @@
-//! The predicted gradient budget of an untrained network, from its layer spec.
+//! Predicts, from the layer spec of an untrained network, how each layer changes the gradient's norm.
 
 mod reader;
 mod residual;
@@ -30,7 +30,8 @@ pub enum PredictionSource {
     Theory,
     /// Passes of a few random networks on random inputs.
     Sampled,
-    /// No source: the link belongs to a custom layer of which only the layer spec is given, or depends on its output.
+    /// No source: the link belongs to a custom layer that only a layer spec describes, or depends on the output of
+    /// such a layer.
     Unknown,
 }
 
@@ -43,18 +44,19 @@ pub enum PredictionSource {
 pub struct PredictedLink {
     /// The path of the link (factor of the chain rule) in the network: `2`, `3.branch.0`.
     pub name: String,
-    /// The kind of the link's layer: `Linear`, `Tanh`.
+    /// The kind of the layer that applies this factor of the chain rule: `Linear`, `Tanh`.
     pub kind: String,
-    /// The kind of factor that the link applies: weights, an activation, a sum or another.
+    /// The kind of this factor of the chain rule: weights, an activation, a sum or another.
     pub factor: Factor,
-    /// Whether the link is on the main path from loss to input. Links inside parallel branches are not.
+    /// Whether this factor of the chain rule is on the main path from loss to input, not inside a parallel branch.
     pub on_main_path: bool,
     /// The mean square of the layer's input. For an activation after weights it is q_l, the variance of
     /// pre-activations. `None` if unknown.
     pub second_moment: Option<f64>,
-    /// log10 of the gradient's norm after the link over its norm before, in the backward pass; `None` if unknown.
+    /// log10 of the gradient's norm after this factor of the chain rule over its norm before, in the backward pass;
+    /// `None` if unknown.
     pub decades: Option<f64>,
-    /// The link's term in β, the variance over random networks of the log of one input's squared gradient norm: see
+    /// The layer's term in β, the variance over random networks of the log of one input's squared gradient norm: see
     /// [`Prediction::beta`].
     pub spread: f64,
     /// The source of `decades`.
@@ -80,12 +82,12 @@ pub struct PredictedLink {
 /// If the inputs were given as rows ([`InputStatistics::of_samples`]), the gradients of rows of different norms are
 /// predicted separately, and their squares are added.
 ///
-/// Links without a formula (recurrent layers over depth, weights of nonzero mean, custom layers) are sampled with eight
-/// random networks and normal inputs.
+/// Layers without a formula (recurrent layers, weights of nonzero mean, custom layers) are sampled with eight random
+/// networks and normal inputs.
 ///
-/// The prediction is the mean over networks of the change of a batch's gradient, as long as q_l stays near its fixed
-/// point. The mean change for one input is lower by `β/(4 ln 10)` decades, [β](Self::beta) the variance of the log of
-/// its squared norm over random networks. Between networks it varies by
+/// The prediction is the mean, over random networks, of log10 of the change of a batch's gradient norm, as long as
+/// q_l stays near its fixed point. The mean change for one input is lower by `β/(4 ln 10)` decades, [β](Self::beta)
+/// the variance of the log of its squared norm over random networks. Between networks it varies by
 /// [`standard_deviation`](Self::standard_deviation).
 ///
 /// A deviation of q_l from its fixed point can grow from layer to layer: with GELU, Swish and softplus, for He's and
@@ -121,24 +123,24 @@ impl Prediction {
     /// norm) of the untrained `network`, on inputs with the statistics `inputs`. Custom layers are sampled.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a part
+    /// [`Error::InvalidLayer`] if layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. If a layer
     /// must be sampled: the errors of [`Workspace::new`](crate::workspace::Workspace::new) and
-    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for a sampled pass of more than 2¹⁸ steps
-    /// or 2²⁸ values.
+    /// [`initialize`](crate::layer::initialize), and [`Error::TooLarge`] for more than 2¹⁸ time steps, or for a pass
+    /// of more than 2²⁸ values.
     ///
     /// # Panics
-    /// If a part must be sampled: those of [`Workspace::forward`](crate::workspace::Workspace::forward).
+    /// If a layer must be sampled, and [`Workspace::forward`](crate::workspace::Workspace::forward) panics.
     pub fn of<T: Scalar>(network: &(impl Layer<T> + ?Sized), inputs: InputStatistics) -> Result<Self, Error> {
         check_depth(&network)?;
         Self::read(&network.spec(), inputs, &|| Sample::new(network, inputs.spread, inputs.steps).map(Some))
     }
 
-    /// Predicts the gradient budget, as [`of`](Self::of), of the network that `node` describes, on inputs with the
-    /// statistics `inputs`. The decades of a custom layer are unknown, and so are those of the links that depend on its
-    /// output.
+    /// Predicts the change of the gradient's norm in each layer, like [`of`](Self::of), for the network that `node`
+    /// describes, on inputs with the statistics `inputs`. It is unknown for custom layers, and for layers whose
+    /// prediction depends on their outputs.
     ///
     /// # Errors
-    /// Those of [`of`](Self::of). If a part must be sampled: those of [`LayerSpec::build`], except
+    /// The errors of [`of`](Self::of). If a layer must be sampled, also those of [`LayerSpec::build`], except
     /// [`Error::CustomPart`].
     pub fn of_node(node: &LayerSpec, inputs: InputStatistics) -> Result<Self, Error> {
         Self::read(node, inputs, &|| match node.build_to_look_at() {
@@ -157,7 +159,7 @@ impl Prediction {
         let common = inputs.common.unwrap_or(inputs.spread.mean * inputs.spread.mean);
         let whole = Self::of_spread(node, inputs.spread, common, inputs.steps, draw)?;
         let theory = |link: &PredictedLink| link.source == PredictionSource::Theory;
-        // A norm over the batch divides all rows by one variance.
+        // Batch normalization divides all rows by one variance.
         let apart = !node.normalizes_over_rows() && whole.links.iter().all(theory);
         let Some(rows) = inputs.rows.filter(|rows| apart && rows::differ(rows)) else {
             return Ok(whole);
@@ -179,7 +181,7 @@ impl Prediction {
         draw: &dyn Fn() -> Result<Option<Sample>, Error>,
     ) -> Result<Self, Error> {
         let mut reader = Reader { draw, sample: None, links: Vec::new(), scales: Scales::default(), steps };
-        // Rows are independent of each other. Only norms over them read their mean product.
+        // Rows do not affect each other. Only batch normalization reads the mean product of two rows.
         let norms = node.parts().iter().any(|(_, part)| matches!(part, LayerSpec::BatchNorm(_)));
         let common = norms.then_some(common);
         let effect = reader.read(node, "", Some(Signal { spread, normal: true, common }))?;
@@ -200,10 +202,11 @@ impl Prediction {
         self.links.iter().find(|link| link.name == name)
     }
 
-    /// Returns the decades that each kind of link (factor of the chain rule) adds on the main path from loss to input.
-    /// Links between the first weights and the input are included. `None` if a link has no prediction.
+    /// Returns the decades (powers of ten) by which each kind of factor of the chain rule changes the gradient's norm
+    /// on the main path, from loss to input. `None` if a layer on this path has no prediction.
     ///
-    /// A branch scaled by 0 counts as in [`Shares::of`]: for no factor, if the skip connection carries the gradient.
+    /// A residual branch scaled by 0 adds to no kind if the skip connection carries the gradient, as in
+    /// [`Shares::of`].
     pub fn shares(&self) -> Option<Shares> {
         self.shares
     }
@@ -214,10 +217,10 @@ impl Prediction {
         self.shares.map(|shares| shares.total())
     }
 
-    /// Returns the decades from the output to the first pre-activations, the last gradient that training needs. `None`
-    /// if they are unknown.
+    /// Returns log10 of the gradient's norm at the first pre-activations, the last gradient that training needs, over
+    /// its norm at the output. `None` if it is unknown.
     ///
-    /// It excludes the weights nearest to the input and all links between these weights and the input.
+    /// It excludes the weights nearest to the input, and all layers between these weights and the input.
     pub fn decades_to_first_weights(&self) -> Option<f64> {
         let all = self.decades()?;
         let path = || self.links.iter().filter(|link| link.on_main_path);
@@ -225,8 +228,8 @@ impl Prediction {
             return Some(all);
         };
         let sum: f64 = path().take(first).filter_map(|link| link.decades).sum();
-        // A branch scaled by 0 ends the gradient of its own weights only: so the decades up to the first weights are
-        // the total without the links after them.
+        // A branch scaled by 0 ends the gradient of its own weights only. So the decades up to the first weights are
+        // the total without the terms after them.
         let after: f64 = path().skip(first).filter_map(|link| link.decades).sum();
         let in_branch = path().nth(first).is_some_and(|link| link.name.contains("branch"));
         let found = match (sum.is_finite(), in_branch) {
@@ -243,9 +246,9 @@ impl Prediction {
     /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether one
     /// input's gradient vanishes in a given network.
     ///
-    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for
-    /// ReLU 5/n a layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share
-    /// of the gradient. The random angle between the gradients of branch and skip adds a term. Sampled links add
+    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for ReLU 5/n
+    /// a layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share of the
+    /// gradient. The random angle between the gradients of branch and skip adds a term. Layers without a formula add
     /// nothing.
     pub fn beta(&self) -> f64 {
         self.beta
@@ -254,7 +257,8 @@ impl Prediction {
     /// The standard deviation, over random networks, of log10 of the norm of one input's gradient: √β/(2 ln 10)
     /// decades.
     ///
-    /// The gradient of a batch varies less: it averages over inputs with the same weights but other activations.
+    /// The gradient of a batch varies less: it averages over inputs, which have the same weights but different
+    /// activations.
     pub fn standard_deviation(&self) -> f64 {
         libm::sqrt(self.beta) / (2.0 * core::f64::consts::LN_10)
     }
@@ -265,7 +269,8 @@ impl Prediction {
     /// ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a factor e. In a
     /// deeper network, the outputs for two inputs no longer depend on how the inputs are correlated.
     ///
-    /// `None` if it is unknown: with skips, norms or sampled layers, or if the variance has no fixed point.
+    /// `None` with skip connections, normalization or layers without a formula, or if the variance has no fixed
+    /// point.
     pub fn trainable_depth(&self) -> Option<f64> {
         self.trainable_depth
     }

@@ -1,4 +1,5 @@
-//! Reads a layer spec layer by layer, and predicts each link by formula or from sampled passes.
+//! Reads a layer spec layer by layer, and predicts the change of the gradient by formula or from passes of random
+//! networks.
 
 use super::{
     PredictedLink, PredictionSource,
@@ -19,7 +20,8 @@ use alloc::{string::ToString, vec::Vec};
 
 /// The state of a prediction while it reads a layer spec, layer by layer.
 pub(super) struct Reader<'a> {
-    /// Runs passes of random networks to sample them; returns `None` if the layer spec has a custom layer.
+    /// Runs passes of random networks and returns their statistics; `None` if the layer spec has a custom layer that
+    /// cannot be built.
     pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
     /// The result of `draw`; `None` until the first layer without a formula.
     pub sample: Option<Option<Sample>>,
@@ -27,7 +29,7 @@ pub(super) struct Reader<'a> {
     pub links: Vec<PredictedLink>,
     /// The depth scales ξ_c (numbers of layers over which correlations approach their limit) of the layers so far.
     pub scales: Scales,
-    /// The number of steps of a sequence at the output of the layers so far.
+    /// The number of time steps of a sequence at the output of the layers read so far.
     pub steps: usize,
 }
 
@@ -68,7 +70,7 @@ impl Reader<'_> {
             LayerSpec::GroupNorm(norm) => Ok(self.norm(node, path, signal, norm.size(), norm.epsilon, true)),
             LayerSpec::Embedding(embedding) => {
                 self.scales.lose();
-                // The gradient ends at the table: an index has none.
+                // The gradient ends at the embedding's table: indices have no gradient.
                 let spread = |(mean, variance)| Spread { mean, square: variance + mean * mean };
                 let common = |mean: f64| signal.and_then(|signal| signal.common).map(|_| mean * mean);
                 let moments = embedding.moments();
@@ -94,7 +96,7 @@ impl Reader<'_> {
                 Ok(self.formula(node, path, Factor::Other, [signal, signal], Some(0.0), 0.0))
             }
             LayerSpec::MeanOverSteps(_) => {
-                // The layer spec does not tell how steps are correlated, so the output is sampled.
+                // The layer spec does not show how time steps are correlated, so the output is sampled.
                 let decades = -0.5 * libm::log10(self.steps as f64);
                 self.steps = 1;
                 let after = self.sample()?.and_then(|sample| sample.output(path)).map(not_normal);
@@ -144,9 +146,9 @@ impl Reader<'_> {
         Ok(Effect { mixes: true, ..effect })
     }
 
-    /// Predicts an activation φ: the change `A = ½ log10 E φ′(u)²` of the gradient, u normal with the mean and
-    /// the variance of the input, which `signal` describes. It is sampled if the input is not normal or has no finite
-    /// mean square, and unknown without `signal`. `width` is the number of units.
+    /// Predicts an activation φ: the change `A = ½ log10 E φ′(u)²` of the gradient, u normal with the mean and the
+    /// variance of the input, which `signal` describes. The activation is sampled if its input is not normal or has
+    /// no finite mean square. Without `signal` the change is unknown. `width` is the number of units.
     pub(super) fn activation(
         &mut self,
         node: &LayerSpec,
@@ -177,10 +179,10 @@ impl Reader<'_> {
         Ok(self.formula(node, path, Factor::Activation, [signal, after], Some(0.5 * libm::log10(slope)), beta.max(0.0)))
     }
 
-    /// Predicts a normalization over groups of n = `width` values; without `signal`, the statistics of its input, it is
-    /// unknown. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if `centred`, otherwise `(I − uuᵀ/n)/σ`, u the
-    /// normalized values: it removes k = 2 or 1 of n directions and divides by σ, the root of variance or mean square
-    /// plus `epsilon`. Gains are 1 before training.
+    /// Predicts a normalization over groups of n = `width` values. Without `signal`, the statistics of its input, the
+    /// change of the gradient is unknown. `∂y/∂x = (I − 11ᵀ/n − uuᵀ/n)/σ` if `centred`, otherwise `(I −
+    /// uuᵀ/n)/σ`, u the normalized values: it removes k = 2 or 1 of n directions and divides by σ, the root of
+    /// variance or mean square plus `epsilon`. Gains are 1 before training.
     ///
     /// For a normal row of variance q, n σ²/q has a χ² distribution with n − k + 1 degrees of freedom, so
     /// `E (n − k)/(n σ²) = (n − k)/((n − k − 1) q)`. For other rows the expectation is about 1/q: the removed
@@ -213,10 +215,10 @@ impl Reader<'_> {
         self.formula(node, path, Factor::Other, [signal, Some(after)], Some(decades), 0.0)
     }
 
-    /// Predicts batch normalization over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` for a
-    /// column of N rows and its normalized values u, with gains of 1. σ² is the mean square of a unit's values minus
-    /// their mean product in two rows (Yang et al. 2019), plus `epsilon`. It is sampled if `signal` has no mean
-    /// product.
+    /// Predicts batch normalization over the rows of a large batch: `∂y/∂x = (I − 11ᵀ/N − uuᵀ/N)/σ` for a column
+    /// of N rows and its normalized values u, with gains of 1. σ² is the mean square of a unit's values minus their
+    /// mean product in two rows (Yang et al. 2019), plus `epsilon`. The layer is sampled if `signal` has no mean
+    /// product of two rows.
     pub(super) fn batch_norm(
         &mut self,
         node: &LayerSpec,

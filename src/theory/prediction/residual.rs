@@ -48,7 +48,7 @@ impl Reader<'_> {
                 Shares { weights, addition: shares.addition + (whole - branch), ..shares }
             }
         });
-        // d ln(1 + r) = r/(1 + r) d ln r; and 2⟨dy, s fᵀdy⟩ has variance 4 s²χ/n of ‖dy‖⁴.
+        // d ln(1 + r) = r/(1 + r) d ln r; and 2⟨dy, s fᵀdy⟩ has the variance 4 s²χ_f ‖dy‖⁴/n.
         let ratio = branch_decades.map_or(0.0, |branch| libm::exp10(2.0 * branch));
         let share = if ratio.is_finite() { ratio / (1.0 + ratio) } else { 1.0 };
         let width = node.widths().0.max(1) as f64;
@@ -60,9 +60,9 @@ impl Reader<'_> {
         Ok(Effect { signal: after, shares, beta: share * share * inner.beta + angle, mixes: inner.mixes })
     }
 
-    /// Returns the decades of the whole residual block at `path`, the statistics of its output, and the source of both.
-    /// `signal` holds the statistics of its input, `inner` is the effect of the branch, and `s` the scale of the
-    /// branch. `None` if the decades are unknown.
+    /// Returns log10 of the change of the gradient's norm by the whole residual block at `path`, the statistics of
+    /// its output, and the source of both. `signal` holds the statistics of its input, `inner` is the effect of the
+    /// branch, and `s` the scale of the branch. `None` if the decades are unknown.
     pub(super) fn own_of_residual(
         &mut self,
         path: &str,

@@ -4,7 +4,7 @@ use super::{PredictedLink, Prediction, PredictionSource};
 use crate::monitor::Shares;
 use alloc::vec::Vec;
 
-/// All rows are predicted as one if their largest mean square is at most this factor times the least.
+/// All rows of a batch are predicted together if their largest mean square is at most this factor times the least.
 const ALIKE: f64 = 2.0;
 
 /// Whether the largest of the mean squares `rows`, which are in increasing order, is more than [`ALIKE`] times the
@@ -21,12 +21,13 @@ fn mean_power(decades: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 impl Prediction {
-    /// Returns the prediction for a batch, from the predictions `rows`, one for rows of each norm. Only the decades
-    /// follow from `rows`; all else is that of `self`, the prediction for rows of one norm.
+    /// Returns the prediction for a batch whose rows have different norms, from `rows`, the predictions for rows of
+    /// each norm. Only the decades are computed from `rows`; all other fields are those of `self`, the prediction for
+    /// rows of equal norm.
     ///
-    /// The squared norm of a batch's gradient is the sum of the squared norms of its rows. If the
-    /// norm for row r changes by c_r decades up to some link, the squared norm for the batch is multiplied by the mean
-    /// of `10^(2 c_r)` over r.
+    /// The squared norm of a batch's gradient is the sum of the squared norms of its rows. If the norm for row r
+    /// changes by c_r decades (powers of ten) down to some layer, the squared norm for the batch is multiplied by the
+    /// mean of `10^(2 c_r)` over r.
     ///
     /// `None` if a link (factor of the chain rule) makes the gradient of a row zero, or has no formula.
     pub(super) fn of_different_rows(self, rows: &[Prediction]) -> Option<Self> {

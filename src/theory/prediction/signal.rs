@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signal {
     pub spread: Spread,
-    /// Whether the values are normal, as sums over many independent weights are.
+    /// Whether the values count as normally distributed, like sums over many independent weights.
     pub normal: bool,
     /// The mean product of a unit's values in two different rows; `None` if unknown. The variance of a unit over the
     /// rows of a batch is its mean square minus this product.
@@ -26,18 +26,18 @@ impl Signal {
     }
 }
 
-/// The combined effect of consecutive layers on signal and gradient.
+/// The combined effect of consecutive layers on the values of the forward pass and on the gradient.
 pub(super) struct Effect {
     /// Statistics of the values after the layers; `None` if unknown.
     pub signal: Option<Signal>,
-    /// The decades that each kind of link (factor of the chain rule) on the main path adds to the norm of the gradient;
-    /// `None` if a link is unknown.
+    /// For each kind of link (factor of the chain rule), log10 of the factor by which the links of this kind on the
+    /// main path multiply the gradient's norm; `None` if one link is unknown.
     pub shares: Option<Shares>,
     /// The sum of the layers' terms in β, the variance over random networks of the log of one input's squared gradient
     /// norm.
     pub beta: f64,
-    /// Whether the output is uncorrelated with the input over draws of the weights. If so, their variances add in a
-    /// residual sum.
+    /// Whether the output is uncorrelated with the input over draws of the weights. If so, the variances of input and
+    /// output add up in a residual sum.
     pub mixes: bool,
 }
 
@@ -54,8 +54,8 @@ pub(super) struct Scales {
     /// factor e. `None` before the first layer, or if a layer has no ξ_c.
     pub inverse: Option<f64>,
     /// Each activation so far, the variances `[fan in · Var W, Var b]` of the weights and biases before it, and 1/ξ_c
-    /// of both. ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a factor
-    /// e; `None` without one.
+    /// of this pair. ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a
+    /// factor e; `None` without one.
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
     /// Whether a layer so far has no ξ_c.
     pub lost: bool,

@@ -48,14 +48,14 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
     let effects: Vec<Vec<f64>> = effects.filter(|effect| norm(effect) > LEAST).collect();
     let fits = |z: &[f64]| effects.iter().any(|effect| misfit(effect, z, 0.0, activation) <= FITS);
     let own: Vec<f64> = BIASES.iter().map(|by| Some(point.sum(gate)? + by)).collect::<Option<_>>()?;
-    // An even φ′ does not tell z from −z.
+    // If φ′ is even, z and −z fit equally well.
     if fits(&z) {
         return Some(0.0);
     }
     if fits(&own) {
         return Some(own.iter().zip(&z).map(|(own, z)| (own - z).abs()).fold(0.0, f64::max));
     }
-    // A φ with a kink may be one that is cut off at another place.
+    // With a kink, a different activation, cut off elsewhere, might fit by accident.
     if !activation.kink_points().is_empty() {
         return None;
     }
@@ -73,7 +73,7 @@ pub(super) fn distance<C: Cell>(cell: &C, gate: usize, activation: &dyn AnyActiv
             }
         }
         let by = 0.5 * (low + high);
-        // A gate of the sum of two pre-activations follows φ at the sum.
+        // A gate that is applied to the sum of two pre-activations follows φ at their sum.
         let is_of_another = others.iter().any(|other| (by - other).abs() <= SAME);
         (of(by) <= FITS && !is_of_another).then_some(by)
     })
