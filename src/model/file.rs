@@ -95,6 +95,7 @@ impl<T: Scalar> Model<T> {
     /// Reads a model from the bytes of [`to_bytes`](Self::to_bytes), for example from `include_bytes!`. Parameters in
     /// another number format than `T` are rounded to the nearest `T`.
     ///
+    /// # Errors
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
     /// naming the call to use, for the checkpoint of a run and for a file of another program, such as PyTorch.
     /// [`Error::CheckpointVersion`] for another version of the file format. [`Error::CustomPart`], with the path of
