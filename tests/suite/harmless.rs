@@ -66,8 +66,8 @@ pub(crate) fn run_with<L: Layer<f32>>(
     let inputs = InputStatistics::of_rows(data.inputs())?.steps(data.steps())?;
     let w = trainer.parameters();
     let diagnosis = add(Diagnosis::new(network, inputs)?).task(w, data, loss)?;
-    batch.gather(data, &(0..32).collect::<Vec<_>>(), false)?;
-    let diagnosis = diagnosis.interventions(w, &data.inputs()[..32 * data.width() * data.steps()], batch.shape())?;
+    let shape = BatchShape::sequences(32, data.steps());
+    let diagnosis = diagnosis.interventions(w, &data.inputs()[..shape.rows() * data.width()], shape)?;
     Ok(diagnosis.statistics(&seen).report())
 }
 
