@@ -186,7 +186,9 @@ impl Cause {
             Cause::VanishingRecurrence => "gates: an LSTM or a GRU, whose gates can keep the state over the span",
             Cause::ExplodingRecurrence => "orthogonal recurrence: a recurrent matrix that keeps the norm of the state",
             Cause::ClosedForgetGate => "biases of the gates at which they keep the state over the span",
-            Cause::LearningRateTooHigh => "shorter steps: a rate at which an update is a thirtieth of the weights",
+            Cause::LearningRateTooHigh => {
+                "shorter steps: a rate at which an update is a thirtieth of the weights; held, if a schedule raised it"
+            }
             Cause::Cliff | Cause::ClipThresholdTooLow => "clipping at the typical norm of the gradient",
             Cause::Overflow => "shorter steps, standardized inputs or critical initialization: smaller values",
             Cause::NotANumber => "another activation, which is defined for these inputs",
@@ -197,7 +199,9 @@ impl Cause {
             Cause::UnscaledTarget => "standardized targets: mean 0 and variance 1 in every column",
             Cause::LoudBranches => "scaled branches: by 1/√L for L residual blocks",
             Cause::ClosedInputGate | Cause::ClosedOutputGate => "an open gate: a bias of 0, at which it is half open",
-            Cause::LearningRateTooLow => "longer steps: the longest that lowers the loss in a trial",
+            Cause::LearningRateTooLow => {
+                "longer steps: the longest that lowers the loss in a trial; a held rate, if a warm-up is too long"
+            }
             Cause::SensitiveMemory => "inputs of the unit scaled by √(1 − λ²), λ the share of its state that it keeps",
             Cause::DecayTooStrong => "no weight decay, from weights drawn again",
             Cause::DropoutTooHeavy => "lighter dropout: masks that add a tenth of what the signal has",

@@ -1,6 +1,6 @@
 //! Tuples of transforms: each member has its range of the state, and a member that skips the update ends the step.
 
-use super::{GradientTransform, Member, Outcome, Stage, TransformSpec, Update, both};
+use super::{GradientTransform, Member, Outcome, Schedule, Stage, TransformSpec, Update, both};
 use crate::{block::Blocks, error::Error, kernel::reduce::norm, scalar::Scalar, size::saturating_sum};
 use alloc::vec::Vec;
 
@@ -104,10 +104,8 @@ macro_rules! chain {
                 $(let rate = rate.or_else(|| self.$index.rate_mut());)+
                 rate
             }
-            fn stretch(&mut self, times: u64) -> bool {
-                let found = false;
-                $(let found = self.$index.stretch(times) || found;)+
-                found
+            fn schedules(&mut self, visit: &mut dyn FnMut(&mut Schedule)) {
+                $(self.$index.schedules(visit);)+
             }
             fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 let (found, rest, lengths) = (None, state, [$(self.$index.state_len(blocks)),+]);

@@ -13,6 +13,7 @@ mod average;
 mod chain;
 mod check;
 mod clip;
+mod course;
 mod each_parameter;
 mod lion;
 mod muon;
@@ -336,11 +337,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// Makes the schedules of a chain `times` as long; returns false if there are none.
+    /// Passes each [`Schedule`] of a chain to `visit`. The default passes none.
     #[doc(hidden)]
-    fn stretch(&mut self, _times: u64) -> bool {
-        false
-    }
+    fn schedules(&mut self, _visit: &mut dyn FnMut(&mut Schedule)) {}
 
     /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
     /// loading compares them with those of the present chain.

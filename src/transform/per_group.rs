@@ -1,7 +1,7 @@
 //! An optimizer for each group of blocks.
 
 use super::{
-    GradientTransform, Group, Member, Outcome, Stage, TransformSpec, Update, both, chain::require_state,
+    GradientTransform, Group, Member, Outcome, Schedule, Stage, TransformSpec, Update, both, chain::require_state,
     stage::check_chain,
 };
 use crate::{
@@ -320,9 +320,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         if self.parts[0].indices.is_empty() { None } else { self.parts[0].chain.rate_mut() }
     }
 
-    fn stretch(&mut self, times: u64) -> bool {
-        // All chains are stretched: the count visits each.
-        self.parts.iter_mut().filter_map(|part| part.chain.stretch(times).then_some(())).count() > 0
+    fn schedules(&mut self, visit: &mut dyn FnMut(&mut Schedule)) {
+        self.parts.iter_mut().for_each(|part| part.chain.schedules(visit));
     }
 
     /// The transforms of all chains, in the order of the states. The `kind` of each names its group, since the state

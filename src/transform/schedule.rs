@@ -198,7 +198,12 @@ impl Schedule {
         part.map_or(1.0, |part| part.kind.factor((step - part.start).checked_div(part.updates).unwrap_or(0)))
     }
 
-    fn check<T: Scalar>(&self) -> Result<(), Error> {
+    /// Whether the schedule is more than one constant factor.
+    pub(crate) fn varies(&self) -> bool {
+        !matches!(&self.parts[..], [Part { kind: Kind::Constant(_), .. }])
+    }
+
+    pub(super) fn check<T: Scalar>(&self) -> Result<(), Error> {
         for part in &self.parts {
             require(part.updates > 0, "the updates of an epoch of a schedule", "at least 1", 0.0)?;
             part.kind.check::<T>()?;
@@ -345,9 +350,8 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
         Some(self.factor(step))
     }
 
-    fn stretch(&mut self, times: u64) -> bool {
-        *self = self.clone().per_epoch(times);
-        self.parts.iter().any(|part| !matches!(part.kind, Kind::Constant(_)))
+    fn schedules(&mut self, visit: &mut dyn FnMut(&mut Schedule)) {
+        visit(self);
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -1,6 +1,6 @@
 //! The order of a chain of transforms, and its check.
 
-use super::{GradientTransform, Outcome, TransformSpec, Update};
+use super::{GradientTransform, Outcome, Schedule, TransformSpec, Update};
 use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use core::any::type_name;
@@ -194,8 +194,8 @@ macro_rules! forwarded {
             fn rate_mut(&mut $self) -> Option<&mut f64> {
                 $inner.rate_mut()
             }
-            fn stretch(&mut $self, times: u64) -> bool {
-                $inner.stretch(times)
+            fn schedules(&mut $self, visit: &mut dyn FnMut(&mut Schedule)) {
+                $inner.schedules(visit);
             }
             fn clipped_norm(&$self) -> Option<f64> {
                 $inner.clipped_norm()

@@ -148,6 +148,8 @@ mod registry;
 mod reports;
 #[cfg(all(feature = "half", feature = "safetensors"))]
 mod running_statistics;
+#[cfg(feature = "std")]
+mod schedule_trials;
 #[cfg(feature = "safetensors")]
 mod seeds;
 #[cfg(feature = "std")]

@@ -332,7 +332,7 @@ fn unscaled() -> (Vec<f32>, Vec<f32>) {
 }
 
 /// A finding of that cause, in no layer: the rest of it does not matter here.
-fn finding(cause: Cause) -> Result<Finding, Error> {
+pub fn finding(cause: Cause) -> Result<Finding, Error> {
     let x = normal(64 * WIDTH, 11);
     let report = first_check(&deep(0.3)?, &x, BatchShape::batch(64), None, 1)?;
     let mut finding = report.root().expect("a fault").clone();

@@ -250,6 +250,10 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
     match change {
         Change::ClipNorm(norm) => (after.clip, after.clips_values) = (Some(*norm), false),
         Change::LearningRate(factor) => after.rate *= factor,
+        Change::HoldRate(factor) => {
+            after.rate *= factor;
+            (after.ends, after.warms_up, after.ramps) = (None, None, None);
+        }
         Change::TrainBlock(_) => after.still = None,
         Change::WithoutDecay => after.decay = Some(0.0),
         Change::Shuffle => after.in_order = false,

@@ -123,7 +123,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
             true => context.momentum,
             false => setup::momentum(&*(self.transform)(), &Blocks::collect(|visit| network.blocks(visit))),
         };
-        let fixes = suggest_fixes(&FixContext { momentum, ..context.clone() })?;
+        let own_rate = self.own_rate(&*network, w);
+        let fixes = suggest_fixes(&FixContext { momentum, own_rate, ..context.clone() })?;
         let this = Trial { first_parameters: self.first_parameters.or(context.first_parameters), ..*self };
         let (fixes, measured) = this.with_measured_clips(context.network, &this.starts(&*network, w)?.today, &fixes)?;
         let mut trial = Trial { limit: this.limit.saturating_sub(measured), ..this }.run(context.network, w, &fixes)?;
@@ -148,10 +149,10 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] for weight decay and frozen blocks inside the optimizer, without
-    /// [`settings`](Self::settings); for a longer schedule without a schedule; and for standardized targets and a loss
-    /// whose outputs are not targets. The same error is returned for a fix that leaves no sample. [`Error::Length`] if
-    /// the length of `w` is not the number of parameters. The errors of [`Fix::apply`],
-    /// [`Lsuv::apply`](super::Lsuv::apply), [`Standardize::fit`] and [`Trainer::new`].
+    /// [`settings`](Self::settings); for a longer schedule or a held rate without a schedule that varies; and for
+    /// standardized targets and a loss whose outputs are not targets. The same error is returned for a fix that leaves
+    /// no sample. [`Error::Length`] if the length of `w` is not the number of parameters. The errors of
+    /// [`Fix::apply`], [`Lsuv::apply`](super::Lsuv::apply), [`Standardize::fit`] and [`Trainer::new`].
     ///
     /// # Panics
     /// As [`Lsuv::apply`](super::Lsuv::apply).
@@ -257,15 +258,17 @@ impl<'a, T: Scalar> Trial<'a, T> {
     }
 
     /// Refuses [`Change::TrainBlock`] and [`Change::WithoutDecay`], which are inside the optimizer, unless
-    /// [`Trial::settings`] apply them, and a longer schedule if the optimizer has no schedule either. Refuses
-    /// standardized targets for classes, and for a loss without one target value for each output.
+    /// [`Trial::settings`] apply them, and a longer schedule or a held rate if the optimizer has no schedule either.
+    /// Refuses standardized targets for classes, and for a loss without one target value for each output.
     fn check_change(&self, network: &LayerSpec, change: &Change) -> Result<(), Error> {
         let (what, needs) = match change {
             Change::TrainBlock(_) | Change::WithoutDecay if self.set(change).is_none() => {
                 ("a change inside the optimizer", "`Trial::settings`, which returns the optimizer with the change")
             }
-            Change::LongerSchedule { .. } if self.set(change).is_none() && !(self.transform)().stretch(2) => {
-                ("a longer schedule", "a `Schedule` in the optimizer, or `Trial::settings`")
+            Change::LongerSchedule { .. } | Change::HoldRate(_)
+                if self.set(change).is_none() && !self.is_scheduled() =>
+            {
+                ("another schedule", "a `Schedule` that varies in the optimizer, or `Trial::settings`")
             }
             // Not all outputs have the scale of the targets, for example if some are variances.
             Change::StandardizeTargets(_)
@@ -328,7 +331,12 @@ impl<'a, T: Scalar> Trial<'a, T> {
             }
             Change::LongerSchedule { ended, runs } if !is_set => {
                 let length = u64::try_from(self.length).unwrap_or(u64::MAX).saturating_mul(*runs);
-                transform.stretch(length.div_ceil((*ended).max(1)).max(2));
+                let times = length.div_ceil((*ended).max(1)).max(2);
+                transform.schedules(&mut |schedule| schedule.stretch(times));
+            }
+            Change::HoldRate(factor) if !is_set => {
+                transform.schedules(&mut Schedule::hold);
+                transform = Box::new(Unordered((transform, Schedule::constant(*factor))));
             }
             Change::StandardizeTargets(of) => columns = Some(of),
             Change::Lsuv(lsuv) => {

@@ -98,7 +98,7 @@ impl<T: Scalar> Trial<'_, T> {
         let mut tried: Vec<usize> = report.outcomes.iter().filter_map(|outcome| outcome.fix).collect();
         tried.sort_unstable();
         // A rate that hides a fault is no cure of it.
-        tried.retain(|&fix| !matches!(fixes[fix].change, Change::LearningRate(_)));
+        tried.retain(|&fix| !matches!(fixes[fix].change, Change::LearningRate(_) | Change::HoldRate(_)));
         for fix in best.map_or(tried, |best| Vec::from([best])) {
             if used + passes + steps + DIAGNOSIS_PASSES > left {
                 break;
@@ -106,12 +106,11 @@ impl<T: Scalar> Trial<'_, T> {
             used += steps;
             let spare = left - used - passes;
             // From where the better training of the fix started.
-            let begins = report.outcomes.iter().any(|it| it.fix == Some(fix) && it.from_beginning);
+            let better = report.outcomes.iter().find(|it| it.fix == Some(fix));
+            let (begins, is_restarted) = better.map_or((false, false), |it| (it.from_beginning, it.is_restarted));
             let second = starts.second(network, &fixes[fix])?.filter(|_| begins);
-            let seen = match &second {
-                Some((fix, first)) => self.watch(context, [steps, spare], network, first, fix)?,
-                None => self.watch(context, [steps, spare], network, w, &fixes[fix])?,
-            };
+            let (fixed, first) = second.as_ref().map_or((&fixes[fix], w), |(fixed, first)| (&**fixed, *first));
+            let seen = self.watch(context, [steps, spare], (network, first), (fixed, is_restarted))?;
             let Some((found, taken)) = seen else { continue };
             passes += taken;
             let is_first = |finding: &Finding| finding.cause == context.finding.cause;
@@ -130,20 +129,21 @@ impl<T: Scalar> Trial<'_, T> {
     }
 
     /// Trains `network` with parameters `w` and the fix `fix` for `steps` steps with a monitor, and examines it.
-    /// Returns the findings more severe than a note, and the number of passes of the diagnosis, about `spare` at
-    /// most. `None` if the fix cannot be applied, or a gradient or parameter became NaN or infinite.
+    /// `is_restarted` is that of the fix's [outcome](super::TrialOutcome::is_restarted). Returns the findings more
+    /// severe than a note, and the number of passes of the diagnosis, about `spare` at most. `None` if the fix cannot
+    /// be applied, or a gradient or parameter became NaN or infinite.
     fn watch(
         &self,
         context: &FixContext<'_>,
         [steps, spare]: [usize; 2],
-        network: &LayerSpec,
-        w: &[T],
-        fix: &Fix,
+        (network, w): (&LayerSpec, &[T]),
+        (fix, is_restarted): (&Fix, bool),
     ) -> Result<Option<(Vec<Finding>, usize)>, Error> {
         let Ok(fix) = self.fitted(network, w, fix) else { return Ok(None) };
         let changed = self.changed_data(&fix)?;
         let data = changed.as_ref().unwrap_or(self.data);
         let Some(candidate) = self.candidate(network, w, &fix, data, 0)? else { return Ok(None) };
+        let candidate = self.begun(candidate, is_restarted);
         let (mut curve, mut seen) = (filled("steps of a trial", steps, 0.0)?, Statistics::new());
         let Some(trainer) = self.trained(candidate, 0, &mut curve, &mut seen)? else { return Ok(None) };
         let inputs = match fix.change {
@@ -186,7 +186,7 @@ pub(in crate::diagnosis) fn is_seen_within(finding: &Finding, steps: usize) -> b
 /// Whether `change` can itself make a fault of this cause: another learning rate or a clip can be too high or too low.
 fn is_made_by(change: &Change, cause: Cause) -> bool {
     match change {
-        Change::LearningRate(_) => {
+        Change::LearningRate(_) | Change::HoldRate(_) => {
             matches!(cause, Cause::LearningRateTooHigh | Cause::LearningRateTooLow | Cause::Cliff)
         }
         Change::ClipNorm(_) => cause == Cause::ClipThresholdTooLow,

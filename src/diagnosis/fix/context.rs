@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     initializer::{Initializer, InitializerKind, Normal, Shape, Zeros},
     layer::{LayerNorm, LayerSpec, Linear, RmsNorm},
-    monitor::Statistics,
+    monitor::{RunStatistics, Statistics},
     theory::{InputStatistics, PredictedLink, Prediction},
 };
 use alloc::{string::String, vec::Vec};
@@ -51,6 +51,13 @@ pub struct FixContext<'a> {
     /// The thresholds. The predicted decades to the first weights with a fix should lie between those for a vanishing
     /// and for an exploding gradient.
     pub thresholds: Thresholds,
+    /// The statistics of the run, with its learning rates.
+    pub(super) run: Option<&'a RunStatistics>,
+    /// The learning rate of the optimizer where no schedule varies it. [`Trial::apply_best`] reads it from its
+    /// optimizer.
+    ///
+    /// [`Trial::apply_best`]: super::Trial::apply_best
+    pub(super) own_rate: Option<f64>,
 }
 
 impl<'a> FixContext<'a> {
@@ -67,14 +74,18 @@ impl<'a> FixContext<'a> {
             columns: None,
             targets: None,
             thresholds: Thresholds::default(),
+            run: None,
+            own_rate: None,
         }
     }
 
-    /// Sets what a monitored run knows: the typical norm of its gradient, and the parameters where it began.
+    /// Sets what a monitored run knows: the typical norm of its gradient, the parameters where it began, and its
+    /// learning rates.
     #[must_use]
     pub fn statistics(self, statistics: &'a Statistics) -> Self {
         let norm = Some(statistics.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
-        FixContext { typical_norm: norm, first_parameters: statistics.first_parameters(), ..self }
+        let (run, first_parameters) = (Some(statistics.run()), statistics.first_parameters());
+        FixContext { typical_norm: norm, first_parameters, run, ..self }
     }
     /// Sets the number of steps that the task must remember.
     #[must_use]

@@ -122,6 +122,7 @@ impl Fix {
             Change::Redraw | Change::WithoutDecay => (network, &self.accused),
             // The parameters that too long steps have spoiled stay so at any rate; last weights fit the old targets.
             Change::LearningRate(_)
+            | Change::HoldRate(_)
             | Change::ClipNorm(_)
             | Change::FitClip
             | Change::StandardizeTargets(_)

@@ -25,7 +25,7 @@ impl LongerStep {
 
     /// The least factor that is proposed, half the distance of two ratios of the ladder: smaller ones change nothing
     /// that a trial could show.
-    const LEAST: f64 = 1.778;
+    pub(super) const LEAST: f64 = 1.778;
 }
 
 /// Returns the strategy with the first ratio of [`LADDER`](LongerStep::LADDER): updates of about 1/32 of the

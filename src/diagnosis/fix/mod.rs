@@ -10,6 +10,7 @@ mod exchange;
 mod fixed;
 mod forget;
 mod gates;
+mod hold_rate;
 mod layer_norm;
 mod leave_out;
 mod lighter_dropout;
@@ -20,6 +21,7 @@ mod lsuv;
 mod mix;
 mod open_gate;
 mod orthogonal;
+mod peak;
 mod redraw;
 mod residual;
 mod rewrite;
@@ -48,6 +50,7 @@ pub use exchange::{ExchangeActivation, shaped_slope};
 pub use fixed::{FixedNetwork, FixedTrainer};
 pub use forget::ForgetBias;
 pub use gates::GatesInsteadOfTanh;
+pub use hold_rate::HoldRate;
 pub use layer_norm::NormalizeLayers;
 pub use leave_out::LeaveOut;
 pub use lighter_dropout::LighterDropout;
@@ -111,6 +114,9 @@ pub enum Change {
     /// Multiplies the learning rate by this factor. Parameters that too long steps have spoiled are drawn again, by
     /// [`Fix::apply`].
     LearningRate(f64),
+    /// Holds the learning rate: schedules that vary are replaced by this constant factor on the optimizer's own rate.
+    /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].
+    HoldRate(f64),
     /// Standardizes the data, by [`Standardize::apply`].
     Standardize(Standardize),
     /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by [`Standardize::invert`].
@@ -238,7 +244,8 @@ pub fn strategies() -> Vec<Box<dyn FixStrategy>> {
         Box::new(ResidualBranches),
     ]);
     let schedules = LongerSchedule::RUNS.map(|runs| Box::new(LongerSchedule { runs }) as Box<dyn FixStrategy>);
-    all.into_iter().chain(shorter).chain(schedules).chain(longer).collect()
+    let held = [false, true].map(|of_loss| Box::new(HoldRate { of_loss }) as Box<dyn FixStrategy>);
+    all.into_iter().chain(held).chain(shorter).chain(schedules).chain(longer).collect()
 }
 
 /// Returns the fixes that all strategies propose for `context`, best first.

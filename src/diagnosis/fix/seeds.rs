@@ -29,7 +29,7 @@ impl<T: Scalar> Trial<'_, T> {
                 break;
             }
             if is_new {
-                let unchanged = |_: u64| this.as_it_is(network, &starts.today).map(Some);
+                let unchanged = |_: u64| this.as_it_is(network, &starts.today).map(|it| Some(this.begun(it, false)));
                 this.adds(&mut report.baseline, seed, &left_out, &unchanged)?;
             }
             if !this.tries_again(&starts, lowest, seed, &left_out, (network, fixes))? {

@@ -83,6 +83,7 @@ impl<T: Scalar> Starts<'_, T> {
         let is_rate = matches!(
             fix.change,
             Change::LearningRate(_)
+                | Change::HoldRate(_)
                 | Change::ClipNorm(_)
                 | Change::FitClip
                 | Change::LongerSchedule { .. }

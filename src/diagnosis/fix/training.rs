@@ -1,6 +1,6 @@
 //! The trainings of a trial: each from its own parameters, on the same batches.
 
-use super::{FixedTrainer, Trial};
+use super::{Change, Fix, FixedTrainer, Trial, TrialOutcome};
 use crate::{
     dataset::{Batch, Dataset, Standardize},
     error::Error,
@@ -9,6 +9,7 @@ use crate::{
     monitor::GradientMonitor,
     random::shuffle,
     scalar::{Scalar, scalar},
+    size::filled,
     trainer::{TrainConfig, Trainer},
     transform::GradientTransform,
 };
@@ -39,6 +40,50 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let (network, parameters, transform) = (network.build::<T>()?, w.to_vec(), (self.transform)());
         let (data, in_order) = (self.data, self.in_order);
         Ok(Candidate { network, parameters, data, compared: data, transform, in_order, targets: None })
+    }
+
+    /// Trains the network, from `w`, with a fix and the seed `seed`, and adds the loss on samples other than
+    /// `left_out` to `outcome`. Returns whether the fix could be tried.
+    pub(super) fn tries(
+        &self,
+        fix: &Fix,
+        outcome: &mut TrialOutcome,
+        seed: u64,
+        left_out: &[usize],
+        (network, w): (&LayerSpec, &[T]),
+    ) -> Result<bool, Error> {
+        // A clip that was not measured within the limit.
+        if fix.change == Change::FitClip {
+            return Ok(false);
+        }
+        let Ok(fix) = self.fitted(network, w, fix) else { return Ok(false) };
+        let changed = self.changed_data(&fix)?;
+        let (data, is_restarted) = (changed.as_ref().unwrap_or(self.data), outcome.is_restarted);
+        let begun = |candidate| self.begun(candidate, is_restarted);
+        let make = |seed| Ok::<_, Error>(self.candidate(network, w, &fix, data, seed)?.map(begun));
+        self.adds(outcome, seed, left_out, &make)
+    }
+
+    /// Trains the candidate that `make` returns for `seed`, and adds its loss on samples other than `left_out` to
+    /// `outcome`. Returns false if `make` returns `None`, or the optimizer names a block that the candidate does not
+    /// have.
+    pub(super) fn adds<'c>(
+        &self,
+        outcome: &mut TrialOutcome,
+        seed: u64,
+        left_out: &[usize],
+        make: &dyn Fn(u64) -> Result<Option<Candidate<'c, T>>, Error>,
+    ) -> Result<bool, Error> {
+        let (Some(candidate), mut curve) = (make(seed)?, filled("steps of a trial", self.steps, 0.0)?) else {
+            return Ok(false);
+        };
+        match self.train(candidate, seed, left_out, &mut curve) {
+            Ok(loss) => outcome.add(loss, &curve),
+            // The transform names a block that the fixed network has under another name.
+            Err(Error::UnknownBlock { .. }) if outcome.fix.is_some() => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     /// Trains a candidate for as many steps as `curve` has values, on samples that are in the order of the data or

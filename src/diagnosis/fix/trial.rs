@@ -1,6 +1,6 @@
 //! Trials of fixes: short trainings of the network as it is and of each fixed one.
 
-use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::DIAGNOSIS_PASSES, training::Candidate};
+use super::{Change, Fix, FixContext, TrialOutcome, TrialReport, behind::DIAGNOSIS_PASSES, peak::NearPeak};
 use crate::{
     block::Blocks,
     dataset::Dataset,
@@ -9,7 +9,6 @@ use crate::{
     layer::LayerSpec,
     loss::Loss,
     scalar::Scalar,
-    size::filled,
     transform::GradientTransform,
 };
 use alloc::{boxed::Box, format, vec::Vec};
@@ -61,6 +60,7 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) context: Option<&'a FixContext<'a>>,
     /// The ratio to the median sample above which a sample has large inputs.
     pub(super) large_input: f64,
+    pub(super) near_peak: NearPeak,
 }
 
 /// The least number of steps of a training, unless [`Trial::steps`] sets another.
@@ -110,6 +110,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
             limit: run / 2,
             context: None,
             large_input: Thresholds::default().input[0],
+            near_peak: NearPeak::default(),
         }
     }
 
@@ -117,8 +118,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// rate, a frozen block or weight decay.
     ///
     /// Without this function a clip is put before the optimizer, and a factor of the rate after it; a clip inside the
-    /// optimizer is kept. Training a block at the rate of the others, and training without weight decay, are then not
-    /// tried.
+    /// optimizer is kept. A held rate replaces each [`Schedule`](crate::transform::Schedule) of the chain that varies.
+    /// Training a block at the rate of the others, and training without weight decay, are then not tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }
@@ -177,6 +178,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
     /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
     ///
+    /// Trainings from parameters that the run has moved begin in the schedules of the optimizer where the highest rate
+    /// of the run falls in their middle, so that nothing which a schedule does later stays unseen. So do all trainings
+    /// if a fix changes the rate: it must hold where the rate is highest. Others begin at step 0, as the fixed run
+    /// does.
+    ///
     /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it changes only rates,
     /// clipping or the schedule, or draws most parameters again, it is therefore also trained from where the run
     /// [began](Self::first_parameters), or from initial values if that is not known. If the fix lowers the loss from
@@ -204,9 +210,11 @@ impl<'a, T: Scalar> Trial<'a, T> {
         let built = network.build::<T>()?;
         require_length("parameters", built.dims().parameters, w.len())?;
         fixes.iter().try_for_each(|fix| fix.check_network(network))?;
-        let (fixes, measured) = self.with_measured_clips(network, &self.starts(&*built, w)?.today, fixes)?;
+        let starts = self.starts(&*built, w)?;
+        let near_peak = NearPeak::of(fixes, starts.is_trained());
+        let (fixes, measured) = self.with_measured_clips(network, &starts.today, fixes)?;
         let limit = self.limit.saturating_sub(measured);
-        let mut report = Trial { limit, ..*self }.run_measured(network, w, &fixes)?;
+        let mut report = Trial { limit, near_peak, ..*self }.run_measured(network, w, &fixes)?;
         report.steps += measured;
         Ok(report)
     }
@@ -244,7 +252,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
         let left_out = self.left_out(network, w, fixes);
         // Both trainings without a fix take their parameters as they are, from each seed.
-        let unchanged = |_: u64| self.as_it_is(network, w).map(Some);
+        let unchanged = |_: u64| self.as_it_is(network, w).map(|it| Some(self.begun(it, false)));
         let mut report = TrialReport {
             baseline: TrialOutcome::of("as it is", None),
             restarted: None,
@@ -262,6 +270,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         for index in by_turns(fixes) {
             let fix = &fixes[index];
             let mut outcome = TrialOutcome::of(&format!("{}: {}", fix.name, fix.why), Some(index));
+            outcome.is_restarted = trained && starts.is_restart(network, fix)?;
             let is_left = |used: usize, trainings| self.steps.saturating_mul(trainings) <= limit - used;
             // After three fixes a second seed of the best says more than another fix. For each seed a training is kept
             // for the network restarted without a fix, once a fix restarts it.
@@ -273,7 +282,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
                 continue;
             }
             report.steps += self.steps;
-            outcome.is_restarted = trained && starts.is_restart(network, fix)?;
             let kept = seeds * usize::from(!report.outcomes.is_empty()) + 2 * (seeds - 1);
             let second = starts.second(network, fix)?.filter(|_| is_left(report.steps, 1 + kept));
             if let Some((fix, first)) = second {
@@ -291,7 +299,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         report.untried.sort_by_key(|name| fixes.iter().position(|fix| name.starts_with(fix.name)));
         // A fix that starts elsewhere is behind a trained network: the network restarted without it tells both apart.
         let (began, place) = starts.beginning();
-        let again = |_: u64| self.as_it_is(network, began).map(Some);
+        let again = |_: u64| self.as_it_is(network, began).map(|it| Some(self.begun(it, true)));
         let restarts = report.outcomes.iter().any(|it| it.is_restarted);
         if restarts && report.best().is_none() && report.steps.saturating_add(self.steps) <= limit {
             let mut outcome = TrialOutcome::of(&format!("as it is, from {place}"), None);
@@ -321,48 +329,6 @@ impl<'a, T: Scalar> Trial<'a, T> {
         }
         report.rank();
         Ok(report)
-    }
-
-    /// Trains the network, from `w`, with a fix and the seed `seed`, and adds the loss on samples other than
-    /// `left_out` to `outcome`. Returns whether the fix could be tried.
-    pub(super) fn tries(
-        &self,
-        fix: &Fix,
-        outcome: &mut TrialOutcome,
-        seed: u64,
-        left_out: &[usize],
-        (network, w): (&LayerSpec, &[T]),
-    ) -> Result<bool, Error> {
-        // A clip that was not measured within the limit.
-        if fix.change == Change::FitClip {
-            return Ok(false);
-        }
-        let Ok(fix) = self.fitted(network, w, fix) else { return Ok(false) };
-        let changed = self.changed_data(&fix)?;
-        let data = changed.as_ref().unwrap_or(self.data);
-        self.adds(outcome, seed, left_out, &|seed| self.candidate(network, w, &fix, data, seed))
-    }
-
-    /// Trains the candidate that `make` returns for `seed`, and adds its loss on samples other than `left_out` to
-    /// `outcome`. Returns false if `make` returns `None`, or the optimizer names a block that the candidate does not
-    /// have.
-    pub(super) fn adds<'c>(
-        &self,
-        outcome: &mut TrialOutcome,
-        seed: u64,
-        left_out: &[usize],
-        make: &dyn Fn(u64) -> Result<Option<Candidate<'c, T>>, Error>,
-    ) -> Result<bool, Error> {
-        let (Some(candidate), mut curve) = (make(seed)?, filled("steps of a trial", self.steps, 0.0)?) else {
-            return Ok(false);
-        };
-        match self.train(candidate, seed, left_out, &mut curve) {
-            Ok(loss) => outcome.add(loss, &curve),
-            // The transform names a block that the fixed network has under another name.
-            Err(Error::UnknownBlock { .. }) if outcome.fix.is_some() => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        Ok(true)
     }
 }
 

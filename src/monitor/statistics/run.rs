@@ -198,7 +198,7 @@ impl RunStatistics {
         // A rank without a pass in the next update then has no gradient of its own.
         self.path = [f64::NAN; 2];
         if let Some(rate) = step.learning_rate {
-            self.rates.push(rate);
+            self.rates.push(rate, self.is_at_its_lowest());
         }
         let norm = if step.gradient_norm.is_finite() { step.gradient_norm } else { f64::INFINITY };
         if let Some(spike) = step.spike.filter(|_| self.largest_spike.is_none_or(|(largest, _)| norm > largest)) {
