@@ -1,7 +1,7 @@
 //! Converts panics in the code under test to violations.
 
 use super::{Evidence, Law, Violations, law::Trial};
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 /// Runs a suite, which notes its findings in `trial`, and returns the verdict. A panic that the suite does not report
 /// by itself is noted as a violation of [`Law::NoPanic`].
@@ -14,6 +14,23 @@ pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result
 
 /// Ignores an answer: only the call matters.
 pub(super) fn ignored<T>(_: T) {}
+
+/// Runs a suite. Tests that the descriptions `told` of the implementation, each the name of a method and its answer, are
+/// the same at each call, and after the suite.
+pub(super) fn steady(
+    trial: &mut Trial,
+    told: &dyn Fn() -> Vec<(&'static str, String)>,
+    suite: impl FnOnce(&mut Trial),
+) {
+    let (before, again) = (caught(told), caught(told));
+    suite(trial);
+    let (Ok(before), Ok(again), Ok(after)) = (before, again, caught(told)) else { return };
+    for (which, other) in [("twice", again), ("after all passes", after)] {
+        if let Some(((name, a), (_, b))) = before.iter().zip(&other).find(|(a, b)| a != b) {
+            trial.breaks(Law::Repeatable, format!("{name}(), {which}"), a.as_str(), b.as_str(), "");
+        }
+    }
+}
 
 /// Calls methods that describe an implementation, each given by its name and a call. Returns whether none panics; the
 /// first panic is noted as a violation, with `label` and the method's name as its place.

@@ -280,9 +280,11 @@ impl Trial {
         self
     }
 
-    /// Adds a note in brackets to the name of the implementation.
+    /// Adds a note in brackets to the name of the implementation, once.
     pub(super) fn notes(&mut self, note: &str) {
-        self.subject = format!("{} ({note})", self.subject);
+        if !self.subject.contains(note) {
+            self.subject = format!("{} ({note})", self.subject);
+        }
     }
 
     /// Whether `law` was left out of the tests. False for the laws without which no other can be tested: no panic, no

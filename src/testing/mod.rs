@@ -69,7 +69,7 @@ mod transform;
 pub use crate::math::dual::Dual;
 pub use activation::{ActivationCases, activation_laws, activation_laws_with};
 pub use bounds::{Measured, measure_derivative};
-use caught::{answers, caught, ignored, judged};
+use caught::{answers, caught, ignored, judged, steady};
 pub use cell::cell_laws;
 pub use initializer::initializer_laws;
 pub use law::{Evidence, Law, Violation, Violations};

@@ -3,7 +3,7 @@
 
 use super::{Dual, rounded::noise};
 use crate::{
-    activation::{Activation, AnyActivation},
+    activation::{Activation, ActivationKind, AnyActivation},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::boxed::Box;
@@ -24,6 +24,8 @@ pub(super) trait Probe: AnyActivation {
     fn slopes(&self, z: f64, y: (f32, f64)) -> [f64; 2];
     /// Returns a copy.
     fn copied(&self) -> Box<dyn Probe>;
+    /// Returns the activation as data.
+    fn as_data(&self) -> ActivationKind;
 }
 
 impl<A: Activation> Probe for A {
@@ -49,6 +51,9 @@ impl<A: Activation> Probe for A {
     }
     fn copied(&self) -> Box<dyn Probe> {
         Box::new(self.cloned())
+    }
+    fn as_data(&self) -> ActivationKind {
+        self.kind()
     }
 }
 

@@ -18,6 +18,7 @@ mod bounds;
 mod continuity;
 mod derivative;
 mod extremes;
+mod told;
 
 use super::{
     Evidence, Law, Violations, answers,
@@ -26,9 +27,10 @@ use super::{
     law::{Trial, beyond, subject},
     probe::Probe,
     search::{Extreme, Search, central, magnitudes},
+    steady,
 };
-use crate::activation::Activation;
-use alloc::{format, string::String, vec::Vec};
+use crate::activation::{Activation, AnyActivation};
+use alloc::{format, string::String, vec, vec::Vec};
 
 /// The allowed error of φ or φ′, in units of ε times the magnitude of its terms, such as S + |φ′| + |z φ″|
 /// for φ′(z). S is the largest |φ′| on the smallest interval that holds −1, 1 and z.
@@ -282,7 +284,10 @@ pub fn activation_laws_with<A: Activation>(
     cases: ActivationCases<'_>,
     seed: u64,
 ) -> Result<Evidence, Violations> {
-    judged(Trial::new(subject(activation), seed).except(cases.except), |trial| tried(activation, seed, trial))
+    let told = || vec![("settings", activation.saved_settings())];
+    judged(Trial::new(subject(activation), seed).except(cases.except), |trial| {
+        steady(trial, &told, |trial| tried(activation, seed, trial))
+    })
 }
 
 #[inline]
@@ -368,6 +373,8 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
             suite.monotone::<f32>(&SINGLE);
         }
     }
+    suite.as_data();
+    suite.curvatures();
     if activation.odd() {
         suite.odd::<f64>(&DOUBLE);
         suite.odd::<f32>(&SINGLE);

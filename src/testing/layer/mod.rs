@@ -12,6 +12,7 @@ mod generic;
 mod initialize;
 mod inputs;
 mod links;
+mod modes;
 mod pass;
 mod passes;
 mod repeat;
@@ -27,6 +28,7 @@ use pass::{Asked, Given, Results, run};
 use super::{
     Evidence, Law, Violations, caught, judged,
     law::{Trial, summary},
+    steady,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -144,8 +146,10 @@ pub fn layer_laws_with(layers: Layers<'_>, cases: LayerCases<'_>, seed: u64) -> 
     let subject = caught(|| summary(layers.double)).unwrap_or_else(|_| "a layer".into());
     judged(Trial::new(subject, seed).except(cases.except), |trial| {
         if facts::describes(layers.double, trial) {
-            let suite = Suite::new(layers, seed, "", trial);
-            Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
+            steady(trial, &|| facts::told(layers.double), |trial| {
+                let suite = Suite::new(layers, seed, "", trial);
+                Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
+            });
         }
     })
 }
@@ -263,16 +267,22 @@ impl Suite<'_, '_> {
                 self.inputs = inputs;
                 self.adjoint(shape, mode);
             }
+            self.modes_agree_at(shape);
         }
         self.inputs = Inputs { later: true, ..USUAL };
         self.modes_agree_later(self.layers.single, "f32");
         self.modes_agree_later(self.layers.double, "f64");
         self.inputs = USUAL;
         self.generic_bodies();
+        self.buffers_agree();
+        self.dual_backward();
         if rows == Rows::Many {
             self.remainders();
         }
-        self.rows_and_steps();
+        if self.stopped() {
+            return;
+        }
+        self.rows_and_steps(shapes);
         // A wrong gradient is no measure of a gain, nor of the part of a block.
         if !self.trial.broken(Law::Adjoint) {
             self.gain_bound();

@@ -1,5 +1,6 @@
 //! The laws of losses.
 
+mod accepts;
 mod case;
 mod continuity;
 mod derivative;
@@ -9,6 +10,7 @@ mod repeat;
 mod rows;
 
 use case::{Case, Outputs, Targets};
+use derivative::{DRAWS, ROUNDINGS};
 use repeat::{Call, repeat};
 
 use super::{
@@ -227,6 +229,7 @@ impl Suite<'_, '_> {
         }
         for (size, weighted) in each() {
             for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros, Outputs::Mixed] {
+                self.accepts(size, outputs, weighted);
                 self.derivative(size, outputs, weighted);
                 self.values(size, outputs, weighted);
             }
@@ -240,6 +243,9 @@ impl Suite<'_, '_> {
             self.apart(single, 1, size, weighted);
             self.apart(double, 0, size, weighted);
         }
+        self.large();
+        self.curvature(sizes.get(3).copied().unwrap_or([1, widest]));
+        self.refuses_widths();
         self.extremes(single, "f32", widest, 100.0, 1e9);
         self.extremes(double, "f64", widest, 800.0, 1e77);
         self.refuses(widest);

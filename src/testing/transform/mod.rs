@@ -7,15 +7,17 @@ mod promises;
 mod reports;
 mod run;
 mod strange;
+mod told;
 
 use formula::precision;
-use run::{Run, blocks, metric};
+use run::{Run, blocks, differ, metric};
 
 use super::{
     Evidence, Law, Violations, caught, judged,
     law::{Trial, listed, subject},
 };
 use crate::{
+    block::Blocks,
     random::{Normals, generator},
     scalar::{Scalar, scalar, to_f64},
     transform::{GradientTransform, InPlace, in_place},
@@ -181,7 +183,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             return;
         }
         let promised = promises.contains(&Law::Downhill);
-        let tests: [&dyn Fn(&mut Self); 10] = [
+        let tests: [&dyn Fn(&mut Self); 11] = [
             &|suite| suite.frozen(),
             &|suite| suite.descends(),
             &|suite| suite.strange(),
@@ -192,6 +194,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
             &|suite| suite.rates(),
             &|suite| suite.averages(),
             &|suite| suite.begins(),
+            &|suite| suite.told(),
         ];
         for test in tests {
             // Updates that are not finite break every law.
@@ -222,9 +225,14 @@ impl<T: Scalar> Suite<'_, '_, T> {
     /// Draws a normal number of standard deviation `size` for each parameter, representable in `f32`. `stream`
     /// distinguishes the draws of one seed.
     fn random(&self, stream: u64, size: f64) -> Vec<T> {
+        self.numbers(blocks().parameters(), stream, size)
+    }
+
+    /// Draws `count` numbers as [`random`](Self::random) does.
+    fn numbers(&self, count: usize, stream: u64, size: f64) -> Vec<T> {
         let (mut rng, mut normals) =
             (generator(self.seed.wrapping_mul(1_000_003).wrapping_add(stream)), Normals::new());
-        (0..blocks().parameters()).map(|_| scalar(f64::from((size * normals.next(&mut rng)) as f32))).collect()
+        (0..count).map(|_| scalar(f64::from((size * normals.next(&mut rng)) as f32))).collect()
     }
 
     /// Returns the gradient of a step: the [`FEW`] gradients of the suite, repeated.
@@ -244,6 +252,11 @@ impl<T: Scalar> Suite<'_, '_, T> {
         if let Some(name) = frozen {
             blocks.freeze(name).ok()?;
         }
+        self.begun_with(blocks, w)
+    }
+
+    /// Creates a run as [`begun`](Self::begun) does, with these blocks.
+    fn begun_with(&mut self, blocks: Blocks, w: Vec<T>) -> Option<Run<T>> {
         let (make, method) = (self.make, Cell::new("the constructor"));
         let made = caught(|| {
             let mut transform = make();
@@ -380,9 +393,4 @@ impl<T: Scalar> Suite<'_, '_, T> {
             }
         }
     }
-}
-
-/// Returns the first index at which two updates differ; `None` if they are equal. All NaN count as equal.
-fn differ<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
-    a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
 }

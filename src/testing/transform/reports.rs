@@ -38,7 +38,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
     }
 
     /// Notes that a reported number, described by `what`, is not the one of the updates.
-    fn untrue(&mut self, what: &str, expected: String, found: f64) {
+    pub(super) fn untrue(&mut self, what: &str, expected: String, found: f64) {
         let place = format!("{}, {what}", self.name);
         self.trial.breaks(Law::TrueReports, place, expected, number(found), "");
     }
