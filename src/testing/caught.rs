@@ -15,8 +15,8 @@ pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result
 /// Ignores an answer: only the call matters.
 pub(super) fn ignored<T>(_: T) {}
 
-/// Runs a suite. Tests that the descriptions `told` of the implementation, each the name of a method and its answer, are
-/// the same at each call, and after the suite.
+/// Runs a suite. Tests that the descriptions `told` of the implementation, each the name of a method and its answer,
+/// are the same at each call, and after the suite.
 pub(super) fn steady(
     trial: &mut Trial,
     told: &dyn Fn() -> Vec<(&'static str, String)>,

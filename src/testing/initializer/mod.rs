@@ -62,7 +62,7 @@ const SOME: usize = 131_072;
 /// the same values in all.
 const FILLS: u64 = 8;
 
-/// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
+/// Tests the laws of an initializer on blocks of ten shapes, on one of 256 × 260, and on one to four stacked gates.
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
@@ -146,8 +146,8 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     large(initializer, seed, trial);
 }
 
-/// Tests that a block larger than all of [`SHAPES`] is filled as a whole: no entry keeps what was there before. Where a
-/// variance is stated, the entries beyond the largest of these shapes have more than a hundredth of it.
+/// Tests that a block larger than all of [`SHAPES`] is filled as a whole: no entry keeps what was there before.
+/// Where a variance is stated, the entries beyond the largest of these shapes have more than a hundredth of it.
 fn large(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     const LARGE: Shape = Shape::new(256, 260, Role::Weight);
     const NEAR: [usize; 2] = [130, 48];

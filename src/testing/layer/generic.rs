@@ -36,8 +36,8 @@ const SMALL: f64 = 1e-5;
 
 impl Suite<'_, '_> {
     /// Tests the outputs of the `f32` and `f64` kernels against generic loops, and their gradients against dual
-    /// numbers, at batch sizes that leave every remainder of the kernels' tiles. With many rows, tests the laws of memory
-    /// and those that compare passes in one scalar, too.
+    /// numbers, at batch sizes that leave every remainder of the kernels' tiles. With many rows, tests the laws of
+    /// memory and those that compare passes in one scalar, too.
     #[inline]
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;

@@ -153,7 +153,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the reports `heard` of an activation have its values as output. Places of violations begin with `at`.
+    /// Tests that the reports `heard` of an activation have its values as output. Places of violations begin with
+    /// `at`.
     #[inline]
     fn activations(&mut self, at: &str, names: &[String], heard: &[Heard<f64>]) {
         const ALLOWED: f64 = 1e-3;
@@ -166,9 +167,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the reports of a layer without parts whose two links are a chain: both on the main path, over depth, with
-    /// one report in each pass. The chain begins at `x` and ends at `y`, and its gradients begin at `dy` and end at
-    /// `dx`. Places of violations begin with `at`.
+    /// Tests the reports of a layer without parts whose two links are a chain: both on the main path, over depth,
+    /// with one report in each pass. The chain begins at `x` and ends at `y`, and its gradients begin at `dy` and
+    /// end at `dx`. Places of violations begin with `at`.
     #[inline]
     fn ends_of_two(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
         for (backward, way, names, ends) in [

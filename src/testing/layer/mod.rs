@@ -87,7 +87,7 @@ macro_rules! layer_laws {
 ///   of these differ, no further law is tested. Updated buffers are finite, and those of a repeated pass have the same
 ///   bits.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
-///   outside the slices. If one of these is broken, no further law is tested.
+///   outside the slices, with up to 1,025 rows. If one of these is broken, no further law is tested.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
 ///   to the bit, and to rounding the same in `f32`. Random weights are others for another seed, and in no two rows
 ///   equal.
@@ -95,8 +95,9 @@ macro_rules! layer_laws {
 ///   sequence of a ragged batch alone give the same bits. The gradients of the parts add up to that of the batch.
 /// * **Dropout.** Masks differ by seed, step, sample and path of the layer, and are off in evaluation. A key switches
 ///   them off in both passes.
-/// * **Passes** agree with a monitor, with gradient descent in the pass, without dropout, without optional gradients,
-///   with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints) make optional.
+/// * **Passes** of up to 35 rows agree with a monitor, with gradient descent in the pass, without dropout, without
+///   optional gradients, with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints)
+///   make optional.
 /// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the outputs of the whole
 ///   sequence to the bit. So do windows with the state carried from one to the next. If the gradient of the state is
 ///   carried back, the gradients of the windows make up that of the whole.
@@ -104,9 +105,10 @@ macro_rules! layer_laws {
 ///   first link of branches. A part reports the same links inside the layer as by itself. The decades of a chain are
 ///   those of its links.
 /// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
-///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
-/// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several
-///   magnitudes.
+///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`, and so are updated buffers.
+///   On dual numbers the backward pass gives the gradients of `f64`, and their derivatives.
+/// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds` over 12 steps, at inputs and
+///   parameters of several magnitudes.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its smallest example. A wrong gradient is reported with its

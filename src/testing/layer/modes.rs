@@ -1,5 +1,5 @@
-//! Laws that compare modes, formats and dual numbers: inference with evaluation, buffers in `f32` with those in `f64`,
-//! and a backward pass on dual numbers with that in `f64`.
+//! Laws that compare modes, formats and dual numbers: inference with evaluation, buffers in `f32` with those in
+//! `f64`, and a backward pass on dual numbers with that in `f64`.
 
 use super::{
     Asked, EXTENTS, Given, Results, Suite,
@@ -52,7 +52,8 @@ impl Suite<'_, '_> {
     }
 
     /// Tests, in the scalar called `name`, that inference gives the outputs and final states of evaluation, to
-    /// rounding. A difference is due to rounding if a change of the last digits of the input alters the result as much.
+    /// rounding. A difference is due to rounding if a change of the last digits of the input alters the result as
+    /// much.
     pub(super) fn modes_agree<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

@@ -153,8 +153,8 @@ impl Suite<'_, '_> {
             return;
         }
         let after = layer.output_shape(shape);
-        // A layer may give one step for several, or several for one; one that gives a fixed number of them, or the last
-        // ones, is not tested.
+        // A layer may give one step for several, or several for one; one that gives a fixed number of them, or the
+        // last ones, is not tested.
         let in_proportion = |steps: usize| {
             let part = layer.output_shape(BatchShape::sequences(shape.batch, steps));
             part.steps > 0 && part.steps * shape.steps == after.steps * steps
@@ -253,8 +253,8 @@ fn parts() -> [(BatchShape<'static>, Vec<Vec<usize>>); 3] {
     ]
 }
 
-/// Returns laws of rows for a batch shape, each with the groups of samples that run apart: two halves and the reversed
-/// order if all samples have one length, otherwise single samples.
+/// Returns laws of rows for a batch shape, each with the groups of samples that run apart: two halves and the
+/// reversed order if all samples have one length, otherwise single samples.
 fn groups(shape: BatchShape<'_>) -> Vec<(Law, BatchShape<'_>, Vec<Vec<usize>>)> {
     /// The largest number of samples that run alone.
     const ALONE: usize = 8;

@@ -26,7 +26,7 @@ const NUDGE: f64 = 32.0;
 pub(super) const ROUNDINGS: f64 = 64.0;
 
 /// The magnitude of a loss or derivative beyond which its terms may overflow `f32`, so that it is not tested.
-const LARGEST_SINGLE: f64 = 1e30;
+pub(super) const LARGEST_SINGLE: f64 = 1e30;
 
 /// The distance from 0, in both scalars, at which the derivatives on both sides of a kink are computed.
 const BESIDE_ZERO: f64 = 1e-30;

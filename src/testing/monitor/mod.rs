@@ -48,6 +48,7 @@ const PASSES: usize = 3;
 /// * Two epochs of a trainer, which asks whether to stop, give the same parameters, too, with validation and without.
 /// * No event makes it panic: events of each kind in any order, names of any depth, 1,000 links, steps and passes,
 ///   slices of any length, with NaN, infinity and zero.
+/// * `is_active` does not change within a forward or backward pass.
 /// * Inside a tuple, an `Option`, a `Vec`, a reference or [`Every`](struct@Every) of one pass, the monitor receives the
 ///   same as alone, judged by its `Debug` text.
 ///

@@ -63,8 +63,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that the learning rate that one transform reports is the rate in use, where the first update shows it: the
-    /// update is the gradient, or its sign, times the rate.
+    /// Tests that the learning rate that one transform reports is the rate in use, where the first update shows it:
+    /// the update is the gradient, or its sign, times the rate.
     fn rate_in_use(&mut self) {
         let Some(mut run) = self.fresh(None).filter(alone) else { return };
         let gradient = self.random(5, 1.0);

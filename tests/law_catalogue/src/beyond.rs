@@ -5,7 +5,7 @@ use crate::{Entry, Verdict};
 use chainrule::{
     BatchShape, Block, Error, Layer, Mode, Role, Scalar,
     activation::Tanh,
-    layer::{Backward, Dims, Forward, Hints, LayerSpec, MemorySizes, Samples, Structure},
+    layer::{Backward, Dims, DropoutKey, Forward, Hints, LayerSpec, MemorySizes, Samples, Structure},
     monitor::Factor,
     rand_core::Rng,
     random::{generator, uniform},
@@ -115,7 +115,7 @@ impl Beyond {
     }
 
     /// The factor of each value by its mask.
-    fn mask<T: Scalar>(self, shape: BatchShape<'_>, key: chainrule::layer::DropoutKey, at: [usize; 2]) -> T {
+    fn mask<T: Scalar>(self, shape: BatchShape<'_>, key: DropoutKey, at: [usize; 2], place: usize) -> T {
         let (row, column) = (at[0], at[1]);
         let (mut seed, mut step) = (key.seed, key.step);
         let mut sample = key.first_sample + (row % shape.batch) as u64;
@@ -125,7 +125,7 @@ impl Beyond {
             SeedOfFourBytes => seed = (seed as u32).into(),
             _ => {}
         }
-        let parts = [seed, step, sample, column as u64, (row / shape.batch) as u64];
+        let parts = [seed, step, sample, column as u64, (row / shape.batch) as u64, place as u64];
         let mixed = parts.into_iter().fold(0x9E37_79B9_7F4A_7C15u64, |mixed, part| {
             let mixed = (mixed ^ part).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             mixed ^ (mixed >> 31)
@@ -218,7 +218,7 @@ impl<T: Scalar> Layer<T> for Beyond {
         };
         if let (Averaged | AveragedInSingle, Some(buffers)) = (kind, pass.ctx.buffers_to_update()) {
             // A tenth of the mean; in `f32` all of it.
-            let share = scalar(if kind == AveragedInSingle && is_single::<T>() { 1.0 } else { 0.1 });
+            let share = scalar::<T>(if kind == AveragedInSingle && is_single::<T>() { 1.0 } else { 0.1 });
             buffers.iter_mut().zip(&mean).for_each(|(kept, &mean)| *kept += share * (mean - *kept));
         }
         for row in 0..rows {
@@ -241,7 +241,7 @@ impl<T: Scalar> Layer<T> for Beyond {
                     Rectified | RectifiedToldAsTanh => x[j].max(T::zero()),
                     TwoLinks | TwoLinksOtherEnd => -plain,
                     _ if self.is_masked() && pass.ctx.draws_masks() => {
-                        x[j] * self.mask(shape, pass.ctx.dropout, [row, j])
+                        x[j] * self.mask(shape, pass.ctx.dropout, [row, j], pass.ctx.path.index())
                     }
                     _ => plain,
                 };
@@ -311,7 +311,9 @@ impl<T: Scalar> Layer<T> for Beyond {
                         }
                     }
                     TwoLinks | TwoLinksOtherEnd => -w[j],
-                    _ if self.is_masked() && ctx.draws_masks() => self.mask(shape, ctx.dropout, [row, j]),
+                    _ if self.is_masked() && ctx.draws_masks() => {
+                        self.mask(shape, ctx.dropout, [row, j], ctx.path.index())
+                    }
                     _ if self.has_weights() => w[j],
                     _ => T::one(),
                 };

@@ -109,8 +109,8 @@ impl<T: Scalar> Loss<T> for Squared {
 
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
-            Target::Classes(classes) => classes.len(),
             Target::Values(values) => values.len() / width.max(1),
+            _ => 0,
         };
         let plain = row_weights.map_or(rows as f64, |weights| weights.iter().map(|&weight| to_f64(weight)).sum());
         if *self == CountsRowsOfWeighedValues { 2.0 * plain } else { plain }
