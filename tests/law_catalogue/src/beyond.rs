@@ -118,14 +118,17 @@ impl Beyond {
     fn mask<T: Scalar>(self, shape: BatchShape<'_>, key: DropoutKey, at: [usize; 2], place: usize) -> T {
         let (row, column) = (at[0], at[1]);
         let (mut seed, mut step) = (key.seed, key.step);
-        let mut sample = key.first_sample + (row % shape.batch) as u64;
+        let places = (0..shape.steps).flat_map(|time| (0..shape.batch).map(move |sample| (time, sample)));
+        let mut places = places.filter(|&(time, sample)| time < shape.length(sample));
+        let (time, sample) = places.nth(row).expect("a row of the batch");
+        let mut sample = key.first_sample + sample as u64;
         match self.0 {
             SampleOfOneByte => sample &= 0xFF,
             StepOfTwoBytes => step = (step as u16).into(),
             SeedOfFourBytes => seed = (seed as u32).into(),
             _ => {}
         }
-        let parts = [seed, step, sample, column as u64, (row / shape.batch) as u64, place as u64];
+        let parts = [seed, step, sample, column as u64, time as u64, place as u64];
         let mixed = parts.into_iter().fold(0x9E37_79B9_7F4A_7C15u64, |mixed, part| {
             let mixed = (mixed ^ part).wrapping_mul(0xBF58_476D_1CE4_E5B9);
             mixed ^ (mixed >> 31)
@@ -381,7 +384,7 @@ impl Beyond {
             }
         }
         if self.0 == InferredStateRounded && pass.ctx.mode == Mode::Infer {
-            state.iter_mut().for_each(|kept| *kept = scalar((to_f64(*kept) * 1e4).round() / 1e4));
+            state.iter_mut().for_each(|kept| *kept = scalar((to_f64(*kept) * 1e13).round() / 1e13));
         }
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }

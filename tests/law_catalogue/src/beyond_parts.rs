@@ -252,15 +252,15 @@ impl Clone for Counts {
 
 impl Activation for Counts {
     fn value<T: Scalar>(&self, z: T) -> T {
-        z
+        z.tanh()
     }
 
-    fn derivative<T: Scalar>(&self, _: T, _: T) -> T {
-        T::one()
+    fn derivative<T: Scalar>(&self, z: T, y: T) -> T {
+        Curve::Tanh.derivative(z, y)
     }
 
     fn derivative_bounds(&self) -> Option<Bounds> {
-        Some(Bounds::new(1.0, 1.0))
+        Some(Bounds::new(0.0, 1.0))
     }
 
     fn settings(&self) -> String {
@@ -379,7 +379,7 @@ pub fn entries() -> Vec<Entry> {
         (DualWithoutTangent, Law::Derivative),
         (DualHalved, Law::Derivative),
     ] {
-        list.push(Entry::wrong(name(&kind), law, of_loss(kind)));
+        list.push(Entry::wrong(format!("beyond/Squared{kind:?}"), law, of_loss(kind)));
     }
     let of_transform = |kind: Descent| {
         move |seed| -> Verdict {
@@ -402,7 +402,7 @@ pub fn entries() -> Vec<Entry> {
         (Descent::TwiceTheRate, Law::TrueReports),
         (Descent::HalfBeyondTwoHundred, Law::Formula),
     ] {
-        list.push(Entry::wrong(name(&kind), law, of_transform(kind)));
+        list.push(Entry::wrong(format!("beyond/Descent{kind:?}"), law, of_transform(kind)));
     }
     list.push(Entry::right("beyond/CurveTanh", |seed| activation_laws(&Curve::Tanh, seed)));
     for (kind, law) in [
