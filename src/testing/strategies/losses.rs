@@ -86,9 +86,8 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
     loss_cases_of_width(kind, |width| width)
 }
 
-/// As [`loss_cases`], for a loss whose outputs have another width than its targets: `output_width` returns that of a
-/// row of outputs, from the number of target values in a row (from the number of classes for
-/// [`TargetKind::Classes`]).
+/// As [`loss_cases`], for a loss whose outputs have another width than its targets. `output_width` returns that of a
+/// row of outputs, from the number of target values in a row, or from the number of classes.
 ///
 /// ```
 /// use chainrule::testing::strategies::{TargetKind, loss_cases_of_width};
