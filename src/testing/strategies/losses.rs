@@ -91,7 +91,7 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
 ///
 /// ```
 /// use chainrule::testing::strategies::{TargetKind, loss_cases_of_width};
-/// // A mean and a variance for each target, as for `GaussianNll`.
+/// // A mean and a logarithm of a variance for each target, as for `GaussianNll`.
 /// let cases = loss_cases_of_width::<f64>(TargetKind::Values, |targets| 2 * targets);
 /// ```
 pub fn loss_cases_of_width<T: Scalar>(
