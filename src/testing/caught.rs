@@ -1,7 +1,7 @@
 //! Converts panics in the code under test to violations.
 
 use super::{Evidence, Law, Violations, law::Trial};
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 /// Runs a suite, which notes its findings in `trial`, and returns the verdict. A panic that the suite does not catch
 /// itself is noted as a violation of [`Law::NoPanic`].
@@ -14,6 +14,23 @@ pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result
 
 /// Drops the result of a method that is called only to see whether it panics.
 pub(super) fn ignored<T>(_: T) {}
+
+/// Runs a suite. Tests that two calls, one after the other, give the same descriptions `told` of the implementation,
+/// each the name of a method and its answer, before the suite and after it. Passes may change them, as a counter does.
+pub(super) fn steady(
+    trial: &mut Trial,
+    told: &dyn Fn() -> Vec<(&'static str, String)>,
+    suite: impl FnOnce(&mut Trial),
+) {
+    let before = [caught(told), caught(told)];
+    suite(trial);
+    for pair in [before, [caught(told), caught(told)]] {
+        let [Ok(first), Ok(second)] = pair else { return };
+        if let Some(((name, a), (_, b))) = first.iter().zip(&second).find(|(a, b)| a != b) {
+            trial.breaks(Law::Repeatable, format!("{name}(), twice"), a.as_str(), b.as_str(), "");
+        }
+    }
+}
 
 /// Calls methods that describe an implementation, each given by its name and a call. Returns whether none panics; the
 /// first panic is noted as a violation, with `label` and the method's name as its place.

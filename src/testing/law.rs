@@ -80,7 +80,7 @@ laws! {
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
-    /// Activations, layers, losses, transforms: a repeated evaluation, pass or run.
+    /// Activations, layers, losses, transforms: a repeated evaluation, pass or run. Settings, told again.
     Repeatable: "the same pass gives the same bits",
     /// Layers: the modes `Evaluate` and `Infer` give the same output up to rounding.
     ModesAgree: "inference gives what evaluation gives",
@@ -280,9 +280,11 @@ impl Trial {
         self
     }
 
-    /// Adds a note in brackets to the name of the implementation.
+    /// Adds a note in brackets to the name of the implementation, once.
     pub(super) fn notes(&mut self, note: &str) {
-        self.subject = format!("{} ({note})", self.subject);
+        if !self.subject.contains(note) {
+            self.subject = format!("{} ({note})", self.subject);
+        }
     }
 
     /// Whether `law` was left out of the tests. False for the laws that all other tests assume: no panic, no write

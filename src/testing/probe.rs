@@ -3,10 +3,11 @@
 
 use super::{Dual, rounded::noise};
 use crate::{
-    activation::{Activation, AnyActivation},
+    activation::{Activation, ActivationKind, AnyActivation},
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::boxed::Box;
+use core::any::TypeId;
 
 /// The values and derivatives of an activation that the laws read.
 pub(super) trait Probe: AnyActivation {
@@ -24,6 +25,10 @@ pub(super) trait Probe: AnyActivation {
     fn slopes(&self, z: f64, y: (f32, f64)) -> [f64; 2];
     /// Returns a copy.
     fn copied(&self) -> Box<dyn Probe>;
+    /// Returns the activation as data.
+    fn as_data(&self) -> ActivationKind;
+    /// Whether the activation is itself a custom one as data, which computes φ′ in `f64` alone.
+    fn is_custom_data(&self) -> bool;
 }
 
 impl<A: Activation> Probe for A {
@@ -49,6 +54,12 @@ impl<A: Activation> Probe for A {
     }
     fn copied(&self) -> Box<dyn Probe> {
         Box::new(self.cloned())
+    }
+    fn as_data(&self) -> ActivationKind {
+        self.kind()
+    }
+    fn is_custom_data(&self) -> bool {
+        TypeId::of::<A>() == TypeId::of::<ActivationKind>() && matches!(self.kind(), ActivationKind::Custom(_))
     }
 }
 

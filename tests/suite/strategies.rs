@@ -5,7 +5,7 @@ use chainrule::{
     activation::{ActivationKind, Identity},
     initializer::{Initializer, InitializerKind, Shape, Zeros},
     layer::{BranchScale, LayerSpec, Linear, Mode, initialize},
-    loss::MeanSquaredError,
+    loss::{GaussianNll, MeanSquaredError},
     proptest::{
         prelude::*,
         strategy::ValueTree,
@@ -17,7 +17,7 @@ use chainrule::{
         Dual, Law, Layers, Violations, layer_laws,
         strategies::{
             Around, Case, Limits, OwnedBatchShape, OwnedTarget, TargetKind, activations, arguments_of, batch_shapes,
-            cases, cases_around, cells, chains_around, finite, float, initializers, lengths, loss_cases, losses,
+            cases, cases_around, cells, chains_around, finite, float, initializers, lengths, loss_cases, loss_cases_of_width, losses,
             networks, transforms, values, widths,
         },
     },
@@ -279,7 +279,6 @@ fn networks_shrink_to_one_layer() {
     assert!(matches!(**branch, LayerSpec::Recurrent { inputs: 1, hidden: 1, .. }), "{found:?}");
 }
 
-/// Whole networks of every kind keep the laws of layers: no right layer is accused.
 /// A bound that is too narrow by 1e-6 of its size is found in 256 arguments, for every activation of the crate.
 #[test]
 fn arguments_of_an_activation_find_a_bound_wrong_by_a_millionth() {
@@ -300,6 +299,7 @@ fn arguments_of_an_activation_find_a_bound_wrong_by_a_millionth() {
     }
 }
 
+/// Whole networks of every kind keep the laws of layers: no right layer is accused.
 #[test]
 fn networks_drawn_keep_the_laws() {
     let cases = std::env::var("CHAINRULE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
@@ -341,6 +341,25 @@ proptest! {
         prop_assert!(signs.iter().all(|sign| sign.abs() == 1.0));
         let OwnedTarget::Values(values) = &shares.target else { return Err(TestCaseError::fail("classes")) };
         prop_assert!(values.chunks(shares.width).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+    }
+
+    #[test]
+    fn loss_cases_hold_counts_ones_and_rows_of_another_width(
+        counts in loss_cases::<f64>(TargetKind::Counts),
+        binary in loss_cases::<f64>(TargetKind::Binary),
+        hot in loss_cases::<f32>(TargetKind::OneHot),
+        pairs in loss_cases_of_width::<f64>(TargetKind::Values, |targets| 2 * targets),
+    ) {
+        let OwnedTarget::Values(values) = &counts.target else { return Err(TestCaseError::fail("classes")) };
+        prop_assert!(values.iter().all(|&count| count >= 0.0 && count <= 20.0 && count == count.floor()));
+        let OwnedTarget::Values(values) = &binary.target else { return Err(TestCaseError::fail("classes")) };
+        prop_assert!(values.iter().all(|&one| one == 0.0 || one == 1.0));
+        let OwnedTarget::Values(values) = &hot.target else { return Err(TestCaseError::fail("classes")) };
+        prop_assert!(values.iter().all(|&one| one == 0.0 || one == 1.0));
+        prop_assert!(values.chunks(hot.width).all(|row| row.iter().sum::<f32>() == 1.0));
+        let OwnedTarget::Values(values) = &pairs.target else { return Err(TestCaseError::fail("classes")) };
+        prop_assert_eq!(2 * values.len(), pairs.y.len());
+        prop_assert!(pairs.evaluate(&GaussianNll::new()).is_ok());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod bounds;
 mod continuity;
 mod derivative;
 mod extremes;
+mod told;
 
 use super::{
     Evidence, Law, Violations, answers,
@@ -28,9 +29,10 @@ use super::{
     law::{Trial, beyond, subject},
     probe::Probe,
     search::{Extreme, Search, central, magnitudes},
+    steady,
 };
-use crate::activation::Activation;
-use alloc::{format, string::String, vec::Vec};
+use crate::activation::{Activation, AnyActivation};
+use alloc::{format, string::String, vec, vec::Vec};
 
 /// The allowed error of φ or φ′, in units of ε times the magnitude of its terms, such as S + |φ′| + |z φ″|
 /// for φ′(z). S is the largest |φ′| on the smallest interval that holds −1, 1 and z.
@@ -241,11 +243,11 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | law | what is asked |
 /// | --- | --- |
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
-/// | [`Repeatable`](Law::Repeatable) | a copy that computes φ at all arguments, and then φ′ at all of them, gives the same bits as φ and φ′ one after the other at each argument; otherwise no other law is tested |
-/// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too |
-/// | [`Saturation`](Law::Saturation) | beyond ±1, a φ′ below S/1000 that is smooth and a normal number is accurate to a tenth of its value |
-/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink. Elsewhere within ±10⁴, except at declared jumps of φ, it does not jump by more than 1e-9 S. At a kink or jump it has the value of one side |
-/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere within ±10⁴ it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
+/// | [`Repeatable`](Law::Repeatable) | a copy that is asked for φ of all arguments, and then for φ′ of all, gives the bits of φ and φ′ together; where not, nothing else is tried. Two calls of `settings` agree, and `kind` has the bits of φ |
+/// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too. On dual numbers φ″ is the derivative of φ′ |
+/// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
+/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
+/// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
 /// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
 /// | [`BoundsTight`](Law::BoundsTight) | the extremes of φ′ come within 1e-6 sup \|φ′\| of finite bounds, and φ′ is unbounded where a bound is ∞ |
 /// | [`Extremes`](Law::Extremes) | φ and φ′ are not NaN, and infinite only if this is their limit; at ±∞ this is tested where they have a limit |
@@ -284,7 +286,10 @@ pub fn activation_laws_with<A: Activation>(
     cases: ActivationCases<'_>,
     seed: u64,
 ) -> Result<Evidence, Violations> {
-    judged(Trial::new(subject(activation), seed).except(cases.except), |trial| tried(activation, seed, trial))
+    let told = || vec![("settings", activation.saved_settings())];
+    judged(Trial::new(subject(activation), seed).except(cases.except), |trial| {
+        steady(trial, &told, |trial| tried(activation, seed, trial))
+    })
 }
 
 #[inline]
@@ -370,6 +375,8 @@ fn tried(activation: &dyn Probe, seed: u64, trial: &mut Trial) {
             suite.monotone::<f32>(&SINGLE);
         }
     }
+    suite.as_data();
+    suite.curvatures();
     if activation.odd() {
         suite.odd::<f64>(&DOUBLE);
         suite.odd::<f32>(&SINGLE);

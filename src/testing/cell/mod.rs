@@ -6,9 +6,13 @@ use super::{
     Evidence, Law, Layers, Violations, answers, ignored, judged,
     law::{Trial, subject},
     layer::{BASIC, Rows, try_adjoint, try_layer},
+    steady,
 };
-use crate::recurrent::{Cell, Operand, Recurrent};
-use alloc::{format, string::String};
+use crate::{
+    layer::Layer,
+    recurrent::{Cell, Operand, Recurrent},
+};
+use alloc::{format, string::String, vec};
 
 /// A `#[test]` that a cell keeps its laws: [`cell_laws`](crate::testing::cell_laws).
 ///
@@ -64,7 +68,11 @@ const ZONED: (usize, usize) = (3, 8);
 /// The gradient of a bias is that of its pre-activation. So the mistake is in the line that writes the forget gate's
 /// `z`.
 pub fn cell_laws<C: Cell>(cell: &C, seed: u64) -> Result<Evidence, Violations> {
-    judged(Trial::new(subject(cell), seed), |trial| cell_suite(cell, seed, trial))
+    let told = || {
+        let layer = Recurrent::new(1, 1, cell.cloned());
+        vec![("spec", format!("{:?}", Layer::<f64>::spec(&layer)))]
+    };
+    judged(Trial::new(subject(cell), seed), |trial| steady(trial, &told, |trial| cell_suite(cell, seed, trial)))
 }
 
 fn cell_suite<C: Cell>(cell: &C, seed: u64, trial: &mut Trial) {

@@ -20,22 +20,31 @@ const SHAPES: [Shape; 3] =
 /// The number of entries of a gate from which its moments are estimated: a variance that is 10 % off is 12 standard
 /// errors away.
 const ENTRIES: usize = 32_768;
+/// The number of these entries for other numbers of gates.
+const FEW: usize = 8_192;
 
 /// Tests the laws of an initializer on a block with gates stacked in its rows.
 pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
+    for (gates, entries) in [(&GATES[..], ENTRIES), (&GATES[..1], FEW), (&GATES[..2], FEW), (&GATES[1..], FEW)] {
+        of_gates(initializer, gates, entries, seed, trial);
+    }
+}
+
+/// Tests the laws on blocks of these `gates`. Moments are estimated from this number of `entries` of a gate.
+fn of_gates(initializer: &dyn Initializer, gates: &[Gate], entries: usize, seed: u64, trial: &mut Trial) {
     for shape in SHAPES {
         let size = shape.rows * shape.columns;
-        let place = format!("{:?} of {} gates of {} × {}", shape.role, GATES.len(), shape.rows, shape.columns);
+        let place = format!("{:?} of {} gates of {} × {}", shape.role, gates.len(), shape.rows, shape.columns);
         let alone = |gate: &Gate| {
             let mut values = vec![0.0; size];
             matches!(caught(|| initializer.fill(shape.gate(*gate), &mut generator(seed), &mut values)), Ok(Ok(())))
         };
-        if !GATES.iter().all(alone) {
+        if !gates.iter().all(alone) {
             continue;
         }
         let mut again = |seed: u64, before: f64, trial: &mut Trial| {
-            let mut values = vec![before; size * GATES.len()];
-            let (law, found) = match caught(|| initializer.fill_gates(shape, &GATES, &mut generator(seed), &mut values))
+            let mut values = vec![before; size * gates.len()];
+            let (law, found) = match caught(|| initializer.fill_gates(shape, gates, &mut generator(seed), &mut values))
             {
                 Ok(Ok(())) => return Some(values),
                 Ok(Err(error)) => (Law::Refuses, error.to_string()),
@@ -51,21 +60,20 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
         }
         repeatable(&mut again, &place, seed, &values, trial);
         let others: Vec<_> = (0..4).filter_map(|by| again(seed.wrapping_add(by), 0.0, trial)).collect();
-        let fill =
-            |rng: &mut dyn rand_core::Rng, values: &mut [f64]| initializer.fill_gates(shape, &GATES, rng, values);
+        let fill = |rng: &mut dyn rand_core::Rng, values: &mut [f64]| initializer.fill_gates(shape, gates, rng, values);
         lengths(&fill, &place, values.len(), trial);
         let mut rng = generator(seed ^ MOMENTS);
-        let mut fills = vec![0.0; ENTRIES.div_ceil(size) * values.len()];
+        let mut fills = vec![0.0; entries.div_ceil(size) * values.len()];
         if !fills.chunks_mut(values.len()).all(|stacked| fill(&mut rng, stacked).is_ok()) {
             return;
         }
-        for (i, gate) in GATES.into_iter().enumerate() {
+        for (i, gate) in gates.iter().copied().enumerate() {
             let own = i * size..(i + 1) * size;
             let shape = shape.gate(gate);
             let place = format!("{place}, gate `{}`", gate.name);
             range(initializer, shape, &place, &values[own.clone()], trial);
             let random = initializer.variance(shape).is_some_and(|variance| variance > 0.0);
-            for (j, before) in GATES.into_iter().enumerate().take(i).filter(|_| size > 16 && random) {
+            for (j, before) in gates.iter().copied().enumerate().take(i).filter(|_| size > 16 && random) {
                 let copies =
                     |values: &Vec<f64>| differ(&values[j * size..(j + 1) * size], &values[own.clone()]).is_none();
                 if others.iter().all(copies) {
@@ -86,8 +94,8 @@ pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial)
                 values.copy_from_slice(&stacked[own.clone()]);
                 filled
             };
-            moments(&mut next, &Facts::of(initializer, shape, place), ENTRIES, trial);
+            moments(&mut next, &Facts::of(initializer, shape, place), entries, trial);
         }
-        between_gates(&fills, initializer, (shape, &GATES), &place, trial);
+        between_gates(&fills, initializer, (shape, gates), &place, trial);
     }
 }

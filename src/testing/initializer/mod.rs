@@ -11,6 +11,7 @@ use moments::{Facts, between_gates, magnitudes, moments};
 use super::{
     Evidence, Law, Violations, answers, caught, ignored, judged,
     law::{Trial, number, subject},
+    steady,
 };
 use crate::{
     block::Role,
@@ -61,7 +62,7 @@ const SOME: usize = 131_072;
 /// fill, or the same values in all fills.
 const FILLS: u64 = 8;
 
-/// Tests the laws of an initializer on blocks of ten shapes and on stacked gates.
+/// Tests the laws of an initializer on blocks of ten shapes, on one of 256 × 260, and on one to four stacked gates.
 ///
 /// * Values are a function of the seed, to the bit; the former content of the slice has no influence. A slice of the
 ///   wrong length is refused.
@@ -83,7 +84,8 @@ const FILLS: u64 = 8;
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with the first shape that breaks it.
 pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evidence, Violations> {
-    judged(Trial::new(subject(initializer), seed), |trial| {
+    let told = || vec![("settings", initializer.settings())];
+    let suite = |trial: &mut Trial| {
         let shape = SHAPES[0].0;
         let questions: [(&str, &dyn Fn()); 4] = [
             ("mean", &|| ignored(initializer.mean(shape))),
@@ -94,7 +96,8 @@ pub fn initializer_laws(initializer: &dyn Initializer, seed: u64) -> Result<Evid
         if answers(trial, "", &questions) {
             every_shape(initializer, seed, trial);
         }
-    })
+    };
+    judged(Trial::new(subject(initializer), seed), |trial| steady(trial, &told, suite))
 }
 
 /// Tests all laws of an initializer, on each block of [`SHAPES`] that it fills and on stacked gates.
@@ -141,6 +144,31 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
         magnitudes(&mut next, &facts, trial);
     }
     gates(initializer, seed, trial);
+    large(initializer, seed, trial);
+}
+
+/// Tests that a block larger than all of [`SHAPES`] is filled as a whole: no entry keeps what was there before.
+/// Where a variance is stated, the entries beyond the largest of these shapes have more than a hundredth of it.
+fn large(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
+    const LARGE: Shape = Shape::new(256, 260, Role::Weight);
+    const NEAR: [usize; 2] = [130, 48];
+    let Some(values) = fill(initializer, LARGE, seed, 7.25, trial) else { return };
+    let Some(other) = fill(initializer, LARGE, seed, -7.25, trial) else { return };
+    if let Some(i) = differ(&values, &other) {
+        let place = format!("{}: [{i}], where there was −7.25", described(LARGE));
+        return trial.breaks(Law::Overwrites, place, number(values[i]), number(other[i]), "");
+    }
+    range(initializer, LARGE, &described(LARGE), &values, trial);
+    let (Some(variance), Some(mean)) = (initializer.variance(LARGE), initializer.mean(LARGE)) else { return };
+    for (what, far) in [("rows", [NEAR[0], 0]), ("columns", [0, NEAR[1]])] {
+        let rows = values.chunks(LARGE.columns).skip(far[0]);
+        let squares: f64 = rows.flat_map(|row| &row[far[1]..]).map(|value| (value - mean) * (value - mean)).sum();
+        let found = squares / ((LARGE.rows - far[0]) * (LARGE.columns - far[1])) as f64;
+        if found < 0.01 * variance {
+            let place = format!("{}: the last {what}", described(LARGE));
+            trial.breaks(Law::Variance, place, format!("a variance of {}", number(variance)), number(found), "");
+        }
+    }
 }
 
 /// The number by which the seed is changed (XOR), so that the tests of moments use different random numbers from the

@@ -386,14 +386,7 @@ fn largest(given: &Given<f64>) -> f64 {
 pub(super) fn widened<T: Scalar>(results: &Results<T>) -> Results<f64> {
     let all = |values: &Vec<T>| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
     let Results { y, state, dx, d_state, dw, heard, buffers } = results;
-    let heard = heard.iter().map(|&Heard { link, backward, factor, on_main_path, last, ref values }| Heard {
-        link,
-        backward,
-        factor,
-        on_main_path,
-        last,
-        values: [all(&values[0]), all(&values[1])],
-    });
     let (dx, d_state, dw, buffers) = (all(dx), all(d_state), all(dw), all(buffers));
-    Results { y: all(y), state: all(state), dx, d_state, dw, heard: heard.collect(), buffers }
+    let heard = heard.iter().map(Heard::widened).collect();
+    Results { y: all(y), state: all(state), dx, d_state, dw, heard, buffers }
 }

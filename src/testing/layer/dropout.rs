@@ -22,6 +22,9 @@ const APART: usize = 37;
 /// The values that decide a dropout mask, in the order of the argument `at` of [`key`].
 const PARTS: [&str; 4] = ["seed", "step", "first sample", "place of the layer"];
 
+/// Far values of the parts of a key, each as the index in [`PARTS`] and the number that is added.
+const FAR: [(usize, u64); 4] = [(0, 1 << 32), (1, 1 << 16), (2, 1 << 8), (2, 1 << 16)];
+
 /// Returns the settings of a pass whose key has the values `at` of [`PARTS`]; `off` draws no masks.
 fn key(usual: Asked<'static>, at: [u64; 4], off: bool) -> Asked<'static> {
     let [seed, step, sample, place] = at;
@@ -117,6 +120,20 @@ impl Suite<'_, '_> {
         }
         if frequent && plain.iter().all(shared) {
             wrong.push(("each sample of a batch".into(), "masks of its own", "those of another"));
+        }
+        // A key that is cut to fewer bits repeats at a power of 2.
+        let far = if wrong.is_empty() && frequent { &FAR[..] } else { &[] };
+        for &(part, by) in far {
+            let far = |seed| {
+                let mut at = at(seed, &[]);
+                at[part] += by;
+                at
+            };
+            let Some(others) = outputs(&|seed| key(usual, far(seed), false)) else { return };
+            if others == plain {
+                let found = "those of another that differs by a power of 2";
+                wrong.push((format!("each {}", PARTS[part]), "masks of its own", found));
+            }
         }
         if wrong.is_empty() && frequent {
             let mut moved = |parts: &[usize]| outputs(&|seed| key(usual, at(seed, parts), false));

@@ -33,6 +33,11 @@ pub(super) fn describes(layer: &dyn Layer<f64>, trial: &mut Trial) -> bool {
     )
 }
 
+/// Returns what a layer tells of itself as data: the name of each method, and the text of its answer.
+pub(super) fn told(layer: &dyn Layer<f64>) -> Vec<(&'static str, String)> {
+    vec![("spec", format!("{:?}", layer.spec())), ("dims", format!("{:?}", layer.dims()))]
+}
+
 impl Suite<'_, '_> {
     #[inline]
     pub(super) fn blocks_tile(&mut self) {

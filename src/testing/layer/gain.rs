@@ -20,18 +20,17 @@ const ROUNDING: f64 = 1e-9;
 /// The factors on parameters and inputs at which bounds are tested.
 const SIZES: [[f64; 2]; 6] = [[1.0, 1.0], [0.01, 1.0], [10.0, 1.0], [1.0, 30.0], [1.0, 1e4], [1.0, 0.01]];
 
-/// The number of time steps of the sequences in which bounds on states are tested.
-const STEPS: usize = 5;
+/// The number of steps of a short sequence at which bounds on outputs are tested.
+const SHORT: usize = 5;
 
 /// The largest number of parameters of a layer whose bound on outputs is also tested at inputs from −8 to 8.
 const FEW: usize = 1000;
 
-/// The number of time steps of the longest sequence at which bounds on outputs are tested.
+/// The number of steps of the longest sequence at which bounds are tested.
 const LONG: usize = 12;
 
-/// The windows of a sequence in which bounds on states are tested: their first time steps, and their numbers of time
-/// steps.
-const WINDOWS: [[usize; 2]; 8] = [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [4, 1], [3, 2], [2, 3]];
+/// The windows of a sequence in which bounds on states are tested: their first steps, and their numbers of steps.
+const WINDOWS: [[usize; 2]; 10] = [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [4, 1], [3, 2], [2, 3], [6, 6], [0, LONG]];
 
 impl Suite<'_, '_> {
     /// Draws the values of a pass without a state, with parameters and inputs multiplied by the two `sizes`.
@@ -54,7 +53,7 @@ impl Suite<'_, '_> {
         if self.gain_along(BatchShape::batch(1)).is_none() {
             return;
         }
-        let shapes = [BatchShape::batch(1), BatchShape::sequences(1, STEPS), BatchShape::sequences(1, LONG)];
+        let shapes = [BatchShape::batch(1), BatchShape::sequences(1, SHORT), BatchShape::sequences(1, LONG)];
         for shape in shapes.into_iter().chain(coupled) {
             for mode in [Mode::Train, Mode::Evaluate] {
                 let sizes = if mode == Mode::Train { &SIZES[..] } else { &SIZES[..1] };
@@ -160,16 +159,16 @@ impl Suite<'_, '_> {
     /// windows of k time steps, by power iteration as in [`gain_bound`](Self::gain_bound).
     #[inline]
     pub(super) fn state_gain_bounds(&mut self) {
-        let (layer, whole) = (self.layers.double, BatchShape::sequences(1, STEPS));
+        let (layer, whole) = (self.layers.double, BatchShape::sequences(1, LONG));
         if layer.reads_later_steps() || layer.output_shape(whole) != whole {
             return;
         }
         for sizes in SIZES {
             let Some(given) = self.sized(whole, sizes, 8).filter(|given| given.state.is_some()) else { return };
             let Some(bounds) = layer.state_gain_bounds(&given.w, whole) else { continue };
-            if bounds.len() != STEPS + 1 {
-                let place = format!("{}state_gain_bounds, {STEPS} steps", self.label);
-                let (expected, found) = (format!("{} bounds, for k from 0", STEPS + 1), format!("{}", bounds.len()));
+            if bounds.len() != LONG + 1 {
+                let place = format!("{}state_gain_bounds, {LONG} steps", self.label);
+                let (expected, found) = (format!("{} bounds, for k from 0", LONG + 1), format!("{}", bounds.len()));
                 return self.trial.breaks(Law::GainBound, place, expected, found, "");
             }
             for [start, steps] in WINDOWS {

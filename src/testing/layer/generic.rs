@@ -21,6 +21,12 @@ const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 /// Batch sizes at and around the widths of registers and tiles, for kernels with separate code for remainders.
 const REMAINDERS: [usize; 18] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 31, 32, 33, 64, 1025];
 
+/// The batch sizes up to which the shapes of `EXTENTS` are enough for the laws of memory.
+const FEW: usize = 11;
+
+/// Batch shapes of many rows. Their halves end within tiles of 4, 8 and 16 rows.
+const MANY: [BatchShape<'static>; 3] = [BatchShape::batch(19), BatchShape::batch(35), BatchShape::sequences(5, 7)];
+
 /// The number of parameters times rows beyond which a batch size of [`REMAINDERS`] is left out. The kernels are the
 /// same at every size.
 const LARGE: usize = 200_000;
@@ -30,7 +36,8 @@ const SMALL: f64 = 1e-5;
 
 impl Suite<'_, '_> {
     /// Tests the outputs of the `f32` and `f64` kernels against generic loops, and their gradients against dual
-    /// numbers, at batch sizes that leave every remainder of the kernels' tiles.
+    /// numbers, at batch sizes that leave every remainder of the kernels' tiles. With many rows, tests the laws of
+    /// memory and those that compare passes in one scalar, too.
     #[inline]
     pub(super) fn remainders(&mut self) {
         let parameters = self.layers.double.dims().parameters;
@@ -39,9 +46,23 @@ impl Suite<'_, '_> {
             if parameters * batch > LARGE || self.trial.broken(Law::GenericBody) {
                 continue;
             }
+            if batch > FEW {
+                self.many_rows(self.layers.single, "f32", shape);
+                self.many_rows(self.layers.double, "f64", shape);
+                if self.stopped() {
+                    return;
+                }
+            }
             let Some((given, results)) = self.generic(Asked::new(shape), 3) else { return };
             self.single_rows(shape, &results);
             self.adjoint_of(Part::Everything, &given, &Asked::new(shape), &results);
+        }
+        for shape in MANY.into_iter().filter(|shape| parameters * shape.rows() <= LARGE) {
+            self.one_scalar(self.layers.single, "f32", shape);
+            self.one_scalar(self.layers.double, "f64", shape);
+            if self.stopped() {
+                return;
+            }
         }
     }
 

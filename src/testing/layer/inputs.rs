@@ -44,7 +44,7 @@ pub(super) const USUAL: Inputs = Inputs {
 };
 
 /// Magnitudes, batch shapes and modes at which the adjoint law is tested in addition to the usual ones.
-pub(super) const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 17] = [
+pub(super) const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 21] = [
     (Inputs { gradient: 1e-4, ..USUAL }, BatchShape::batch(2), Mode::Train),
     (Inputs { gradient: 1e4, ..USUAL }, BatchShape::batch(2), Mode::Train),
     (Inputs { off: true, ..USUAL }, BatchShape::batch(16), Mode::Train),
@@ -62,4 +62,8 @@ pub(super) const UNUSUAL: [(Inputs, BatchShape<'static>, Mode); 17] = [
     (Inputs { parameters: 10.0, ..USUAL }, BatchShape::sequences(2, 3), Mode::Train),
     (Inputs { later: true, ..USUAL }, BatchShape::batch(4), Mode::Train),
     (Inputs { later: true, ..USUAL }, BatchShape::batch(4), Mode::Evaluate),
+    (Inputs { size: 30.0, ..USUAL }, BatchShape::sequences(2, 3), Mode::Evaluate),
+    (Inputs { size: 1e4, ..USUAL }, BatchShape::batch(3), Mode::Evaluate),
+    (Inputs { alike: true, ..USUAL }, BatchShape::batch(3), Mode::Evaluate),
+    (Inputs { mixed: true, ..USUAL }, BatchShape::batch(16), Mode::Evaluate),
 ];

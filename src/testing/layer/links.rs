@@ -74,6 +74,10 @@ impl Suite<'_, '_> {
         if structure.kind() == StructureKind::Leaf && names.len() == 1 {
             self.leaf_reports(&format!("{at}the link of `{path}`"), &given, &results);
         }
+        self.activations(at, &names, &results.heard);
+        if structure.kind() == StructureKind::Leaf && names.len() == 2 {
+            self.ends_of_two(&format!("{at}the links of `{path}`"), &given, &results);
+        }
         self.chain_decades(&format!("{at}the decades of the links of `{path}`"), &structure, &given, &results);
         self.own_reports([path, at], &structure, &given, &results);
         let heard = results.heard;
@@ -152,10 +156,46 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests what a layer with branches reports to a monitor for its first link (factor of the chain rule). In the
-    /// forward pass it reports its input and output once, and in the backward pass a report ends at the gradient of
-    /// its input. A layer without inner layers must report each of its links in the backward pass. `at` is a prefix
-    /// of the places that violations report.
+    /// Tests that the reports `heard` of an activation have its values as output. Places of violations begin with
+    /// `at`.
+    #[inline]
+    fn activations(&mut self, at: &str, names: &[String], heard: &[Heard<f64>]) {
+        const ALLOWED: f64 = 1e-3;
+        let off = heard.iter().find_map(|heard| Some((heard.link, heard.apart.filter(|[_, off]| *off > ALLOWED)?)));
+        if let Some((link, [z, off])) = off {
+            let name = names.get(link).map_or("", |name| name);
+            let place = format!("{at}link `{name}`, forward: the activation of the report");
+            let found = format!("one that is {off:e} of 1 + |y| away");
+            self.trial.breaks(Law::ReportsLinks, place, "φ with y = φ(z)", found, format!("z = {}", number(z)));
+        }
+    }
+
+    /// Tests the reports of a layer without parts whose two links are a chain: both on the main path, over depth,
+    /// with one report in each pass. The chain begins at `x` and ends at `y`, and its gradients begin at `dy` and
+    /// end at `dx`. Places of violations begin with `at`.
+    #[inline]
+    fn ends_of_two(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
+        for (backward, way, names, ends) in [
+            (false, "forward", ["x", "y"], [&given.x, &results.y]),
+            (true, "backward", ["dy", "dx"], [&given.dy, &results.dx]),
+        ] {
+            let reports: Vec<_> = results.heard.iter().filter(|heard| heard.backward == backward).collect();
+            let [first, second] = reports[..] else { return };
+            if first.link == second.link || [first, second].iter().any(|heard| !heard.on_main_path || heard.over_time) {
+                return;
+            }
+            for ((name, end), heard) in names.into_iter().zip(ends).zip([&first.values[0], &second.values[1]]) {
+                if unequal(end, heard).is_some() {
+                    let (place, expected) = (format!("{at}, {way}"), format!("{name}, as in the pass, at their end"));
+                    return self.trial.breaks(Law::ReportsLinks, place, expected, "other values", "");
+                }
+            }
+        }
+    }
+
+    /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
+    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward. Places of
+    /// violations begin with `at`.
     fn own_reports<T: Scalar>(
         &mut self,
         [path, at]: [&str; 2],

@@ -12,6 +12,7 @@ mod generic;
 mod initialize;
 mod inputs;
 mod links;
+mod modes;
 mod pass;
 mod passes;
 mod repeat;
@@ -27,6 +28,7 @@ use pass::{Asked, Given, Results, run};
 use super::{
     Evidence, Law, Violations, caught, judged,
     law::{Trial, summary},
+    steady,
 };
 use crate::{
     batch_shape::BatchShape,
@@ -87,29 +89,28 @@ macro_rules! layer_laws {
 ///   of these differ, no further law is tested. Updated buffers are finite, and those of a repeated pass have the same
 ///   bits.
 /// * **Memory.** `dx` is overwritten, `dw` added to; nothing is read that was not written, and nothing is written
-///   outside the slices. If one of these is broken, no further law is tested.
+///   outside the slices, with up to 1,025 rows. If one of these is broken, no further law is tested.
 /// * **Blocks** tile the parameters, and each has a gradient. Their initial values are finite, a function of the seed
-///   to the bit, and to rounding the same in `f32`. Random weights differ from seed to seed, and no two rows of them
-///   are equal.
-/// * **Rows.** These hold unless the layer couples samples. Samples in a different order, a batch that runs in
-///   several parts, and each sequence of a ragged batch alone give the same bits. The parameter gradients of the
-///   parts add up to that of the batch.
-/// * **Dropout.** Masks differ by seed, training step, sample and path of the layer, and are off in evaluation.
-///   `DropoutKey::off` switches them off in the forward and the backward pass.
-/// * **Passes** give the same results with a monitor, with gradient descent in the pass, without optional gradients,
-///   with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints) make optional.
-///   Evaluation and inference agree.
-/// * **Time.** Unless the layer states that it reads later time steps, the first time steps alone give the outputs of
-///   the whole sequence to the bit. So do windows of the sequence if the state is carried from one to the next. If
-///   the gradient of the state is carried back, the gradients of the windows add up to that of the whole sequence.
-/// * **Links.** A link is a factor of the chain rule that a layer reports to monitors. A layer without inner layers,
-///   or with branches, reports its first link once in each pass, with the values of the pass. An inner layer reports
-///   the same links as by itself. For a chain of layers, log10 of the change of the gradient's norm is the sum over
-///   its links.
-/// * **Kernels** of `f32` and `f64` compute the same as the generic loops, at every remainder of their tiles, over
-///   several time steps and in each mode. In `f32` each row of the gradient of the input is that of `f64`.
-/// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds`, at inputs and parameters of several
-///   magnitudes.
+///   to the bit, and to rounding the same in `f32`. Random weights are others for another seed, and in no two rows
+///   equal.
+/// * **Rows.** These hold unless the layer couples samples. Another order of the samples, a batch in parts, and each
+///   sequence of a ragged batch alone give the same bits. The gradients of the parts add up to that of the batch.
+/// * **Dropout.** Masks differ by seed, step, sample and path of the layer, and are off in evaluation. A key switches
+///   them off in both passes.
+/// * **Passes** of up to 35 rows agree with a monitor, with gradient descent in the pass, without dropout, without
+///   optional gradients, with frozen blocks, and without the rows that the layer's [`Hints`](crate::layer::Hints)
+///   make optional.
+/// * **Time.** Unless the layer states that it reads later steps, the first steps alone give the outputs of the whole
+///   sequence to the bit. So do windows with the state carried from one to the next. If the gradient of the state is
+///   carried back, the gradients of the windows make up that of the whole.
+/// * **Links.** A link is reported once in each pass, in each format and mode, with the values of the pass; so is the
+///   first link of branches. A part reports the same links inside the layer as by itself. The decades of a chain are
+///   those of its links.
+/// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
+///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`, and so are updated buffers.
+///   On dual numbers the backward pass gives the gradients of `f64`, and their derivatives.
+/// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds` over 12 steps, at inputs and
+///   parameters of several magnitudes.
 ///
 /// # Errors
 /// [`Violations`] with the laws that are broken, each with its smallest example. A wrong gradient is reported with its
@@ -149,8 +150,10 @@ pub fn layer_laws_with(layers: Layers<'_>, cases: LayerCases<'_>, seed: u64) -> 
     let subject = caught(|| summary(layers.double)).unwrap_or_else(|_| "a layer".into());
     judged(Trial::new(subject, seed).except(cases.except), |trial| {
         if facts::describes(layers.double, trial) {
-            let suite = Suite::new(layers, seed, "", trial);
-            Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
+            steady(trial, &|| facts::told(layers.double), |trial| {
+                let suite = Suite::new(layers, seed, "", trial);
+                Suite { admit: cases.inputs, admit_w: cases.parameters, ..suite }.run(cases.shapes, Rows::Many);
+            });
         }
     })
 }
@@ -269,17 +272,23 @@ impl Suite<'_, '_> {
                 self.inputs = inputs;
                 self.adjoint(shape, mode);
             }
+            self.modes_agree_at(shape);
         }
         self.inputs = Inputs { later: true, ..USUAL };
         self.modes_agree_later(self.layers.single, "f32");
         self.modes_agree_later(self.layers.double, "f64");
         self.inputs = USUAL;
         self.generic_bodies();
+        self.buffers_agree();
+        self.dual_backward();
         if rows == Rows::Many {
             self.remainders();
         }
-        self.rows_and_steps();
-        // With a wrong gradient, neither gains nor the effects of blocks can be measured.
+        if self.stopped() {
+            return;
+        }
+        self.rows_and_steps(shapes);
+        // A wrong gradient is no measure of a gain, nor of the part of a block.
         if !self.trial.broken(Law::Adjoint) {
             self.gain_bound();
             self.state_gain_bounds();

@@ -133,8 +133,21 @@ pub(in crate::testing) struct Heard<T> {
     /// Whether this is the last report of the link in this pass. A checkpointed layer reports a pass in several
     /// calls.
     pub(in crate::testing) last: bool,
+    /// Whether the link is over time, from step to step.
+    pub(in crate::testing) over_time: bool,
+    /// The input, and the largest distance from the output to φ of its input, where the report is of an activation φ.
+    pub(in crate::testing) apart: Option<[f64; 2]>,
     /// The two slices of the report: `x` and `y`, or `dy` and `dx`.
     pub(in crate::testing) values: [Vec<T>; 2],
+}
+
+impl<T: Scalar> Heard<T> {
+    /// Returns the report in `f64`.
+    pub(in crate::testing) fn widened(&self) -> Heard<f64> {
+        let &Heard { link, backward, factor, on_main_path, last, over_time, apart, ref values } = self;
+        let values = values.each_ref().map(|values| values.iter().map(|&value| to_f64(value)).collect());
+        Heard { link, backward, factor, on_main_path, last, over_time, apart, values }
+    }
 }
 
 impl<T: Scalar> Results<T> {
@@ -206,9 +219,16 @@ struct ActiveMonitor<T> {
 
 impl<T: Scalar> ActiveMonitor<T> {
     fn note(&mut self, at: &Link<'_>, backward: bool, values: [&[T]; 2]) {
-        let &Link { index, factor, on_main_path, parts_after, .. } = at;
-        let (last, values) = (parts_after == 0, values.map(<[T]>::to_vec));
-        self.heard.push(Heard { link: index, backward, factor, on_main_path, last, values });
+        let &Link { index: link, factor, on_main_path, parts_after, step, activation, .. } = at;
+        let off = |(&z, &y): (&T, &T)| {
+            let (expected, z) = (activation?.value_at(to_f64(z)), to_f64(z));
+            let off = (to_f64(y) - expected).abs() / (1.0 + expected.abs());
+            off.is_finite().then_some([z, off])
+        };
+        let pairs = values[0].iter().zip(values[1]).filter(|_| !backward);
+        let apart = pairs.filter_map(off).max_by(|a, b| a[1].total_cmp(&b[1]));
+        let (last, over_time, values) = (parts_after == 0, step.is_some(), values.map(<[T]>::to_vec));
+        self.heard.push(Heard { link, backward, factor, on_main_path, last, over_time, apart, values });
     }
 }
 

@@ -86,6 +86,21 @@ impl Suite<'_, '_> {
         }
     }
 
+    /// Tests as [`own_memory`](Self::own_memory), with few passes, for batches of many rows.
+    pub(super) fn many_rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
+        let Some(given) = self.draw(shape, 3) else { return };
+        let usual = Asked::new(shape);
+        let Some(plain) = self.pass(layer, name, &given, &usual) else { return };
+        let dirty = Asked { garbage: f64::NAN, leftover: f64::NAN, ..usual };
+        let Some(other) = self.pass(layer, name, &given, &dirty) else { return };
+        if plain.named().into_iter().zip(other.named()).any(|((_, a), (_, b))| unequal(a, b).is_some()) {
+            self.memory(layer, name, &given, &usual);
+        }
+        if !self.stopped() {
+            self.accumulates(Usual { layer, name, given: &given, usual: &usual, plain: &plain });
+        }
+    }
+
     fn accumulates<T: Scalar>(&mut self, of: Usual<'_, T>) {
         let Usual { layer, name, given, usual, plain } = of;
         const BEFORE: f64 = 3.0;
@@ -232,27 +247,6 @@ impl Suite<'_, '_> {
     /// to read them, and if [`Law::IgnoredRows`] is left out of the tests.
     fn may_withhold(&self) -> bool {
         !self.trial.broken(Law::IgnoredRows) && !self.trial.excepts(Law::IgnoredRows)
-    }
-
-    /// Tests that the modes agree after passes in training that changed the buffers.
-    pub(super) fn modes_agree_later<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
-        let shape = BatchShape::sequences(2, 3);
-        let Some(given) = self.draw(shape, 2) else { return };
-        self.modes_agree(layer, name, &given, &Asked::new(shape));
-    }
-
-    fn modes_agree<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
-        let [evaluated, inferred] = [Mode::Evaluate, Mode::Infer].map(|mode| Asked { mode, backward: false, ..*usual });
-        let Some(evaluated) = self.pass(layer, name, given, &evaluated) else { return };
-        let Some(inferred) = self.pass(layer, name, given, &inferred) else { return };
-        for ((what, a), (_, b)) in evaluated.named().into_iter().zip(inferred.named()).take(2) {
-            let size = a.iter().fold(0.0, |most: f64, &a| most.max(to_f64(a).abs()));
-            let allowed = 1e3 * to_f64(T::epsilon()) * size;
-            if let Some(i) = (0..a.len()).find(|&i| differ(to_f64(a[i]), to_f64(b[i]), allowed)) {
-                let place = format!("{}: {what}[{i}]", self.at(name, usual.shape));
-                self.trial.breaks(Law::ModesAgree, place, format!("{:?}", a[i]), format!("{:?}", b[i]), "");
-            }
-        }
     }
 
     fn optional_gradients<T: Scalar>(&mut self, of: Usual<'_, T>) {

@@ -33,7 +33,7 @@ impl Suite<'_, '_> {
         }
         let Some(given) = self.draw(shape, 6).filter(|given| given.state.is_some()) else { return };
         let training = (layer.samples() == Samples::Independent).then_some(Mode::Train);
-        for mode in [Mode::Evaluate].into_iter().chain(training) {
+        for mode in [Mode::Evaluate, Mode::Infer].into_iter().chain(training) {
             let asked = Asked { mode, dropout: DropoutKey::off(), ..Asked::new(shape) };
             let Some(whole) = self.pass(layer, name, &given, &asked) else { return };
             for cuts in CUTS {
@@ -88,7 +88,7 @@ impl Suite<'_, '_> {
             }
         }
 
-        if self.trial.broken(Law::Adjoint) {
+        if self.trial.broken(Law::Adjoint) || !asked.mode.saves() {
             return Some(());
         }
         let (mut dx, mut dw, mut terms) = (vec![0.0; given.x.len()], vec![0.0; given.w.len()], 0.0);

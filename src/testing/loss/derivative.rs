@@ -12,7 +12,7 @@ use crate::{
 use alloc::{format, vec, vec::Vec};
 
 /// The number of random cases in which a value must differ before it counts as wrong.
-const DRAWS: u64 = 3;
+pub(super) const DRAWS: u64 = 3;
 
 /// The number of random changes of the last digits of the outputs. An error is due to rounding, not to a mistake, if
 /// such changes alter both the error and the derivative by more than a quarter of the error.
@@ -23,10 +23,10 @@ const NUDGE: f64 = 32.0;
 
 /// The allowed error of a derivative whose terms cancel, in units of ε times the largest row weight times the
 /// magnitude of the loss and its derivatives.
-const ROUNDINGS: f64 = 64.0;
+pub(super) const ROUNDINGS: f64 = 64.0;
 
 /// The magnitude of a loss or derivative beyond which its terms may overflow `f32`, so that it is not tested.
-const LARGEST_SINGLE: f64 = 1e30;
+pub(super) const LARGEST_SINGLE: f64 = 1e30;
 
 /// The distance from 0, in both scalars, at which the derivatives on both sides of a kink are computed.
 const BESIDE_ZERO: f64 = 1e-30;

@@ -1,5 +1,6 @@
 //! The laws of losses.
 
+mod accepts;
 mod case;
 mod continuity;
 mod derivative;
@@ -9,6 +10,7 @@ mod repeat;
 mod rows;
 
 use case::{Case, Outputs, Targets};
+use derivative::{DRAWS, LARGEST_SINGLE, ROUNDINGS};
 use repeat::{Call, repeat};
 
 use super::{
@@ -107,12 +109,12 @@ const WIDEST: usize = 33;
 const ROWS: [usize; 3] = [1, 3, 7];
 
 /// Tests the laws of a loss with every kind of target that it accepts: classes, probabilities, signed numbers, ±1, 0
-/// and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, with and without
-/// row weights. Outputs are normal numbers, 30 times such numbers, such numbers of all magnitudes from 0.01 to 10⁴,
-/// and zeros.
+/// and 1, one 1 in a row, counts, large numbers and zeros. Sizes are up to 33 rows and 33 columns, and 130 rows and
+/// 129 columns in random directions, with and without row weights. Outputs are normal numbers, 30 times such
+/// numbers, such numbers of all magnitudes from 0.01 to 10⁴, and zeros.
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
-///   lies between the derivatives on both sides.
+///   lies between the derivatives on both sides. On dual numbers `dy` has its own derivative as tangent.
 /// * The value has no jump: along segments it rises by the integral of the gradient.
 /// * The value in `f32` is that in `f64`, and that on dual numbers, to rounding.
 /// * The same call gives the same bits, also after other calls. If it does not, no other law is tested.
@@ -123,6 +125,9 @@ const ROWS: [usize; 3] = [1, 3, 7];
 ///   zero.
 /// * Usual outputs give a finite loss. Large outputs give no NaN, and infinity only if the true value overflows the
 ///   format. NaN in one output with a gradient gives a loss that is not finite.
+/// * Targets that the loss takes with some outputs it takes with all, also on dual numbers and in `f32`. There it may
+///   refuse them by [`Error::Parameter`](crate::Error::Parameter), which the evidence names. A width that it cannot
+///   train is refused by `check_width`, too.
 /// * Invalid calls return errors: no rows, slices of the wrong length, labels out of range, targets or weights that are
 ///   not finite. A mean without any weight is an error, too.
 ///
@@ -227,6 +232,7 @@ impl Suite<'_, '_> {
         }
         for (size, weighted) in each() {
             for outputs in [Outputs::Usual, Outputs::Large, Outputs::Zeros, Outputs::Mixed] {
+                self.accepts(size, outputs, weighted);
                 self.derivative(size, outputs, weighted);
                 self.values(size, outputs, weighted);
             }
@@ -240,6 +246,9 @@ impl Suite<'_, '_> {
             self.apart(single, 1, size, weighted);
             self.apart(double, 0, size, weighted);
         }
+        self.large();
+        self.curvature(sizes.get(3).copied().unwrap_or([1, widest]));
+        self.refuses_widths();
         self.extremes(single, "f32", widest, 100.0, 1e9);
         self.extremes(double, "f64", widest, 800.0, 1e77);
         self.refuses(widest);

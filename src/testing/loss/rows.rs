@@ -1,6 +1,6 @@
 //! Laws of rows: rows of weight zero, a batch evaluated in two parts, row weights.
 
-use super::{Case, Suite};
+use super::{Case, Suite, Targets};
 use crate::{
     kernel::reduce::norm,
     loss::{Loss, Reduction},
@@ -106,6 +106,11 @@ impl Suite<'_, '_> {
         if beyond((plain - ones).abs(), allowed * ones) {
             let place = format!("{}: total_weight(), without row weights", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, format!("{ones}, as with weights of 1"), number(plain), "");
+        }
+        if self.targets != Targets::Classes && !loss.weighs_target_values() && plain != case.rows as f64 {
+            let place = format!("{}: total_weight(), without row weights", self.at(name, case));
+            let expected = format!("{}, the number of rows, as weighs_target_values() is false", case.rows);
+            self.trial.breaks(Law::Reduction, place, expected, number(plain), "");
         }
         // A row of weight 2 counts as two equal rows.
         let once = vec![1.0; case.rows + 1];

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     layer::{LastStep, Linear, Mode, Residual, Sequential, initialize},
     loss::{MeanSquaredError, Target},
-    monitor::{Every, GradientMonitor},
+    monitor::{Event, Every, GradientMonitor, Link},
     recurrent::Lstm,
     scalar::{Scalar, scalar},
     trainer::{FitOptions, TrainConfig, Trainer},
@@ -48,6 +48,7 @@ const PASSES: usize = 3;
 /// * Two epochs of a trainer, which asks whether to stop, give the same parameters, too, with validation and without.
 /// * No event makes it panic: events of each kind in any order, nested names, 1,000 links (factors of the chain
 ///   rule), time steps and passes, slices of any length, with NaN, infinity and zero.
+/// * `is_active` does not change within a forward or backward pass.
 /// * Inside a tuple, an `Option`, a `Vec`, a reference or an [`Every`](struct@Every) with `n` = 1, the monitor
 ///   receives the same events as alone, judged by its `Debug` text.
 ///
@@ -97,6 +98,12 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
             trial.breaks(Law::SurvivesAnything, format!("{name}, events by hand"), "no panic", panic, "");
             continue;
         }
+        let mut steady = Steady { inner: &mut make(), changed: false };
+        let _ = caught(|| train(&network, shape, seed, 1.0, &mut steady));
+        if steady.changed {
+            let (what, expected) = ("is_active() within a pass", "the answer at the start of the pass");
+            trial.breaks(Law::Composes, format!("{place}: {what}"), expected, "another one", "");
+        }
         let expected = format!("{alone:?}");
         let mut composed = |how: &str, found: String| {
             if found != expected {
@@ -140,6 +147,36 @@ fn one_scalar<T: Scalar, M: GradientMonitor<T> + Debug>(
     let mut monitor = make();
     if let Err(panic) = caught(|| events::strange::<T>(&mut monitor)) {
         trial.breaks(Law::SurvivesAnything, format!("{name}, strange events by hand"), "no panic", panic, "");
+    }
+}
+
+/// A monitor that notes whether the monitor inside it changes its `is_active` within a pass.
+struct Steady<'a, T> {
+    inner: &'a mut dyn GradientMonitor<T>,
+    changed: bool,
+}
+
+impl<T: Scalar> GradientMonitor<T> for Steady<'_, T> {
+    fn begin_pass(&mut self) {
+        self.inner.begin_pass();
+    }
+
+    fn is_active(&self) -> bool {
+        self.inner.is_active()
+    }
+
+    fn forward(&mut self, at: &Link<'_>, x: &[T], y: &[T]) {
+        self.inner.forward(at, x, y);
+        self.changed |= !self.inner.is_active();
+    }
+
+    fn backward(&mut self, at: &Link<'_>, dy: &[T], dx: &[T]) {
+        self.inner.backward(at, dy, dx);
+        self.changed |= !self.inner.is_active();
+    }
+
+    fn event(&mut self, event: &Event<'_, T>) {
+        self.inner.event(event);
     }
 }
 

@@ -27,6 +27,12 @@ pub enum TargetKind {
     Signs,
     /// A probability distribution in each row.
     Shares,
+    /// Whole numbers from 0 to 20.
+    Counts,
+    /// 0 and 1, any number of ones in a row.
+    Binary,
+    /// One 1 in each row, and zeros.
+    OneHot,
 }
 
 /// A [`Target`] that owns its values.
@@ -74,13 +80,28 @@ impl<T: Scalar> LossCase<T> {
 }
 
 /// Outputs within ±10 with targets of a kind, for a custom loss: up to 3 rows of up to 5 values, with and without row
-/// weights. For classes and probability distributions, rows have at least 2 values. A failure shrinks to one row of
-/// one or two values, then to small numbers.
+/// weights. For classes, probability distributions and one-hot rows, a row has at least 2 values. A failure shrinks to
+/// one row of one or two values, then to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
+    loss_cases_of_width(kind, |width| width)
+}
+
+/// As [`loss_cases`], for a loss whose outputs have another width than its targets. `output_width` returns that of a
+/// row of outputs, from the number of target values in a row, or from the number of classes.
+///
+/// ```
+/// use chainrule::testing::strategies::{TargetKind, loss_cases_of_width};
+/// // A mean and a logarithm of a variance for each target, as for `GaussianNll`.
+/// let cases = loss_cases_of_width::<f64>(TargetKind::Values, |targets| 2 * targets);
+/// ```
+pub fn loss_cases_of_width<T: Scalar>(
+    kind: TargetKind,
+    output_width: fn(usize) -> usize,
+) -> BoxedStrategy<LossCase<T>> {
     // A prime number of values, used cyclically, so that sizes shrink while the values do not change.
     const VALUES: usize = 17;
     let weights = option::of(vec((1..=300u16).prop_map(|hundredths| 0.01 * f64::from(hundredths)), 3));
-    let least = if matches!(kind, TargetKind::Classes | TargetKind::Shares) { 2 } else { 1 };
+    let least = if matches!(kind, TargetKind::Classes | TargetKind::Shares | TargetKind::OneHot) { 2 } else { 1 };
     (widths(3), least..=5usize, weights, vec((within(10.0), within(1.0), 0..1000usize), VALUES))
         .prop_map(move |(rows, width, weights, values)| {
             let drawn = || values.iter().cycle().take(rows * width);
@@ -92,6 +113,13 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
                 TargetKind::Values => OwnedTarget::Values(of(&|value| 10.0 * value)),
                 TargetKind::Unit => OwnedTarget::Values(of(&f64::abs)),
                 TargetKind::Signs => OwnedTarget::Values(of(&f64::signum)),
+                TargetKind::Counts => OwnedTarget::Values(of(&|value| libm::floor(20.0 * value.abs()))),
+                TargetKind::Binary => OwnedTarget::Values(of(&|value| f64::from(value > 0.0))),
+                TargetKind::OneHot => {
+                    let hot = |row: usize| values[row % VALUES].2 % width;
+                    let ones = (0..rows * width).map(|i| scalar(f64::from(i % width == hot(i / width))));
+                    OwnedTarget::Values(ones.collect())
+                }
                 TargetKind::Shares => {
                     let positive: Vec<f64> = drawn().map(|value| 0.01 + value.1.abs()).collect();
                     let share = |row: &[f64]| {
@@ -102,7 +130,9 @@ pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
                 }
             };
             let row_weights = weights.as_ref().map(|all| all.iter().take(rows).map(|&weight| scalar(weight)).collect());
-            LossCase { width, y: drawn().map(|value| scalar(value.0)).collect(), target, row_weights }
+            let width = output_width(width);
+            let y = values.iter().cycle().take(rows * width).map(|value| scalar(value.0)).collect();
+            LossCase { width, y, target, row_weights }
         })
         .boxed()
 }

@@ -40,7 +40,7 @@ mod transforms;
 pub use arguments::arguments_of;
 pub use around::{Around, around, cases_around};
 pub use batch_shapes::{OwnedBatchShape, batch_shapes, lengths};
-pub use losses::{LossCase, OwnedTarget, TargetKind, loss_cases, losses};
+pub use losses::{LossCase, OwnedTarget, TargetKind, loss_cases, loss_cases_of_width, losses};
 pub use networks::{Limits, networks};
 pub use numbers::{finite, float, values, widths};
 pub use parts::{activations, cells, initializers};

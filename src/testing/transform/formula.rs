@@ -1,7 +1,8 @@
 //! Laws that compare updates with a formula, and updates in `f32` with those in `f64`.
 
-use super::{Formula, STEPS, Suite, Transforms};
+use super::{FEW, Formula, SIZES, STEPS, Suite, Transforms, blocks};
 use crate::{
+    block::{Block, Blocks, Role},
     scalar::{Scalar, to_f64},
     testing::{
         Law,
@@ -26,11 +27,22 @@ pub(super) const DECIDED_BY_ROUNDING: f64 = 0.01;
 impl<T: Scalar> Suite<'_, '_, T> {
     /// Tests that each update of a run is the update by the formula.
     pub(super) fn formula(&mut self, formula: Formula<'_>) {
-        let Some(mut run) = self.fresh(None) else { return };
-        let count = run.w.len();
+        self.formula_in(blocks(), STEPS, formula);
+        // One block of more parameters than all others have.
+        let large = Blocks::collect(|visit| visit(Block::new("0.weight", 0, [26, 10], Role::Weight)));
+        self.formula_in(large, FEW, formula);
+    }
+
+    /// Tests that each update of a run of `steps` steps, on parameters in these blocks, is the update by the formula.
+    fn formula_in(&mut self, blocks: Blocks, steps: u64, formula: Formula<'_>) {
+        let count = blocks.parameters();
+        let large = count > self.gradients[0].len();
+        let w = self.numbers(count, 1, 1.0);
+        let Some(mut run) = self.begun_with(blocks, w) else { return };
         let (mut memory, mut largest) = (vec![[0.0; 4]; count], vec![0.0f64; count]);
-        for step in 0..STEPS {
-            let gradient = self.gradient(step);
+        for step in 0..steps {
+            let size = SIZES[step as usize % SIZES.len()];
+            let gradient = if large { self.numbers(count, 100 + step, size) } else { self.gradient(step) };
             let w: Vec<f64> = run.w.iter().map(|&w| to_f64(w)).collect();
             let Some(update) = self.step(&mut run, &gradient, step) else { return };
             for i in 0..count {

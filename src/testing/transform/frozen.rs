@@ -28,6 +28,32 @@ impl<T: Scalar> Suite<'_, '_, T> {
                 }
             }
             self.beside_frozen(name, &run.blocks);
+            self.frozen_later(name);
+        }
+    }
+
+    /// Tests that the blocks under `name` keep their bits from the step on before which they are frozen.
+    fn frozen_later(&mut self, name: &str) {
+        const BEFORE: u64 = 10;
+        let Some(mut run) = self.fresh(None) else { return };
+        for step in 0..BEFORE {
+            if self.step(&mut run, &self.gradient(step), step).is_none() {
+                return;
+            }
+        }
+        // An optimizer refuses blocks that need a state of another length.
+        let froze = run.blocks.freeze(name).is_ok();
+        let length = self.ask("state_len", || run.transform.state_len(&run.blocks));
+        if !froze || length != Some(run.state.len()) {
+            return;
+        }
+        for step in BEFORE..FEW {
+            let Some(update) = self.step(&mut run, &self.gradient(step), step) else { return };
+            let mut moved = run.blocks.iter().filter(|block| block.frozen).flat_map(|block| block.range.clone());
+            if let Some(i) = moved.find(|&i| !update[i].is_zero()) {
+                let place = format!("{}, `{name}` frozen before step {BEFORE}, step {step}: [{i}]", self.name);
+                return self.trial.breaks(Law::FrozenBlocks, place, "0", format!("{:?}", update[i]), "");
+            }
         }
     }
 

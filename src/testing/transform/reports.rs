@@ -37,8 +37,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         Some([("averaged_weights()", averaged), ("result()", result)])
     }
 
-    /// Notes that a reported number, described by `what`, does not agree with the updates.
-    fn untrue(&mut self, what: &str, expected: String, found: f64) {
+    /// Notes that a reported number, described by `what`, is not the one of the updates.
+    pub(super) fn untrue(&mut self, what: &str, expected: String, found: f64) {
         let place = format!("{}, {what}", self.name);
         self.trial.breaks(Law::TrueReports, place, expected, number(found), "");
     }

@@ -80,3 +80,8 @@ pub(super) fn blocks() -> Blocks {
 pub(super) fn metric(step: u64) -> f64 {
     1.0 + 0.5 * (step / EPOCH % 7) as f64 - 1.0 / (1.0 + step as f64)
 }
+
+/// Returns the first index at which two updates differ; `None` if they are equal. All NaN count as equal.
+pub(super) fn differ<T: Scalar>(a: &[T], b: &[T]) -> Option<usize> {
+    a.iter().zip(b).position(|(a, b)| a != b && !(a.is_nan() && b.is_nan()))
+}

@@ -4,6 +4,8 @@
 //! Results are appended to a file, one line for each entry and seed; a run that is started again skips those.
 
 mod activations;
+mod beyond;
+mod beyond_parts;
 mod buffered;
 mod cells;
 mod initializers;
@@ -91,6 +93,8 @@ fn catalogue() -> Vec<Entry> {
         cells::entries(),
         layers::entries(),
         own_layers::entries(),
+        beyond::entries(),
+        beyond_parts::entries(),
         buffered::entries(),
         told::entries(),
         probabilities::entries(),

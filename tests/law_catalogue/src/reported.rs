@@ -24,6 +24,7 @@ enum Kind {
     NormClip,
     NoRateAtFirst,
     // Wrong.
+    EveryFourthOfFrozen,
     SkipsAll,
     SkipsFinite,
     SkipsInSingle,
@@ -130,7 +131,7 @@ impl<T: Scalar> GradientTransform<T> for Built {
             }
             return Ok(Outcome::Skip);
         }
-        if kind == EveryFourth {
+        if matches!(kind, EveryFourth | EveryFourthOfFrozen) {
             // The state holds the sum of four gradients.
             state.iter_mut().zip(&*g).for_each(|(sum, &g)| *sum = *sum + g);
             if step % 4 != 3 {
@@ -138,6 +139,9 @@ impl<T: Scalar> GradientTransform<T> for Built {
             }
             g.copy_from_slice(&state[..count]);
             state.fill(T::zero());
+            // A block that was frozen since the first of the four.
+            let frozen = blocks.iter().filter(|block| block.frozen && kind == EveryFourth);
+            frozen.for_each(|block| g[block.range.clone()].fill(T::zero()));
         }
         if self.is_clip() {
             let before = length(g);
@@ -278,7 +282,8 @@ pub fn entries() -> Vec<Entry> {
         (NormClip, CLIP),
         (NoRateAtFirst, &[Law::RestsAtZero]),
     ];
-    let wrongs: [(Kind, &[Law], Law); 23] = [
+    let wrongs: [(Kind, &[Law], Law); 24] = [
+        (EveryFourthOfFrozen, &[], Law::FrozenBlocks),
         (SkipsAll, &[], Law::Downhill),
         (SkipsFinite, &[], Law::Applies),
         (SkipsInSingle, &[], Law::Precision),

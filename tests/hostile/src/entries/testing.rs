@@ -9,7 +9,7 @@ use chainrule::{
     activation::Tanh,
     initializer::Normal,
     layer::Linear,
-    loss::MeanSquaredError,
+    loss::{GaussianNll, MeanSquaredError},
     monitor::GradientBudget,
     proptest::{
         strategy::{Strategy, ValueTree},
@@ -22,7 +22,7 @@ use chainrule::{
         loss_laws, loss_laws_with, measure_derivative, monitor_laws,
         strategies::{
             Limits, OwnedBatchShape, TargetKind, around, batch_shapes, cases, cases_around, chains_around, lengths,
-            loss_cases, losses, networks, optimizers, transforms, values, widths,
+            loss_cases, loss_cases_of_width, losses, networks, optimizers, transforms, values, widths,
         },
         transform_laws,
     },
@@ -209,6 +209,7 @@ pub fn entries() -> Vec<Entry> {
             3,
             &[
                 "testing::strategies::loss_cases",
+                "testing::strategies::loss_cases_of_width",
                 "testing::strategies::losses",
                 "testing::strategies::LossCase {}",
                 "testing::strategies::LossCase::evaluate",
@@ -233,10 +234,12 @@ pub fn entries() -> Vec<Entry> {
                         case.evaluate(&*loss)?;
                     }
                     1 => {
-                        let kinds = [TargetKind::Classes, TargetKind::Signs, TargetKind::Shares];
-                        let case =
-                            loss_cases::<f32>(kinds[c.below(3)]).new_tree(&mut runner).map_err(refused)?.current();
+                        let kinds = [TargetKind::Classes, TargetKind::Signs, TargetKind::Shares, TargetKind::OneHot];
+                        let kind = kinds[c.below(4)];
+                        let case = loss_cases::<f32>(kind).new_tree(&mut runner).map_err(refused)?.current();
                         let _ = case.evaluate(&MeanSquaredError::new());
+                        let cases = loss_cases_of_width::<f32>(kind, |width| 2 * width);
+                        let _ = cases.new_tree(&mut runner).map_err(refused)?.current().evaluate(&GaussianNll::new());
                     }
                     2 => drop(transforms::<f32>().new_tree(&mut runner).map_err(refused)?.current()),
                     3 => drop(chains_around(optimizers::<f64>()).new_tree(&mut runner).map_err(refused)?.current()),

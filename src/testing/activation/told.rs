@@ -1,0 +1,66 @@
+//! Laws of what is computed from an activation elsewhere: the activation as data, and φ″ on dual numbers.
+
+use super::{Suite, meets, truth};
+use crate::testing::{
+    Law,
+    probe::{slope, value},
+};
+use alloc::format;
+
+/// One of so many test arguments is tried.
+const APART: usize = 7;
+
+/// The number of consecutive arguments at which φ″ must be wrong.
+const ROW: usize = 3;
+
+impl Suite<'_, '_> {
+    /// Tests that the activation as data, which saved networks hold, has the values of the activation, to the bit.
+    #[inline]
+    pub(super) fn as_data(&mut self) {
+        let data = self.activation.as_data();
+        for &z in self.points.iter().step_by(APART) {
+            let (expected, found) = (value::<f64>(self.activation, z), data.as_any().value_at(z));
+            if expected.to_bits() != found.to_bits() && !(expected.is_nan() && found.is_nan()) {
+                let place = "f64, φ(z) of kind()";
+                let expected = format!("{expected:?}, as of the activation");
+                return self.trial.breaks(Law::Repeatable, place, expected, format!("{found:?}"), format!("z = {z:?}"));
+            }
+        }
+    }
+
+    /// Tests that the tangent of φ′ on dual numbers, by which curvatures are computed, is the derivative of φ′. It is
+    /// compared with difference quotients where these have converged. A φ′ computed through `f64` has no tangent.
+    #[inline]
+    pub(super) fn curvatures(&mut self) {
+        /// The distance of the arguments of a quotient, and the range in which arguments are tried.
+        const STEP: f64 = 1.0 / 65_536.0;
+        const TRIED: [f64; 2] = [0.01, 20.0];
+        /// The least quotient, as a fraction of the largest |φ′|: below, it may consist of rounding errors.
+        const LEAST: f64 = 1e-4;
+        let excepted = self.trial.excepts(Law::Derivative) || self.activation.is_custom_data();
+        if excepted || self.trial.broken(Law::Derivative) {
+            return;
+        }
+        let (mut row, mut first) = (0, None);
+        for &z in self.points.iter().step_by(APART).filter(|z| (TRIED[0]..=TRIED[1]).contains(&z.abs())) {
+            let quotient =
+                |by: f64| (slope::<f64>(self.activation, z + by) - slope::<f64>(self.activation, z - by)) / (2.0 * by);
+            let [wide, narrow] = [quotient(STEP), quotient(0.5 * STEP)];
+            let known = !meets(&self.breaks, z - 4.0 * STEP, z + 4.0 * STEP)
+                && (wide - narrow).abs() <= 0.01 * narrow.abs()
+                && narrow.abs() >= LEAST * self.size(z);
+            let found = truth(self.activation, z).1;
+            if known && (found - narrow).abs() > 0.5 * narrow.abs() {
+                first = first.or(Some((z, narrow, found)));
+                row += 1;
+            } else if known {
+                (row, first) = (0, None);
+            }
+            if let (ROW.., Some((z, expected, found))) = (row, first) {
+                let place = "dual numbers: the tangent of φ′(z)";
+                let expected = format!("{expected:?}, by the difference quotient of φ′");
+                return self.trial.breaks(Law::Derivative, place, expected, format!("{found:?}"), format!("z = {z:?}"));
+            }
+        }
+    }
+}
