@@ -17,8 +17,8 @@ use chainrule::{
         Dual, Law, Layers, Violations, layer_laws,
         strategies::{
             Around, Case, Limits, OwnedBatchShape, OwnedTarget, TargetKind, activations, arguments_of, batch_shapes,
-            cases, cases_around, cells, chains_around, finite, float, initializers, lengths, loss_cases, loss_cases_of_width, losses,
-            networks, transforms, values, widths,
+            cases, cases_around, cells, chains_around, finite, float, initializers, lengths, loss_cases,
+            loss_cases_of_width, losses, networks, transforms, values, widths,
         },
     },
     transform::{GradientTransform, Optimizer, Sgd},

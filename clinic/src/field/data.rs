@@ -1,5 +1,6 @@
 //! Real tables, images and series as rows and sequences.
 
+use super::made::of_data;
 use crate::data::Table;
 use chainrule::{dataset::Standardize, loss::Target, random::shuffle};
 
@@ -16,10 +17,63 @@ pub struct Data {
     pub x: Vec<f32>,
     pub y: Targets,
     pub width: usize,
+    /// The steps of the longest sample.
     pub steps: usize,
+    /// The steps of each sample, the longest first, where they differ.
+    pub lengths: Option<Vec<usize>>,
+    /// The weight of each sample in the loss.
+    pub weights: Option<Vec<f32>>,
+    /// Whether inputs are indices of rows of a table.
+    pub has_indices: bool,
 }
 
 impl Data {
+    /// Sequences of equal lengths.
+    pub fn new(x: Vec<f32>, y: Targets, width: usize, steps: usize) -> Self {
+        Data { x, y, width, steps, lengths: None, weights: None, has_indices: false }
+    }
+
+    pub fn samples(&self) -> usize {
+        self.lengths.as_ref().map_or(self.x.len() / (self.width * self.steps), Vec::len)
+    }
+
+    /// Whether there is a target for each step.
+    pub fn is_per_step(&self) -> bool {
+        match &self.y {
+            Targets::Classes(classes) => classes.len() > self.samples(),
+            Targets::Values(width, values) => values.len() / width > self.samples(),
+        }
+    }
+
+    /// The number of classes, or of target values in a row.
+    pub fn outputs(&self) -> usize {
+        match &self.y {
+            Targets::Classes(classes) => classes.iter().max().map_or(0, |class| class + 1),
+            Targets::Values(width, _) => *width,
+        }
+    }
+
+    /// The samples in this order, with their targets.
+    pub fn in_order(self, order: &[usize]) -> Self {
+        let count = self.samples();
+        let each = |values: &[f32]| -> Vec<f32> {
+            let length = values.len() / count;
+            order.iter().flat_map(|&sample| values[sample * length..][..length].iter().copied()).collect()
+        };
+        let y = match &self.y {
+            Targets::Classes(classes) => Targets::Classes(order.iter().map(|&sample| classes[sample]).collect()),
+            Targets::Values(width, y) => Targets::Values(*width, each(y)),
+        };
+        Data { x: each(&self.x), y, weights: self.weights.as_deref().map(each), ..self }
+    }
+
+    /// The samples in the order of a number.
+    pub fn by(self, number: impl Fn(usize) -> f32) -> Self {
+        let mut order: Vec<usize> = (0..self.samples()).collect();
+        order.sort_by(|&a, &b| number(a).total_cmp(&number(b)));
+        self.in_order(&order)
+    }
+
     pub fn targets(&self) -> Target<'_, f32> {
         match &self.y {
             Targets::Classes(classes) => Target::Classes(classes),
@@ -41,13 +95,8 @@ impl Data {
 
     /// The samples in the order of their classes.
     pub fn sorted(self) -> Self {
-        let Targets::Classes(classes) = &self.y else { return self };
-        let mut order: Vec<usize> = (0..classes.len()).collect();
-        order.sort_by_key(|&sample| classes[sample]);
-        let values = self.x.len() / classes.len();
-        let x = order.iter().flat_map(|&sample| self.x[sample * values..][..values].iter().copied()).collect();
-        let y = Targets::Classes(order.iter().map(|&sample| classes[sample]).collect());
-        Data { x, y, ..self }
+        let Targets::Classes(classes) = self.y.clone() else { return self };
+        self.by(|sample| classes[sample] as f32)
     }
 
     /// One sample with its inputs times a factor, or with targets of this value.
@@ -65,7 +114,7 @@ impl Data {
         if let Targets::Classes(classes) = &mut self.y {
             let chosen: Vec<usize> = (0..classes.len()).filter(|i| i % 10 < tenths).collect();
             let mut order = chosen.clone();
-            shuffle(&mut order, seed, 0);
+            shuffle(&mut order, of_data(seed), 0);
             let old = classes.clone();
             chosen.iter().zip(&order).for_each(|(&to, &from)| classes[to] = old[from]);
         }
@@ -136,7 +185,7 @@ impl Data {
         let old = self.x.clone();
         for column in (0..width).filter(|&column| is(column)) {
             let mut order: Vec<usize> = (0..count).collect();
-            shuffle(&mut order, seed, column as u64);
+            shuffle(&mut order, of_data(seed), column as u64);
             order.iter().enumerate().for_each(|(row, &from)| self.x[row * width + column] = old[from * width + column]);
         }
         self
@@ -160,7 +209,7 @@ impl Data {
     pub fn shuffled_labels(mut self, seed: u64) -> Self {
         if let Targets::Classes(classes) = &mut self.y {
             let mut order: Vec<usize> = (0..classes.len()).collect();
-            shuffle(&mut order, seed, 0);
+            shuffle(&mut order, of_data(seed), 0);
             *classes = order.iter().map(|&i| classes[i]).collect();
         }
         self
@@ -195,11 +244,11 @@ impl Raw {
     fn classes(&self, standardized: bool) -> Data {
         let y = Targets::Classes(self.last.iter().map(|&class| class as usize).collect());
         let x = if standardized { unit(self.width, self.x.clone()) } else { self.x.clone() };
-        Data { x, y, width: self.width, steps: 1 }
+        Data::new(x, y, self.width, 1)
     }
 }
 
-fn unit(width: usize, mut x: Vec<f32>) -> Vec<f32> {
+pub fn unit(width: usize, mut x: Vec<f32>) -> Vec<f32> {
     let columns = Standardize::of(width, &x).expect("finite rows");
     columns.apply(&mut x).expect("whole rows");
     x
@@ -244,7 +293,7 @@ impl Tables {
     /// Targets of mean 0 and variance 1.
     pub fn diabetes(&self) -> Data {
         let x = unit(self.diabetes.width, self.diabetes.x.clone());
-        Data { x, y: Targets::Values(1, unit(1, self.diabetes.last.clone())), width: self.diabetes.width, steps: 1 }
+        Data::new(x, Targets::Values(1, unit(1, self.diabetes.last.clone())), self.diabetes.width, 1)
     }
 
     /// Targets as they are, times a factor.
@@ -261,7 +310,7 @@ impl Tables {
     /// Pixels from 0 to `most`.
     pub fn digits_from_zero(&self, most: f32) -> Data {
         let x = self.digits.inputs.iter().map(|x| most * x).collect();
-        Data { x, y: Targets::Classes(self.digits.labels.clone()), width: 64, steps: 1 }
+        Data::new(x, Targets::Classes(self.digits.labels.clone()), 64, 1)
     }
 
     pub fn autoencoded(&self) -> Data {
@@ -285,7 +334,7 @@ impl Tables {
         let starts = (0..self.sunspots.len() - steps).step_by(5);
         let x = starts.clone().flat_map(|start| self.sunspots[start..][..steps].to_vec()).collect();
         let y = starts.map(|start| self.sunspots[start + steps]).collect();
-        Data { x, y: Targets::Values(1, y), width: 1, steps }
+        Data::new(x, Targets::Values(1, y), 1, steps)
     }
 
     /// Sequences whose class is in their first step, beside a window of the series.
@@ -299,6 +348,6 @@ impl Tables {
                 x.extend([told, 0.5 * self.sunspots[(sample * 5 + step) % self.sunspots.len()]]);
             }
         }
-        Data { x, y: Targets::Classes(y), width: 2, steps }
+        Data::new(x, Targets::Classes(y), 2, steps)
     }
 }

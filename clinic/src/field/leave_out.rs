@@ -5,11 +5,10 @@
 //! are shared by all thresholds that they do not depend on. Then each threshold is chosen on all kinds but one, and
 //! judged on that one.
 
-use super::{BATCH, LOOKS, STEPS, dataset, kinds, loss, train};
+use super::{dataset, first_batch, is_look, kinds, loss, train};
 use crate::Verdict;
 use chainrule::{
     BatchShape, Error, Layer, Mode,
-    dataset::Batch,
     diagnosis::{Diagnosis, Thresholds},
     layer::{DropoutKey, Samples},
     monitor::Statistics,
@@ -17,7 +16,7 @@ use chainrule::{
     theory::InputStatistics,
     workspace::Workspace,
 };
-use kinds::{Case, Expected, KINDS, Kind};
+use kinds::{Case, Expected, Kind};
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -122,14 +121,13 @@ impl Look<'_> {
 fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Error> {
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span));
-    let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
+    let (samples, loss) = (dataset(&case.data)?, loss(case)?);
     let mut found: Vec<Option<Verdict>> = vec![None; all.len()];
     let forecast = diagnose()?.task(&case.w, &samples, &*loss)?;
     for (found, thresholds) in found.iter_mut().zip(all) {
         *found = forecast.clone().thresholds(*thresholds).report().root().map(|root| Verdict::of(root, 0));
     }
-    let (mut done, mut batch) = (found.iter().all(Option::is_some), Batch::new(&samples, BATCH));
-    batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
+    let (mut done, batch) = (found.iter().all(Option::is_some), first_batch(case, &samples)?);
     let x = &case.data.x[..batch.x().len()];
     if case.recipe.before == 0 && !done {
         let (mut workspace, mut seen) = (Workspace::new(&case.network, batch.shape())?, Statistics::new());
@@ -148,8 +146,8 @@ fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Err
     if done {
         return Ok(found);
     }
-    train(case, &mut Statistics::new(), |seen, w, step| {
-        if !LOOKS.contains(&step) {
+    train(case, 0, &mut Statistics::new(), |seen, w, step| {
+        if !is_look(&case.recipe, step) {
             return false;
         }
         let diagnosed = diagnose().and_then(|it| it.task(w, &samples, &*loss));
@@ -158,7 +156,7 @@ fn verdicts(case: &Case, all: &[Thresholds]) -> Result<Vec<Option<Verdict>>, Err
             Look { diagnosis, w, x, shape: batch.shape() }.judge(all, &mut found, step)
         });
         // A run that broke has no more reports, as in an examination.
-        judged.unwrap_or(true) || step == STEPS
+        judged.unwrap_or(true) || step == case.recipe.steps
     })?;
     Ok(found)
 }
@@ -184,7 +182,7 @@ fn best(scores: &[f64]) -> usize {
 pub fn run(seed: u64, cases: u64, only: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (tables, all) = (super::data::Tables::read()?, variants());
     let judged = |kind: &&Kind| !matches!(kind.expected, Expected::Outside | Expected::Two(_));
-    let kinds: Vec<&Kind> = KINDS.iter().filter(judged).filter(|kind| kind.name.contains(only)).collect();
+    let kinds: Vec<&Kind> = kinds::chosen(only).filter(judged).collect();
     // For each kind and variant the share of right verdicts.
     let (next, shares) = (AtomicUsize::new(0), Mutex::new(vec![Vec::new(); kinds.len()]));
     let failed = Mutex::new(Vec::new());

@@ -1,12 +1,20 @@
 //! An evaluation on kinds that no threshold was chosen on: `clinic --field`.
 //!
 //! Each case is examined as a user would: a forecast, a check of the parameters as they are on one batch, then the
-//! report at some steps of the training. The first finding above a note counts. A sick case is harmed where it ends
-//! worse than its twin; its fixes are tried, and the best is trained in full.
+//! report at some steps of the training. The first finding above a note counts. The best of its fixes after trial is
+//! trained in full.
+//!
+//! A sick case is *harmed* where it ends worse than its healthy twin, the same draw without the fault: by more than
+//! 0.05 of accuracy or R², or with more than 1.1 times its loss. Each number is the median of [`TRAININGS`] trainings,
+//! with other first weights, orders of samples and dropout masks. A fixed case *reaches the twin* where it is not
+//! worse; it has one set of first parameters, those of the fix. Squared errors are in units of the variance of the
+//! targets. A twin's loss below [`GRAIN`] counts as that, so that rounding decides nothing.
 
 mod data;
+pub mod harm;
 mod kinds;
 pub mod leave_out;
+mod made;
 pub mod prediction;
 pub mod reports;
 
@@ -16,28 +24,34 @@ use chainrule::{
     dataset::{Batch, Dataset, Standardize},
     diagnosis::{Cause, Change, Diagnosis, FixContext, Report, Trial, TrialReport, check_parameters, fix::survivors},
     layer::{LayerSpec, Sequential},
-    loss::{CrossEntropy, Loss, MeanSquaredError, Target},
+    loss::{CosineDistance, CrossEntropy, Huber, Loss, MeanSquaredError, PoissonNll, Target},
     monitor::Statistics,
     random::shuffle,
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
     transform::{
-        Adam, AdamW, ClipNorm, ClipValue, GradientTransform, Penalty, RmsProp, Schedule, Sgd, SkipNonFinite, Unordered,
-        Update,
+        Adagrad, Adam, AdamW, ClipNorm, ClipValue, GradientTransform, ParameterGroups, Penalty, PerGroup, RmsProp,
+        Schedule, Sgd, SkipNonFinite, Unordered, Update, WeightAverage,
     },
 };
 use data::{Data, Tables, Targets};
-use kinds::{Case, Expected, KINDS, Kind, Optimizer, Recipe};
+use kinds::{Case, Expected, Kind, Objective, Optimizer, Recipe};
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
-const BATCH: usize = 32;
-/// Steps of a training.
-const STEPS: usize = 300;
-/// Steps at which the report is read.
-const LOOKS: [usize; 9] = [1, 2, 3, 5, 10, 20, 40, 100, 300];
+/// Steps at which the report is read, beside the last.
+const LOOKS: [usize; 11] = [1, 2, 3, 5, 10, 20, 40, 100, 300, 600, 1000];
+/// Trainings of a case, of its twin and of its best fix; their median counts.
+const TRAININGS: u64 = 3;
+/// The loss below which rounding in `f32` decides: some units in the last place of outputs of size 10.
+const GRAIN: f64 = 1e-6;
+
+/// Whether the report is read after this step.
+fn is_look(recipe: &Recipe, step: usize) -> bool {
+    step == recipe.steps || step < recipe.steps && LOOKS.contains(&step)
+}
 
 /// Scales the updates of a block, and tells nothing of it, as a bug in an optimizer does.
 #[derive(Debug)]
@@ -68,17 +82,28 @@ impl GradientTransform<f32> for Climbs {
     }
 }
 
-fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
+/// The optimizer of a recipe with its weight decay.
+fn optimizer(recipe: &Recipe, decay: Option<f64>) -> Box<dyn GradientTransform<f32>> {
     let optimizer: Box<dyn GradientTransform<f32>> = match recipe.optimizer {
         Optimizer::Sgd(rate) => Box::new(Sgd::new(rate)),
         Optimizer::Momentum(rate) => Box::new(Sgd::new(rate).momentum(0.9)),
         Optimizer::Adam(rate) => Box::new(Adam::new(rate)),
-        Optimizer::AdamW(rate) => Box::new(AdamW::new(rate, recipe.decay.unwrap_or(0.01))),
+        Optimizer::AdamW(rate) => Box::new(AdamW::new(rate, decay.unwrap_or(0.01))),
         Optimizer::RmsProp(rate) => Box::new(RmsProp::new(rate)),
+        Optimizer::Adagrad(rate) => Box::new(Adagrad::new(rate)),
     };
-    let decayed: Box<dyn GradientTransform<f32>> = match (recipe.decay, recipe.optimizer) {
+    match (decay, recipe.optimizer) {
         (Some(_), Optimizer::AdamW(_)) | (None, _) => optimizer,
         (Some(decay), _) => Box::new((Penalty::l2(decay), optimizer)),
+    }
+}
+
+fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
+    let decayed: Box<dyn GradientTransform<f32>> = match recipe.decays {
+        Some((layer, decay)) => {
+            Box::new(PerGroup::new(optimizer(recipe, recipe.decay)).group(layer, optimizer(recipe, Some(decay))))
+        }
+        None => optimizer(recipe, recipe.decay),
     };
     let clipped: Box<dyn GradientTransform<f32>> = match recipe.clip {
         Some(limit) if recipe.clips_values => Box::new((ClipValue::new(limit), decayed)),
@@ -88,6 +113,17 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
     let scheduled: Box<dyn GradientTransform<f32>> = match recipe.ends {
         Some(steps) => Box::new((clipped, Schedule::polynomial(steps, 1.0))),
         None => clipped,
+    };
+    let scheduled: Box<dyn GradientTransform<f32>> = match recipe.restarts {
+        Some(steps) => Box::new((scheduled, Schedule::cosine_with_restarts(steps, 1, 0.0))),
+        None => scheduled,
+    };
+    let scheduled: Box<dyn GradientTransform<f32>> = match recipe.groups {
+        [] => scheduled,
+        groups => {
+            let of = |all: ParameterGroups, (layer, factor): &(&str, f64)| all.rate(*layer, *factor);
+            Box::new((scheduled, groups.iter().fold(ParameterGroups::new(), of)))
+        }
     };
     let warmed: Box<dyn GradientTransform<f32>> = match recipe.warms_up {
         Some(steps) => {
@@ -108,25 +144,76 @@ fn chain(recipe: &Recipe) -> Box<dyn GradientTransform<f32>> {
         1.0 => still,
         rate => Box::new(Unordered((still, Schedule::constant(rate)))),
     };
-    Box::new((SkipNonFinite::new().limit(1_000_000), rated))
+    let averaged: Box<dyn GradientTransform<f32>> = match recipe.average {
+        Some(decay) => Box::new((rated, WeightAverage::new(decay).debias().as_result())),
+        None => rated,
+    };
+    Box::new((SkipNonFinite::new().limit(1_000_000), averaged))
 }
 
-fn loss(data: &Data) -> Box<dyn Loss<f32>> {
+/// Cross-entropy of classes, mean squared error of values.
+fn usual_loss(data: &Data) -> Box<dyn Loss<f32>> {
     match data.y {
         Targets::Classes(_) => Box::new(CrossEntropy::new()),
         Targets::Values(..) => Box::new(MeanSquaredError::new()),
     }
 }
 
-fn dataset(data: &Data) -> Result<Dataset<'_, f32>, Error> {
-    Dataset::sequences(data.width, data.steps, &data.x, data.targets())
+fn loss(case: &Case) -> Result<Box<dyn Loss<f32>>, Error> {
+    Ok(match case.recipe.loss {
+        Objective::Usual => usual_loss(&case.data),
+        Objective::Smoothed(by) => Box::new(CrossEntropy::new().label_smoothing(by)?),
+        Objective::Huber(delta) => Box::new(Huber::new(delta)?),
+        Objective::Poisson => Box::new(PoissonNll::new().full()),
+        Objective::Cosine => Box::new(CosineDistance::new()),
+    })
 }
 
-/// Loss and level (accuracy, or variance explained) of a training.
+fn dataset(data: &Data) -> Result<Dataset<'_, f32>, Error> {
+    let samples = match &data.lengths {
+        Some(lengths) => Dataset::ragged(data.width, lengths, &data.x, data.targets())?,
+        None => Dataset::sequences(data.width, data.steps, &data.x, data.targets())?,
+    };
+    match &data.weights {
+        Some(weights) => samples.row_weights(weights),
+        None => Ok(samples),
+    }
+}
+
+/// The first batch of a case as a user would check it.
+fn first_batch(case: &Case, samples: &Dataset<'_, f32>) -> Result<Batch<f32>, Error> {
+    let count = case.recipe.batch.min(samples.samples());
+    let mut batch = Batch::new(samples, count);
+    batch.gather(samples, &(0..count).collect::<Vec<_>>(), case.data.is_per_step())?;
+    Ok(batch)
+}
+
+/// Loss and level of a training. The level is the accuracy, the variance explained or the mean cosine.
 #[derive(Clone, Copy, Debug)]
 struct Outcome {
     loss: f64,
     level: f64,
+}
+
+impl Outcome {
+    /// Of a run that broke.
+    const BROKEN: Outcome = Outcome { loss: f64::INFINITY, level: 0.0 };
+
+    /// The medians of loss and level of the trainings with these numbers.
+    fn median(training: impl Fn(u64) -> Result<Outcome, Error>) -> Result<Self, Error> {
+        let all = (0..TRAININGS).map(training).collect::<Result<Vec<_>, _>>()?;
+        let middle = |of: fn(&Outcome) -> f64| {
+            let mut values: Vec<f64> = all.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Ok(Outcome { loss: middle(|outcome| outcome.loss), level: middle(|outcome| outcome.level) })
+    }
+
+    /// Whether this is worse than the outcome of the healthy twin.
+    fn is_worse(self, twin: Outcome) -> bool {
+        self.level < twin.level - 0.05 || self.loss > 1.1 * twin.loss.max(GRAIN)
+    }
 }
 
 /// The variance of the targets, which a loss of squares is compared with.
@@ -136,30 +223,37 @@ fn variance(data: &Data) -> f64 {
     values.iter().map(|&y| (f64::from(y) - mean).powi(2)).sum::<f64>() / values.len() as f64
 }
 
-/// Trains; `look` is called after each monitored step.
+/// Trains; `look` is called after each monitored step. `training` is the seed of the order of samples and of masks.
 fn train<M: GradientMonitor<f32>>(
     case: &Case,
+    training: u64,
     monitor: &mut M,
     mut look: impl FnMut(&mut M, &[f32], usize) -> bool,
 ) -> Result<Outcome, Error> {
     let Case { network, w, data, recipe, .. } = case;
     let samples = dataset(data)?;
-    let config = TrainConfig { batch_size: BATCH, ..TrainConfig::default() };
-    let mut trainer = Trainer::new(network, loss(data), chain(recipe), config)?;
+    let count = samples.samples();
+    let config = TrainConfig { batch_size: recipe.batch.min(count), seed: training, ..TrainConfig::default() };
+    let taken = (config.batch_size * recipe.accumulates).min(count);
+    let mut trainer = Trainer::new(network, loss(case)?, chain(recipe), config)?;
     trainer.parameters_mut().copy_from_slice(w);
-    let (mut batch, mut order, mut epoch) = (Batch::new(&samples, BATCH), Vec::new(), 0);
+    for layer in recipe.frozen {
+        trainer.workspace_mut().freeze(layer)?;
+    }
+    let (mut batch, mut order, mut epoch) = (Batch::new(&samples, config.batch_size), Vec::new(), 0);
     let mut broken = false;
-    for step in 0..recipe.before + STEPS {
-        if order.len() < BATCH {
-            order = (0..samples.samples()).collect();
+    for step in 0..recipe.before + recipe.steps {
+        if order.len() < taken {
+            let share = if recipe.grows { (0.3 + 0.1 * epoch as f64).min(1.0) } else { 1.0 };
+            order = (0..(share * count as f64) as usize).collect();
             match recipe.in_order {
                 // Batches are taken from the end.
                 true => order.reverse(),
-                false => shuffle(&mut order, 1, epoch),
+                false => shuffle(&mut order, 1 + training, epoch),
             }
             epoch += 1;
         }
-        let rest = order.split_off(order.len() - BATCH);
+        let rest = order.split_off(order.len() - taken);
         if step < recipe.before {
             trainer.step(&samples, &mut batch, &rest, &mut ())?;
             continue;
@@ -176,13 +270,21 @@ fn train<M: GradientMonitor<f32>>(
     let judged = case.judged.as_ref().unwrap_or(data);
     let reached = trainer.evaluate(&dataset(judged)?)?;
     if broken || !reached.loss.is_finite() {
-        return Ok(Outcome { loss: f64::INFINITY, level: 0.0 });
+        return Ok(Outcome::BROKEN);
     }
-    Ok(Outcome { loss: reached.loss, level: reached.accuracy.unwrap_or(1.0 - reached.loss / variance(judged)) })
-}
-
-fn worse(outcome: Outcome, twin: Outcome) -> bool {
-    outcome.level < twin.level - 0.05 || outcome.loss > 1.1 * twin.loss && outcome.level < twin.level - 0.01
+    let (loss, variance) = (reached.loss, variance(judged));
+    Ok(match (reached.accuracy, recipe.loss, &judged.y) {
+        (Some(level), ..) => Outcome { loss, level },
+        (_, Objective::Cosine, _) => Outcome { loss, level: 1.0 - loss },
+        (_, Objective::Usual, _) => Outcome { loss: loss / variance, level: 1.0 - loss / variance },
+        (_, objective, Targets::Values(_, targets)) => {
+            let value = |y: f32| if matches!(objective, Objective::Poisson) { y.exp() } else { y };
+            let y = trainer.predict(&dataset(judged)?)?;
+            let square = y.iter().zip(targets).map(|(&y, t)| f64::from(value(y) - t).powi(2)).sum::<f64>();
+            Outcome { loss, level: 1.0 - square / y.len() as f64 / variance }
+        }
+        (None, _, Targets::Classes(_)) => Outcome { loss, level: f64::NAN },
+    })
 }
 
 /// The first verdict, with its report, what was measured until then, and the parameters then.
@@ -199,13 +301,12 @@ fn examine(case: &Case) -> Result<Option<Found>, Error> {
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let run = chain(&case.recipe);
     let diagnose = || Ok::<_, Error>(Diagnosis::new(&case.network, inputs)?.span(case.span).transform(&*run));
-    let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
+    let (samples, loss) = (dataset(&case.data)?, loss(case)?);
     let forecast = diagnose()?.task(&case.w, &samples, &*loss)?.report();
     if let Some(root) = forecast.root() {
         return Ok(Some(before(Verdict::of(root, 0), forecast.clone())));
     }
-    let mut batch = Batch::new(&samples, BATCH);
-    batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
+    let batch = first_batch(case, &samples)?;
     let x = &case.data.x[..batch.x().len()];
     if case.recipe.before == 0 {
         let span = (case.data.steps > 1).then_some(case.span);
@@ -215,8 +316,8 @@ fn examine(case: &Case) -> Result<Option<Found>, Error> {
         }
     }
     let (mut seen, mut found) = (Statistics::new(), None);
-    train(case, &mut seen, |seen, w, step| {
-        if !LOOKS.contains(&step) {
+    train(case, 0, &mut seen, |seen, w, step| {
+        if !is_look(&case.recipe, step) {
             return false;
         }
         let diagnosed = diagnose().and_then(|it| it.interventions(w, x, batch.shape()));
@@ -252,12 +353,12 @@ fn changed(recipe: &Recipe, change: &Change) -> Option<Recipe> {
         Change::LearningRate(factor) => after.rate *= factor,
         Change::HoldRate(factor) => {
             after.rate *= factor;
-            (after.ends, after.warms_up, after.ramps) = (None, None, None);
+            (after.ends, after.restarts, after.warms_up, after.ramps) = (None, None, None, None);
         }
-        Change::TrainBlock(_) => after.still = None,
-        Change::WithoutDecay => after.decay = Some(0.0),
+        Change::TrainBlock(_) => (after.still, after.groups) = (None, &[]),
+        Change::WithoutDecay => (after.decay, after.decays) = (Some(0.0), None),
         Change::Shuffle => after.in_order = false,
-        Change::LongerSchedule { runs, .. } => after.ends = recipe.ends.map(|_| runs * STEPS as u64),
+        Change::LongerSchedule { runs, .. } => after.ends = recipe.ends.map(|_| runs * recipe.steps as u64),
         _ => return None,
     }
     Some(after)
@@ -269,16 +370,19 @@ fn with_fix(case: &Case, found: &Found) -> Result<Option<(Case, TrialReport)>, E
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
     let described = Layer::<f32>::spec(&case.network);
     let mut context = FixContext::new(&described, inputs, finding).span(case.span).statistics(&found.seen);
-    context = context.columns(Standardize::of(case.data.width, &case.data.x)?);
+    if !case.data.has_indices {
+        context = context.columns(Standardize::of(case.data.width, &case.data.x)?);
+    }
     if let Targets::Values(width, values) = &case.data.y {
         context = context.targets(Standardize::of(*width, values)?);
     }
-    let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
+    let (samples, loss) = (dataset(&case.data)?, loss(case)?);
     let transform = || chain(&case.recipe);
     let settings = |change: &Change| changed(&case.recipe, change).map(|recipe| chain(&recipe));
-    let trial = Trial::new(&samples, &*loss, &transform, STEPS).settings(&settings).behind(&context);
+    let trial = Trial::new(&samples, &*loss, &transform, case.recipe.steps).settings(&settings).behind(&context);
+    let trial = trial.batch_size(case.recipe.batch);
     let trial = if case.recipe.in_order { trial.in_order() } else { trial };
-    let config = TrainConfig { batch_size: BATCH, seed: 1, ..TrainConfig::default() };
+    let config = TrainConfig { batch_size: case.recipe.batch, seed: 1, ..TrainConfig::default() };
     let applied = trial.apply_best(&context, &found.w, config)?;
     let (fixes, tried) = (applied.fixes, applied.trial);
     let (Some(run), Some(chosen)) = (applied.run, tried.choice().and_then(|choice| choice.fix)) else {
@@ -322,8 +426,13 @@ struct Record {
 }
 
 /// Trains a case without a monitor.
-fn reach(case: &Case) -> Result<Outcome, Error> {
-    train(case, &mut (), |_, _, _| false)
+fn reach(case: &Case, training: u64) -> Result<Outcome, Error> {
+    train(case, training, &mut (), |_, _, _| false)
+}
+
+/// The median outcome of a kind with a seed, with its fault or without.
+fn reached(kind: &Kind, seed: u64, tables: &Tables, sick: bool) -> Result<Outcome, Error> {
+    Outcome::median(|training| reach(&(kind.make)(tables, made::of_training(seed, training), sick)?, training))
 }
 
 fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error> {
@@ -346,9 +455,10 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         Expected::Sick(_) => 1,
         Expected::Two(_) => 2,
     };
-    let (ill, twin) = (reach(&case)?, reach(&(kind.make)(tables, seed, false)?)?);
-    record.harmed = worse(ill, twin);
-    record.levels = format!("sick {:.2}, twin {:.2}", ill.level, twin.level);
+    let [ill, twin] = [reached(kind, seed, tables, true)?, reached(kind, seed, tables, false)?];
+    record.harmed = ill.is_worse(twin);
+    let said = |outcome: Outcome| format!("{:.2} at a loss of {:.2e}", outcome.level, outcome.loss);
+    record.levels = format!("sick {}, twin {}", said(ill), said(twin));
     let mut treated: Option<Case> = None;
     for round in 0..rounds {
         let Some(fault) = &found else { break };
@@ -367,20 +477,26 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         treated = Some(next);
     }
     if record.verdict.is_some() && rounds > 0 {
-        let fixed = treated.as_ref().map(reach).transpose()?;
+        let fixed = treated.as_ref().map(|fixed| Outcome::median(|training| reach(fixed, training))).transpose()?;
         record.cured = Some(match kind.is_curable {
-            true => fixed.is_some_and(|fixed| !worse(fixed, twin)),
+            true => fixed.is_some_and(|fixed| !fixed.is_worse(twin)),
             false => fixed.is_none(),
         });
-        record.levels += &format!(", fixed {:.2?}", fixed.map(|fixed| fixed.level));
+        record.levels += &format!(", fixed {}", fixed.map_or("none".into(), said));
     }
     Ok(record)
 }
 
-/// Runs `seeds` cases from `seed` on of each kind whose name contains `only`, and prints the table.
-pub fn run(seed: u64, seeds: u64, only: &str, verbose: bool) -> Result<(), Box<dyn std::error::Error>> {
+/// The results of `one` for `seeds` cases from `seed` on of each kind that `only` chooses, in any order, and what
+/// failed.
+fn of_each<R: Send>(
+    seed: u64,
+    seeds: u64,
+    only: &str,
+    one: fn(&'static Kind, u64, &Tables) -> Result<R, Error>,
+) -> Result<(Vec<R>, Vec<String>), Box<dyn std::error::Error>> {
     let tables = Tables::read()?;
-    let chosen = KINDS.iter().filter(|kind| kind.name.contains(only));
+    let chosen = kinds::chosen(only);
     let all: Vec<(&'static Kind, u64)> = chosen.flat_map(|kind| (0..seeds).map(move |i| (kind, seed + i))).collect();
     let (next, records, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -398,11 +514,18 @@ pub fn run(seed: u64, seeds: u64, only: &str, verbose: bool) -> Result<(), Box<d
             });
         }
     });
-    for failure in failed.into_inner()? {
+    // A poisoned lock has lost a record.
+    let records = records.into_inner().map_err(|_| "a case panicked")?;
+    Ok((records, failed.into_inner().map_err(|_| "a case panicked")?))
+}
+
+/// Runs `seeds` cases from `seed` on of each kind whose name contains `only`, and prints the table.
+pub fn run(seed: u64, seeds: u64, only: &str, verbose: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut records, failures) = of_each(seed, seeds, only, one)?;
+    for failure in failures {
         println!("failed: {failure}");
     }
-    let mut records = records.into_inner()?;
-    records.sort_by_key(|record| (KINDS.iter().position(|kind| kind.name == record.kind.name), record.seed));
+    records.sort_by_key(|record| (kinds::all().position(|kind| kind.name == record.kind.name), record.seed));
     for record in records.iter().filter(|_| verbose) {
         let step = record.verdict.as_ref().map_or(0, |verdict| verdict.step);
         println!(
@@ -493,21 +616,28 @@ fn table(records: &[Record]) {
         outside.len(),
         share(outside.iter().filter(names).count(), outside.len())
     );
-    println!("\n{:<36} {:>5} {:>6} {:>6} {:>6} {:>6}", "kind", "cases", "harmed", "named", "cause", "cured");
-    for kind in KINDS {
+    println!(
+        "\n{:<46} {:>5} {:>6} {:>6} {:>6} {:>6}  causes named wrongly",
+        "kind", "cases", "harmed", "named", "cause", "cured"
+    );
+    for kind in kinds::all() {
         let of: Vec<&Record> = records.iter().filter(|record| record.kind.name == kind.name).collect();
         if of.is_empty() {
             continue;
         }
         let count = |is: fn(&&&Record) -> bool| of.iter().filter(is).count();
+        let wrong = of.iter().filter(|record| !right(record)).filter_map(|record| record.verdict.as_ref()?.cause);
+        let mut wrong: Vec<&str> = wrong.map(Cause::name).collect();
+        wrong.sort_unstable();
         println!(
-            "{:<36} {:>5} {:>6} {:>6} {:>6} {:>6}",
+            "{:<46} {:>5} {:>6} {:>6} {:>6} {:>6}  {}",
             kind.name,
             of.len(),
             count(|record| record.harmed),
             accused(&of),
             of.iter().filter(right).count(),
-            count(|record| record.cured == Some(true))
+            count(|record| record.cured == Some(true)),
+            wrong.join(", ")
         );
     }
 }

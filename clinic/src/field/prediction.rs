@@ -1,9 +1,10 @@
 //! Predictions against the first step: `clinic --prediction --cases 40`.
 
 use super::{
-    BATCH,
     data::{Data, Tables},
-    dataset, loss,
+    dataset,
+    kinds::BATCH,
+    usual_loss,
 };
 use crate::share;
 use chainrule::{
@@ -166,7 +167,7 @@ fn measured(network: &Sequential<f32>, data: &Data, seed: u64) -> Result<f64, Er
     let (mut workspace, mut seen) = (Workspace::new(network, batch.shape())?, Statistics::new());
     let output = workspace.forward_with(&w, batch.x(), batch.shape(), Mode::Train, &mut seen)?;
     let (width, y) = (Layer::<f32>::dims(network).output, output.y.to_vec());
-    loss(data).evaluate(width, &y, batch.target(), batch.row_weights(), output.dy)?;
+    usual_loss(data).evaluate(width, &y, batch.target(), batch.row_weights(), output.dy)?;
     workspace.backward_with(&w, &mut seen)?;
     Ok(seen.run().decades().last())
 }

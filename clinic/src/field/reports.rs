@@ -1,13 +1,12 @@
 //! Whole reports of runs, for reading: `clinic --reports`.
 
 use super::{
-    BATCH, Outcome, STEPS, chain, dataset, examine,
-    kinds::{Case, Expected, KINDS, Kind},
+    Outcome, chain, dataset, examine, first_batch,
+    kinds::{self, Case, Expected, Kind},
     loss, train, with_fix,
 };
 use chainrule::{
     Error,
-    dataset::Batch,
     diagnosis::{Diagnosis, Report},
     monitor::Statistics,
     theory::InputStatistics,
@@ -34,16 +33,15 @@ theory's own spread, the line below the table says why.";
 /// The report at the end of a run in which nothing was found.
 fn last(case: &Case) -> Result<(Outcome, Report), Error> {
     let (mut seen, mut w) = (Statistics::new(), Vec::new());
-    let reached = train(case, &mut seen, |_, now, step| {
-        if step == STEPS {
+    let reached = train(case, 0, &mut seen, |_, now, step| {
+        if step == case.recipe.steps {
             w = now.to_vec();
         }
         false
     })?;
     let inputs = InputStatistics::of_rows(&case.data.x)?.steps(case.data.steps)?;
-    let (samples, loss) = (dataset(&case.data)?, loss(&case.data));
-    let mut batch = Batch::new(&samples, BATCH);
-    batch.gather(&samples, &(0..BATCH).collect::<Vec<_>>(), false)?;
+    let (samples, loss) = (dataset(&case.data)?, loss(case)?);
+    let batch = first_batch(case, &samples)?;
     let run = chain(&case.recipe);
     let diagnosis = Diagnosis::new(&case.network, inputs)?.span(case.span).transform(&*run);
     let diagnosis =
@@ -57,8 +55,7 @@ pub fn run(seed: u64) -> Result<(), Box<dyn std::error::Error>> {
     let tables = super::data::Tables::read()?;
     let of = |healthy: bool| {
         let is_healthy = |kind: &&Kind| matches!(kind.expected, Expected::Healthy);
-        KINDS
-            .iter()
+        kinds::of_one_recipe()
             .filter(|kind| !matches!(kind.expected, Expected::Outside))
             .filter(move |kind| is_healthy(kind) == healthy)
     };
