@@ -66,6 +66,7 @@ pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Optio
     let task = diagnosis.task.clone().map(|task| Task {
         loss: statistics.run().first_loss().unwrap_or(task.loss),
         masked: None,
+        errors_below: None,
         passes: 0,
         ..task
     });

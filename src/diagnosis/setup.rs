@@ -92,6 +92,11 @@ pub(super) fn is_proportional<T: Scalar>(
     found
 }
 
+/// Whether a schedule of a chain has warm restarts: its rate rises again after it was low.
+pub(super) fn rate_returns<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> bool {
+    chain.spec(blocks).iter().any(|spec| spec.kind.starts_with("Schedule (") && spec.kind.contains("restarts"))
+}
+
 /// The optimizers whose updates hardly change, or do not change, if all gradients are multiplied by one factor.
 const DIVIDING: [&str; 11] = [
     "Adam",

@@ -106,9 +106,9 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let severity = match identical.least {
         least if least.is_nan() || least <= part(lines.unreachable) => return,
         // Inputs with few possible values repeat, and then the noise of the targets limits the loss.
-        _ if identical.may_be_chosen() => Severity::Note,
+        _ if identical.may_be_chosen() || diagnosis.beats_constants() && identical.repeats => Severity::Note,
         least if least > part(lines.learned) => Severity::Critical,
-        _ if has_learned_all => Severity::Note,
+        _ if has_learned_all || identical.repeats || !diagnosis.is_held_up() => Severity::Note,
         _ => Severity::Warning,
     };
     let samples = identical.samples.clone();
@@ -135,7 +135,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     );
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
     let fix = String::from("other inputs: these do not tell their targets apart");
-    let (refuted_by, is_proof) = ("two of these samples whose inputs differ", severity > Severity::Note);
+    let (refuted_by, is_proof) = ("two of these samples whose inputs differ", severity == Severity::Critical);
     findings.push(Finding { fix, samples, refuted_by, is_proof, ..finding });
 }
 
@@ -203,6 +203,7 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !diagnosis.has_fitted();
+    let harms = harms && !diagnosis.beats_constants() && !diagnosis.has_no_information();
     let Some(most) = found.iter().map(|block| size(block)).reduce(f64::max).filter(|_| harms) else { return };
     let layers = LayerRange::runs(trained.iter().map(|block| (layer_of_block(block.name()), is_shrunk(block))));
     let whole = found.len() == trained.len();
@@ -242,7 +243,12 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let harms = task.loss > factor * recent || !fallen || has_wreck;
         harms && !has_common_error(task, run, correlation)
     });
-    let severity = if contradicts && unexplained { Severity::Warning } else { Severity::Note };
+    // On all of the data, and not on the last batches alone, the loss has fallen.
+    let has_fallen = diagnosis.task.as_ref().filter(|task| !task.initial).is_some_and(|task| {
+        let line = |chance| task.measured.part(chance, diagnosis.thresholds.fallen[1]);
+        task.measured.chance().is_some_and(|chance| task.loss < line(chance))
+    });
+    let severity = if contradicts && unexplained && !has_fallen { Severity::Warning } else { Severity::Note };
     let text = format!(
         "batches are not mixed: the samples of a batch are alike, with a correlation of {correlation:.2} between \
          their gradients, where that of samples drawn at random is 0"
@@ -284,14 +290,14 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     // Masks add to the loss; without them the same parameters may have learned.
     let (bounds, lines) = (&task.measured, &diagnosis.thresholds);
     let is_below = |share| bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, share));
-    let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned);
+    let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned) && !diagnosis.has_no_information();
     let start = diagnosis.start().unwrap_or(f64::NAN);
     let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
     let stays = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.falls(run);
     let stays = stays && (diagnosis.stagnates() || !nears());
     // If the masks add less to the loss than was learned, the signal is weak, and the masks are no fault.
     let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
-    let harms = learns_nothing || stays && costs_more && !is_below(lines.fallen[1]);
+    let harms = stays && costs_more && (learns_nothing || !is_below(lines.fallen[1]));
     if !(share > lines.drowns && unexplained && harms) {
         return;
     }
