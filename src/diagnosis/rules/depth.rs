@@ -171,7 +171,8 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     let moves = vanishes.is_some() && severity == Severity::Warning && first_moves(diagnosis);
     // The description foretells nothing of given parameters that it does not draw.
     let is_foreign = !depth.measured && is_resumed(diagnosis);
-    let severity = if moves || is_foreign { Severity::Note } else { severity };
+    let is_made_up = severity == Severity::Warning && diagnosis.may_make_up();
+    let severity = if moves || is_foreign || is_made_up { Severity::Note } else { severity };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
     let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
     if let Some(opened) = verdict.mends.as_ref().filter(opens)

@@ -103,12 +103,14 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         && diagnosis.statistics.is_some_and(|statistics| {
             statistics.run().recent_loss().mean() <= task.measured.part(identical.least, 1.1)
         });
+    // A sparse table has empty rows: of them the run must show the harm.
+    let may_be_meant = identical.are_empty && !diagnosis.is_held_up();
     let severity = match identical.least {
         least if least.is_nan() || least <= part(lines.unreachable) => return,
         // Inputs with few possible values repeat, and then the noise of the targets limits the loss.
         _ if identical.may_be_chosen() || diagnosis.beats_constants() && identical.repeats => Severity::Note,
         least if least > part(lines.learned) => Severity::Critical,
-        _ if has_learned_all || identical.repeats || !diagnosis.is_held_up() => Severity::Note,
+        _ if has_learned_all || identical.repeats || may_be_meant => Severity::Note,
         _ => Severity::Warning,
     };
     let samples = identical.samples.clone();
@@ -203,7 +205,12 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !diagnosis.has_fitted();
-    let harms = harms && !diagnosis.beats_constants() && !diagnosis.has_no_information();
+    // Of a weak dependence the best weights are small: then outputs of another size are hardly better.
+    let hides = diagnosis.task.as_ref().is_some_and(|task| {
+        let chance = task.measured.chance();
+        chance.is_some_and(|chance| task.loss - task.rescaled > chance - task.loss)
+    });
+    let harms = harms && (hides || !diagnosis.beats_constants()) && !diagnosis.has_no_information();
     let Some(most) = found.iter().map(|block| size(block)).reduce(f64::max).filter(|_| harms) else { return };
     let layers = LayerRange::runs(trained.iter().map(|block| (layer_of_block(block.name()), is_shrunk(block))));
     let whole = found.len() == trained.len();
@@ -293,8 +300,10 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned) && !diagnosis.has_no_information();
     let start = diagnosis.start().unwrap_or(f64::NAN);
     let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
-    let stays = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.falls(run);
-    let stays = stays && (diagnosis.stagnates() || !nears());
+    // Masks that cost half of all that can be learned drown it, even while the loss falls by weights that shrink.
+    let drowns = bounds.chance().is_some_and(|chance| masked - task.loss > chance - bounds.part(chance, 0.5));
+    let stays = drowns || !diagnosis.falls(run) && (diagnosis.stagnates() || !nears());
+    let stays = stays && diagnosis.has_patience() && !diagnosis.has_fallen();
     // If the masks add less to the loss than was learned, the signal is weak, and the masks are no fault.
     let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
     let harms = stays && costs_more && (learns_nothing || !is_below(lines.fallen[1]));

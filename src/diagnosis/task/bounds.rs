@@ -180,6 +180,21 @@ pub(super) fn least<T: Scalar>(rows: &Rows<'_, T>, [low, high]: [f64; 2]) -> Res
     rows.loss_of(&middle(&range), &mut dy)
 }
 
+/// Returns the lowest loss of the outputs `y` with their distances from the means of their columns multiplied by a
+/// power of two, from 2 to 4096.
+pub(super) fn rescaled<T: Scalar>(rows: &Rows<'_, T>, y: &[T]) -> Result<f64, Error> {
+    let (width, mut dy, mut least) = (rows.width.max(1), vec![T::zero(); y.len()], f64::INFINITY);
+    let count = (y.len() / width).max(1) as f64;
+    let means: Vec<f64> =
+        (0..width).map(|at| y.iter().skip(at).step_by(width).map(|&y| to_f64(y)).sum::<f64>() / count).collect();
+    for factor in (1..=12).map(|power| f64::from(1 << power)) {
+        let of = |(at, &y): (usize, &T)| means[at % width] + factor * (to_f64(y) - means[at % width]);
+        let scaled: Vec<T> = y.iter().enumerate().map(of).map(scalar).collect();
+        least = least.min(rows.loss_of(&scaled, &mut dy)?);
+    }
+    Ok(least)
+}
+
 /// Returns three numbers of `dy`, the gradient of the loss at outputs of `width` columns: its variance over rows and
 /// the square of its mean, both summed over columns, and the number of rows.
 pub(super) fn row_gradients<T: Scalar>(width: usize, dy: &[T]) -> [f64; 3] {

@@ -22,10 +22,10 @@ struct Part<T> {
     y: Vec<T>,
 }
 
-/// Returns by how many standard errors over samples the loss is below that of outputs that are the same for every row:
-/// the lower of two numbers, for `best`, the best of such outputs, and for the mean of the outputs themselves. Losses are
-/// compared sample by sample, so what the targets have of noise is in both. `None` for fewer than [`FEW`] samples, and
-/// if a loss of a single sample is not finite or not defined.
+/// Returns by how many standard errors over samples the loss is below that of constant outputs, which are the same for
+/// every row. It is the lower of two numbers: for `best`, the best constant outputs, and for the mean of the outputs
+/// themselves. Losses are compared sample by sample, so the noise of the targets is in both. `None` for fewer than
+/// [`FEW`] samples, and if the loss of a sample is not finite or not defined.
 ///
 /// It takes up to four passes, over up to [`COMPARED`] samples.
 pub(super) fn errors_below_constant<T: Scalar>(
@@ -77,8 +77,8 @@ fn standard_errors(values: &[f64]) -> f64 {
     if mean == 0.0 { 0.0 } else { mean / error }
 }
 
-/// Returns, for each sample of `part` whose rows have weights, the loss of the outputs `constant` less that of its own
-/// outputs. Each counts by its part of the total weight of a mean. `None` if a loss is not finite or not defined.
+/// Returns, for each sample of `part` with a weight above 0, the loss of the outputs `constant` minus that of its own
+/// outputs, times the weight of the sample in a mean. `None` if a loss is not finite or not defined.
 fn differences<T: Scalar>(part: &Part<T>, constant: &[T], rows: &Rows<'_, T>) -> Option<Vec<f64>> {
     let (width, shape, own) = (rows.width, part.batch.shape(), rows.loss.target_width(rows.width));
     let per_step = part.y.len() == shape.rows() * width;

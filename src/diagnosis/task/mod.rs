@@ -45,6 +45,9 @@ pub(super) struct Task {
     pub name: String,
     /// The loss on up to 256 samples, evenly spaced over all data, with dropout disabled.
     pub loss: f64,
+    /// The lowest loss of the outputs with their distances from the means of their columns multiplied by 1, 2, 4 and so
+    /// on, up to 4096.
+    pub rescaled: f64,
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
@@ -278,6 +281,7 @@ impl Task {
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
         let row_gradients = bounds::row_gradients(width, &dy);
+        let rescaled = f64::min(bounds::rescaled(&rows, &y)?, now);
         let is_reversed = bounds::is_reversed(&rows, &y, &dy, now)?;
         // With a gradient of the wrong sign, gradient descent finds no lowest loss.
         let known = |it: LossBounds| LossBounds { floor: it.floor.filter(|_| !is_reversed), ..it };
@@ -326,6 +330,7 @@ impl Task {
         Ok(Some(Task {
             name,
             loss,
+            rescaled,
             masked,
             all: all.map(|((all, _), _)| known(all)),
             measured: known(measured),
