@@ -123,17 +123,17 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
 }
 
-/// The standard error of a mean over about five losses, over the standard deviation of one loss.
+/// The standard error of a mean over about five losses, divided by the standard deviation of one loss.
 const OF_MEAN: f64 = 1.0 / 3.0;
 
-/// Whether a value was not finite and the run has not recovered, or the recent losses are more than half above the
-/// first loss. If the loss of constant outputs is known, they must be more than half above that, too. One hard batch
-/// is no divergence: most of the last ten losses are that high, and their mean by more than its standard error. The
-/// first loss is that of one batch: without the other, the mean must be higher by the spread of single losses.
+/// Whether a value was not finite and the run has not recovered, or the recent losses are more than 1.5 times the
+/// first loss. Since the first loss is that of a single batch, they must also be more than 1.5 times the loss of
+/// constant outputs, if that is known. One hard batch is no divergence: most of the last ten losses are that high, and
+/// their mean by more than its standard error.
 pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let first = run.first_loss().unwrap_or(f64::INFINITY);
-    let (begins, errors) = diagnosis.chance().map_or((first, 1.0), |chance| (chance.max(first), OF_MEAN));
-    run.non_finite().is_some() && !run.has_recovered() || run.stays_above(part_of(begins, 1.5), errors)
+    let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));
+    run.non_finite().is_some() && !run.has_recovered() || run.stays_above(part_of(begins, 1.5), OF_MEAN)
 }
 
 /// Returns the decades (log10 change of the gradient's norm) from loss to first weights in the first monitored pass,

@@ -206,11 +206,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !diagnosis.has_fitted();
     // Of a weak dependence the best weights are small: then outputs of another size are hardly better.
-    let hides = diagnosis.task.as_ref().is_some_and(|task| {
-        let chance = task.measured.chance();
-        chance.is_some_and(|chance| task.loss - task.rescaled > chance - task.loss)
-    });
-    let harms = harms && (hides || !diagnosis.beats_constants()) && !diagnosis.has_no_information();
+    let hides = diagnosis.task.as_ref().is_some_and(Task::hides_more);
+    let harms = harms && (hides || !diagnosis.beats_constants());
     let Some(most) = found.iter().map(|block| size(block)).reduce(f64::max).filter(|_| harms) else { return };
     let layers = LayerRange::runs(trained.iter().map(|block| (layer_of_block(block.name()), is_shrunk(block))));
     let whole = found.len() == trained.len();
@@ -229,7 +226,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             String::from("no update of the gradient alone is likely to shrink several matrices of a product so far")
         }
     };
-    let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
+    let severity = if diagnosis.has_no_information() { Severity::Note } else { Severity::Critical };
+    let finding = diagnosis.finding(Cause::DecayTooStrong, severity, "", text, because);
     let finding = if whole { finding } else { finding.in_layers(layers) };
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
@@ -283,10 +281,12 @@ fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool 
     scale * of_batch > 0.5 * of_data && common * (1.0 - correlation) > correlation * of_data
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. Either the
-/// run has learned nothing, or its loss has not fallen and is not falling now. In both cases the loss without masks
-/// must show no learning either. In the second case the masks must also add more to the loss than was learned below
-/// the loss of constant outputs.
+/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The loss has
+/// not fallen, with masks or without, and the masks add more to it than was learned below the loss of constant
+/// outputs. What masks add must [drown](Task::is_drowned) what can be learned, or the loss must stand still for four
+/// times [`patience`](crate::diagnosis::Thresholds::patience) losses: before that a slow run looks the same. A run that
+/// is [certainly](Diagnosis::beats_constants) below constant outputs is accused only if the masks
+/// [hide](Task::hides_more) more than it learned.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -294,22 +294,22 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let is_explained = |finding: &Finding| finding.severity == Severity::Note || left_behind(diagnosis, finding);
     let unexplained = findings.iter().all(is_explained);
-    // Masks add to the loss; without them the same parameters may have learned.
     let (bounds, lines) = (&task.measured, &diagnosis.thresholds);
-    let is_below = |share| bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, share));
-    let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned) && !diagnosis.has_no_information();
-    let start = diagnosis.start().unwrap_or(f64::NAN);
+    let (Some(chance), start) = (bounds.chance(), diagnosis.start().unwrap_or(f64::NAN)) else { return };
+    let drowns = task.is_drowned();
     let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
-    // Masks that cost half of all that can be learned drown it, even while the loss falls by weights that shrink.
-    let drowns = bounds.chance().is_some_and(|chance| masked - task.loss > chance - bounds.part(chance, 0.5));
-    let stays = drowns || !diagnosis.falls(run) && (diagnosis.stagnates() || !nears());
-    let stays = stays && diagnosis.has_patience() && !diagnosis.has_fallen();
+    let is_falling = || diagnosis.falls(run) || run.is_at_its_lowest() || !diagnosis.stagnates() && nears();
+    let judged = drowns || run.recent_loss().count() >= 4 * lines.patience && !is_falling();
+    // Masks add to the loss; without them the same parameters may have learned.
+    let stays =
+        diagnosis.has_patience() && !diagnosis.has_fallen() && task.loss >= bounds.part(chance, lines.fallen[1]);
     // If the masks add less to the loss than was learned, the signal is weak, and the masks are no fault.
-    let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
-    let harms = stays && costs_more && (learns_nothing || !is_below(lines.fallen[1]));
+    let costs_more = masked - task.loss > chance - masked;
+    let harms = judged && stays && costs_more && (drowns || task.hides_more() || !diagnosis.beats_constants());
     if !(share > lines.drowns && unexplained && harms) {
         return;
     }
+    let severity = if diagnosis.has_no_information() { Severity::Note } else { Severity::Warning };
     let parts = diagnosis.spec.parts();
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
     let (_, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
@@ -324,7 +324,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because =
         format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));
-    let finding = diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, "", text, because);
+    let finding = diagnosis.finding(Cause::DropoutTooHeavy, severity, "", text, because);
     findings.push(finding.in_layers(layers));
 }
 

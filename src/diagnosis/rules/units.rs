@@ -267,7 +267,9 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let finding = diagnosis.finding(Cause::LargeWeights, *severity, "", text, because).in_layers(layers);
     let finding = finding.told_by(diagnosis.mends_weights());
     let [decades, predicted] = [drift.map(libm::log10), drift.map(|_| 0.0)];
-    findings.push(Finding { since: diagnosis.seen_at(0), decades, predicted, ..finding });
+    // Changed weights that leave almost no slope do harm, whatever the loss does.
+    let is_proof = drift.is_some() && *slope < SATURATED;
+    findings.push(Finding { since: diagnosis.seen_at(0), decades, predicted, is_proof, ..finding });
 }
 
 /// Returns the [`unit_slope`] of the activation at the path `name`.

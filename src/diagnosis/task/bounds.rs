@@ -1,6 +1,6 @@
 //! The loss of the best constant outputs, the lowest loss of any outputs, and that of outputs within a range.
 
-use super::{Rows, squares};
+use super::{Rows, Task, squares};
 use crate::{
     batch_shape::BatchShape,
     dataset::{Batch, Dataset},
@@ -228,4 +228,20 @@ pub(super) fn is_reversed<T: Scalar>(rows: &Rows<'_, T>, y: &[T], dy: &[T], now:
         }
     }
     Ok(true)
+}
+
+impl Task {
+    /// Whether outputs of another size have a lower loss, by more than the outputs as they are have learned below the
+    /// loss of constant outputs.
+    pub fn hides_more(&self) -> bool {
+        self.measured.chance().is_some_and(|chance| self.loss - self.rescaled > chance - self.loss)
+    }
+
+    /// Whether dropout masks alone cost more than half of all that can be learned: of the loss of constant outputs, from
+    /// the lowest loss of any outputs.
+    pub fn is_drowned(&self) -> bool {
+        let bounds = &self.measured;
+        let both = bounds.chance().zip(self.masked);
+        both.is_some_and(|(chance, [masked, _])| masked - self.loss > chance - bounds.part(chance, 0.5))
+    }
 }

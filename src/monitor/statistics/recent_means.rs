@@ -34,11 +34,15 @@ impl RecentMeans {
         }
     }
 
-    /// Whether three or more of the last losses, the first of the run not counted, are above `line`, and four fifths
-    /// of them.
+    /// Whether most of the last losses, the first of the run not counted, are above `line`: four fifths of them. Of
+    /// fewer than three, all must be a hundred times that high.
     pub fn most_are_above(&self, line: f64) -> bool {
-        let [above, known] = [line, f64::NEG_INFINITY].map(|line| self.1.iter().filter(|&&loss| loss > line).count());
-        above >= 3 && 5 * above >= 4 * known
+        let above = |line: f64| self.1.iter().filter(|&&loss| loss > line).count();
+        match above(f64::NEG_INFINITY) {
+            0 => false,
+            known @ 1..3 => above(100.0 * line.abs()) == known,
+            known => above(line) >= 3 && 5 * above(line) >= 4 * known,
+        }
     }
 
     /// Returns the highest mean; NaN before [`SETTLED`] losses.
