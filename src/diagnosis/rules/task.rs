@@ -196,7 +196,9 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks && !by_gradient(block);
     let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;
     let is_tiny = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk * shrunk && !by_gradient(block);
-    let learns_nothing = diagnosis.learns_nothing(run);
+    // Weights held small may have learned a little; outputs of another size then show how little.
+    let hides = diagnosis.task.as_ref().is_some_and(Task::hides_more);
+    let learns_nothing = diagnosis.learns_nothing(run) || hides && diagnosis.stays_up();
     let is_shrunk = |block: &BlockStatistics| is_small(block) && points(block) || learns_nothing && is_tiny(block);
     let found: Vec<_> = trained.iter().copied().filter(|block| is_shrunk(block)).collect();
     // The gradient may shrink a single matrix to a small optimum, but hardly several consecutive matrices.
@@ -206,7 +208,6 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !diagnosis.has_fitted();
     // Of a weak dependence the best weights are small: then outputs of another size are hardly better.
-    let hides = diagnosis.task.as_ref().is_some_and(Task::hides_more);
     let harms = harms && (hides || !diagnosis.beats_constants());
     let Some(most) = found.iter().map(|block| size(block)).reduce(f64::max).filter(|_| harms) else { return };
     let layers = LayerRange::runs(trained.iter().map(|block| (layer_of_block(block.name()), is_shrunk(block))));
