@@ -66,6 +66,7 @@ pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Optio
     let task = diagnosis.task.clone().map(|task| Task {
         loss: statistics.run().first_loss().unwrap_or(task.loss),
         masked: None,
+        errors_below: None,
         passes: 0,
         ..task
     });
@@ -76,6 +77,8 @@ pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Optio
         sizes,
         task,
         curvature: None,
+        // Nothing made up for the faults of a run that does not fall.
+        is_proportional: None,
         certificate: None,
         recurrent: Vec::new(),
         gates: Vec::new(),

@@ -41,6 +41,8 @@ pub use place::LayerRange;
 pub use report::{Report, ReportRow, ReportState};
 pub use thresholds::Thresholds;
 
+use intervention::is_homogeneous;
+
 use crate::{
     layer::LayerSpec,
     monitor::{Factor, Statistics},
@@ -70,13 +72,17 @@ fn is_inside(path: &str, of: &str) -> bool {
     of.is_empty() && !path.is_empty() || path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// Returns the index in `parts` of the norm layer that follows the layer at the index `at`, with nothing but dropout
-/// between, if that layer is [`Linear`](crate::layer::Linear) or an embedding table. The norm divides by the size of
-/// the inputs and of these weights, so neither size has an effect on the values after it. A change of the gradient's
+/// Returns the index in `parts` of the norm layer that follows the layer at the index `at`, with nothing between but
+/// dropout and activations with φ(a z) = a φ(z) for a > 0. The layer at `at` must be
+/// [`Linear`](crate::layer::Linear) or an embedding table. The norm divides by the size of the inputs and of these
+/// weights, so neither size has an effect on the values after it. A change of the gradient's
 /// norm by this layer is then no fault.
 fn norm_after<P>(parts: &[(P, &LayerSpec)], at: usize) -> Option<usize> {
-    use LayerSpec::{Checkpointed, Dropout, Embedding, Linear, Sequential};
-    let passes_on = |part: &LayerSpec| matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_));
+    use LayerSpec::{ActivationLayer, Checkpointed, Dropout, Embedding, Linear, PRelu, Sequential};
+    let passes_on = |part: &LayerSpec| match part {
+        ActivationLayer { activation, .. } => is_homogeneous(activation),
+        part => matches!(part, Sequential { .. } | Checkpointed { .. } | Dropout(_) | PRelu(_)),
+    };
     let next = (at + 1..parts.len()).find(|&next| !passes_on(parts[next].1))?;
     (matches!(parts[at].1, Linear(_) | Embedding(_)) && parts[next].1.is_norm()).then_some(next)
 }

@@ -51,6 +51,8 @@ mod errors;
 #[cfg(feature = "tensorboard")]
 mod event_files;
 #[cfg(feature = "std")]
+mod evidence;
+#[cfg(feature = "std")]
 mod file_datasets;
 #[cfg(feature = "std")]
 mod fixes;

@@ -351,7 +351,7 @@ proptest! {
         pairs in loss_cases_of_width::<f64>(TargetKind::Values, |targets| 2 * targets),
     ) {
         let OwnedTarget::Values(values) = &counts.target else { return Err(TestCaseError::fail("classes")) };
-        prop_assert!(values.iter().all(|&count| count >= 0.0 && count <= 20.0 && count == count.floor()));
+        prop_assert!(values.iter().all(|count| (0.0..=20.0).contains(count) && *count == count.floor()));
         let OwnedTarget::Values(values) = &binary.target else { return Err(TestCaseError::fail("classes")) };
         prop_assert!(values.iter().all(|&one| one == 0.0 || one == 1.0));
         let OwnedTarget::Values(values) = &hot.target else { return Err(TestCaseError::fail("classes")) };

@@ -16,7 +16,7 @@ pub(super) use change::{
 use change::{changed_layers, has_slopes};
 pub(super) use experiments::Experiments;
 pub(super) use forecast::forecast;
-pub(super) use redrawn::{Loud, Off, rectifies};
+pub(super) use redrawn::{Loud, Off, is_homogeneous, rectifies};
 pub(super) use tower::{Tower, towers};
 
 use super::{

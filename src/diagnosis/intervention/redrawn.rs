@@ -20,7 +20,7 @@ pub(in crate::diagnosis) fn rectifies(activation: &ActivationKind) -> bool {
 
 /// Whether φ(a z) = a φ(z) for a > 0, so that scaling the weights before φ scales all values after it by the same
 /// factor.
-fn is_homogeneous(activation: &ActivationKind) -> bool {
+pub(in crate::diagnosis) fn is_homogeneous(activation: &ActivationKind) -> bool {
     let grows = |z: f64| (activation.value(4.0 * z) - 4.0 * activation.value(z)).abs() < 1e-9;
     grows(1.0) && grows(-1.0) && activation.value(1.0_f64) != 0.0
 }

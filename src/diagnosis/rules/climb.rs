@@ -120,6 +120,8 @@ pub(super) fn idle(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         course(run),
         number(chance)
     );
-    let finding = diagnosis.finding(Cause::NoCauseFound, Severity::Warning, "", text, because);
+    // Many tasks begin on a plateau: parameters that are still partly the initial ones may leave it.
+    let severity = if way < 0.0 { Severity::Note } else { Severity::Warning };
+    let finding = diagnosis.finding(Cause::NoCauseFound, severity, "", text, because);
     findings.push(Finding { refuted_by: "a loss that falls in as many more steps", ..finding });
 }

@@ -89,6 +89,12 @@ pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// differ from each other. The value is a convention.
 const ALIKE: f64 = 0.9;
 
+/// Whether the norm layer at the path `norm` takes its means over the rows of a batch, as
+/// [`BatchNorm`](crate::layer::BatchNorm) does: it subtracts what all rows have in common.
+fn is_over_rows(diagnosis: &Diagnosis<'_>, norm: &str) -> bool {
+    diagnosis.spec.parts().iter().any(|(path, part)| path == norm && matches!(part, LayerSpec::BatchNorm(_)))
+}
+
 /// Reports inputs whose root mean square is outside the thresholds, unless that of the first pre-activations is
 /// within them. It reports nothing if few samples of the data are far larger than the others, which is the subject of
 /// the rule about outliers. If few rows of a batch are far larger than the others, it reports these rows instead.
@@ -110,13 +116,13 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     // A norm layer does not help small columns beside dominant ones, nor rows that hardly differ from their common
     // mean.
+    let norm = norm_of_first(&diagnosis.spec);
+    let keeps_means = norm.as_ref().is_none_or(|norm| !is_over_rows(diagnosis, norm));
     let hides = columns_of(diagnosis).and_then(Columns::dominant).is_some_and(|(_, rest)| rest < lines.small_input[0])
-        || diagnosis.inputs.share_of_means() > ALIKE;
+        || diagnosis.inputs.share_of_means() > ALIKE && keeps_means;
     // The output of a recurrent layer's input weights is not monitored, so it is computed from the weights.
     let by_weights = || columns_of(diagnosis).map(|columns| columns.pre_activation);
-    let first = first_pre_activation(diagnosis)
-        .or_else(by_weights)
-        .filter(|_| !(hides && norm_of_first(&diagnosis.spec).is_some()));
+    let first = first_pre_activation(diagnosis).or_else(by_weights).filter(|_| !(hides && norm.is_some()));
     // For sparse inputs, the size of the values that are not 0 counts, since weights multiply only these.
     let present = diagnosis.statistics.map_or(0.0, |statistics| statistics.run().present_input());
     let [least, most] =
@@ -125,7 +131,11 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     if size == 0.0 && has_inputs {
         return findings.push(zeros(diagnosis));
     }
-    let stagnates = diagnosis.is_stuck();
+    // A slow run that comes down is held up by nothing.
+    let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.learned));
+    let run = diagnosis.statistics.map(|statistics| statistics.run());
+    let comes_down = run.zip(line).is_some_and(|(run, line)| diagnosis.falls(run) || diagnosis.comes_down(line, run));
+    let stagnates = diagnosis.is_stuck() && !comes_down;
     let because = with_standardized(diagnosis, size, first);
     let by_column = columns_of(diagnosis).and_then(Columns::largest).map_or(String::new(), |text| format!("; {text}"));
     let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);

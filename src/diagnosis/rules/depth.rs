@@ -10,6 +10,7 @@ use super::{
 use crate::{
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity, Thresholds,
+        difference::is_resumed,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         left_out,
@@ -167,11 +168,11 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         false => severity,
     };
     // A small gradient is harmful only if the first weights hardly move.
-    let severity = if vanishes.is_some() && severity == Severity::Warning && first_moves(diagnosis) {
-        Severity::Note
-    } else {
-        severity
-    };
+    let moves = vanishes.is_some() && severity == Severity::Warning && first_moves(diagnosis);
+    // The description foretells nothing of given parameters that it does not draw.
+    let is_foreign = !depth.measured && is_resumed(diagnosis);
+    let is_made_up = severity == Severity::Warning && diagnosis.may_make_up();
+    let severity = if moves || is_foreign || is_made_up { Severity::Note } else { severity };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
     let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
     if let Some(opened) = verdict.mends.as_ref().filter(opens)

@@ -227,7 +227,7 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let finding = diagnosis.finding(Cause::LargeWeights, Severity::Warning, layer, text, because);
     let refuted_by = "pre-activations as large with these weights redrawn";
     let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(times)));
-    findings.push(Finding { since, decades, predicted: Some(0.0), is_proof: true, refuted_by, ..finding });
+    findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, ..finding });
 }
 
 /// The fix of a norm whose ε is far above the variance of its inputs.

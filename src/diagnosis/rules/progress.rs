@@ -10,6 +10,9 @@ use alloc::{format, string::String};
 /// The fraction of an earlier loss above which a later loss has hardly fallen. Both are measured from the lowest loss
 /// of any outputs, if that is known.
 const STILL: f64 = 0.9;
+/// A loss this number of standard errors below that of constant outputs is certainly below it: by chance, one run of a
+/// thousand is.
+const CERTAIN: f64 = 3.0;
 /// The number of last losses over which [`falls`](Diagnosis::falls) measures the fall of the loss.
 const LATELY: f64 = 10.0;
 
@@ -187,10 +190,22 @@ impl Diagnosis<'_> {
         judged && usual < self.part(settled, STILL)
     }
 
+    /// Whether the loss on the data is [certainly](CERTAIN) below that of outputs that are the same for every row, by
+    /// the standard error of their difference over samples. How far below depends on the noise of the targets, which
+    /// no network learns. False where it was not measured, and for parameters that have [hardly
+    /// moved](Self::has_hardly_moved).
+    pub(super) fn beats_constants(&self) -> bool {
+        let below = self.task.as_ref().and_then(|task| task.errors_below);
+        below.is_some_and(|below| below > CERTAIN) && !self.has_hardly_moved()
+    }
+
     /// Whether the run shows that something was learned. A fresh network can begin somewhat below the loss of constant
     /// outputs: if its parameters have hardly moved, such a loss does not count. If the loss of constant outputs is
     /// not known, only a resumed run counts as one that has learned.
     pub(super) fn has_learned(&self, run: &RunStatistics) -> bool {
+        if self.beats_constants() {
+            return true;
+        }
         let Some(chance) = self.chance() else { return is_resumed(self) };
         let far = self.part(chance, self.thresholds.fallen[1]);
         let is_fresh = || self.has_hardly_moved() && run.recent_loss().mean() > far && !is_resumed(self);
@@ -215,8 +230,12 @@ impl Diagnosis<'_> {
     /// the fraction [`learned`](crate::diagnosis::Thresholds::learned) of the loss of the best constant outputs. Both
     /// are measured from the lowest loss of any outputs, if that is known. If the
     /// [loss of constant outputs](Self::chance) is not known, whether the loss [stagnates](Self::stagnates).
+    /// False if the loss is [certainly below](Self::beats_constants) that of constant outputs.
     pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
+        if self.beats_constants() {
+            return false;
+        }
         match (&self.task, self.chance()) {
             (Some(_), Some(constant)) => {
                 let judged = run.recent_loss().count() >= lines.patience;

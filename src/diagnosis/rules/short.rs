@@ -45,7 +45,7 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
     if is_told || run.clip_steps() < lines.checks || without > lines.long_step[0] {
         return;
     }
-    if !diagnosis.is_stuck() {
+    if !diagnosis.is_stuck() || diagnosis.has_no_information() {
         return;
     }
     let text = format!(
@@ -115,13 +115,13 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
 /// below a hundredth of the first, and as many more updates of the last size would be
 /// [short](crate::diagnosis::Thresholds::short_way) in sum.
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
+    if diagnosis.has_no_information() || diagnosis.rate_returns {
+        return None;
+    }
     if let Some(still) = still::ended(diagnosis) {
         return Some((run.updates().saturating_sub(still), still::moved_before(diagnosis)));
     }
     let [first, last] = run.rates().filter(|[first, last]| *last < 0.01 * first)?;
-    if diagnosis.has_no_information() {
-        return None;
-    }
     let of = matrices(diagnosis).filter(counts).max_by(|a, b| a.way()[1].total_cmp(&b.way()[1]))?;
     let more = of.update_ratio().mean() + libm::log10(run.updates() as f64);
     // The number of updates of the first size that add up to the sum of all updates so far.

@@ -123,13 +123,17 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
 }
 
-/// Whether a value was not finite and the run has not recovered, or the recent loss is more than 1.5 times the first
-/// loss. Since the first loss is that of a single batch, the recent loss must also be more than 1.5 times the loss of
-/// constant outputs, if that is known.
+/// The standard error of a mean over about five losses, divided by the standard deviation of one loss.
+const OF_MEAN: f64 = 1.0 / 3.0;
+
+/// Whether a value was not finite and the run has not recovered, or the recent losses are more than 1.5 times the
+/// first loss. Since the first loss is that of a single batch, they must also be more than 1.5 times the loss of
+/// constant outputs, if that is known. One hard batch is no divergence: most of the last ten losses are that high, and
+/// their mean by more than its standard error.
 pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let first = run.first_loss().unwrap_or(f64::INFINITY);
     let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));
-    run.non_finite().is_some() && !run.has_recovered() || run.recent_loss().mean() > part_of(begins, 1.5)
+    run.non_finite().is_some() && !run.has_recovered() || run.stays_above(part_of(begins, 1.5), OF_MEAN)
 }
 
 /// Returns the decades (log10 change of the gradient's norm) from loss to first weights in the first monitored pass,
@@ -197,9 +201,11 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_unmixed = run.batch_correlation().is_some_and(|correlation| correlation > lines.unmixed[0]);
     let is_unexplained = relapsed && !is_unmixed && run.harmful_jumps() == 0;
     let [usual, critical] = lines.long_step;
+    // Small weights grow by steps that are long beside them: then a loss that stands still shows the harm.
+    let stands_still = diagnosis.stays_up() && diagnosis.stagnates() && !diagnosis.beats_constants();
     let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
     let severity = match above(ratio, long) {
-        Some(severity) if climbs || block.long_steps() >= lines.checks && !diagnosis.has_fallen() => severity,
+        Some(severity) if climbs || block.long_steps() >= lines.checks && stands_still => severity,
         _ => return outgrown(diagnosis, findings),
     };
     let is_long = |block: &BlockStatistics| is_judged(&block) && above(size(&block), long).is_some();

@@ -78,10 +78,22 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         number(block.gradient_norm()),
         count(moving, "block")
     );
-    // A rate of 0 that the transforms of the run state is a fault only if the run is stuck.
-    let severity = if all_told && !diagnosis.is_stuck() { Severity::Note } else { Severity::Warning };
+    // A rate of 0 that the transforms of the run state is a fault only if the run is stuck. All first layers may be
+    // kept on purpose, as those of a trained network are: then a loss that does not fall shows the harm.
+    let harms = diagnosis.is_stuck() || !all_told && (diagnosis.stays_up() || !are_first_layers(diagnosis, still));
+    let severity = if harms { Severity::Warning } else { Severity::Note };
     let finding = diagnosis.finding(Cause::FrozenBlock, severity, "", text, because);
     findings.push(finding.in_layers(layers));
+}
+
+/// Whether the blocks that `are_still`, with those that are frozen or have no gradient, are all blocks of the first
+/// layers.
+fn are_first_layers(diagnosis: &Diagnosis<'_>, are_still: impl Fn(&&BlockStatistics) -> bool) -> bool {
+    let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
+    let Some(last) = blocks.iter().rposition(|block| are_still(&block)) else { return false };
+    let is_held = |block: &BlockStatistics| are_still(&block) || block.frozen() || block.gradient_norm() == 0.0;
+    let next = blocks.get(last + 1).map(|block| layer_of_block(block.name()));
+    blocks[..last].iter().all(is_held) && next != Some(layer_of_block(blocks[last].name()))
 }
 
 /// Returns the learning rate of a block, as the gradient transforms of the run state it, divided by the rate of

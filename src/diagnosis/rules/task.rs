@@ -103,12 +103,14 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
         && diagnosis.statistics.is_some_and(|statistics| {
             statistics.run().recent_loss().mean() <= task.measured.part(identical.least, 1.1)
         });
+    // A sparse table has empty rows: of them the run must show the harm.
+    let may_be_meant = identical.are_empty && !diagnosis.is_held_up();
     let severity = match identical.least {
         least if least.is_nan() || least <= part(lines.unreachable) => return,
         // Inputs with few possible values repeat, and then the noise of the targets limits the loss.
-        _ if identical.may_be_chosen() => Severity::Note,
+        _ if identical.may_be_chosen() || diagnosis.beats_constants() && identical.repeats => Severity::Note,
         least if least > part(lines.learned) => Severity::Critical,
-        _ if has_learned_all => Severity::Note,
+        _ if has_learned_all || identical.repeats || may_be_meant => Severity::Note,
         _ => Severity::Warning,
     };
     let samples = identical.samples.clone();
@@ -135,7 +137,7 @@ pub(super) fn identical(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     );
     let finding = diagnosis.finding(Cause::BadData, severity, "", text, because);
     let fix = String::from("other inputs: these do not tell their targets apart");
-    let (refuted_by, is_proof) = ("two of these samples whose inputs differ", severity > Severity::Note);
+    let (refuted_by, is_proof) = ("two of these samples whose inputs differ", severity == Severity::Critical);
     findings.push(Finding { fix, samples, refuted_by, is_proof, ..finding });
 }
 
@@ -194,7 +196,9 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let points = |block: &BlockStatistics| block.shrinkage().mean() > shrinks && !by_gradient(block);
     let is_small = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk;
     let is_tiny = |block: &BlockStatistics| size(block) > 0.0 && size(block) < shrunk * shrunk && !by_gradient(block);
-    let learns_nothing = diagnosis.learns_nothing(run);
+    // Weights held small may have learned a little; outputs of another size then show how little.
+    let hides = diagnosis.task.as_ref().is_some_and(Task::hides_more);
+    let learns_nothing = diagnosis.learns_nothing(run) || hides && diagnosis.stays_up();
     let is_shrunk = |block: &BlockStatistics| is_small(block) && points(block) || learns_nothing && is_tiny(block);
     let found: Vec<_> = trained.iter().copied().filter(|block| is_shrunk(block)).collect();
     // The gradient may shrink a single matrix to a small optimum, but hardly several consecutive matrices.
@@ -203,6 +207,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let harms = run.recent_loss().count() >= 10 && !diagnosis.has_fallen() && !diagnosis.has_fitted();
+    // Of a weak dependence the best weights are small: then outputs of another size are hardly better.
+    let harms = harms && (hides || !diagnosis.beats_constants());
     let Some(most) = found.iter().map(|block| size(block)).reduce(f64::max).filter(|_| harms) else { return };
     let layers = LayerRange::runs(trained.iter().map(|block| (layer_of_block(block.name()), is_shrunk(block))));
     let whole = found.len() == trained.len();
@@ -221,7 +227,8 @@ pub(super) fn decay(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
             String::from("no update of the gradient alone is likely to shrink several matrices of a product so far")
         }
     };
-    let finding = diagnosis.finding(Cause::DecayTooStrong, Severity::Critical, "", text, because);
+    let severity = if diagnosis.has_no_information() { Severity::Note } else { Severity::Critical };
+    let finding = diagnosis.finding(Cause::DecayTooStrong, severity, "", text, because);
     let finding = if whole { finding } else { finding.in_layers(layers) };
     findings.push(Finding { decades: Some(libm::log10(most)), ..finding });
 }
@@ -242,7 +249,12 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let harms = task.loss > factor * recent || !fallen || has_wreck;
         harms && !has_common_error(task, run, correlation)
     });
-    let severity = if contradicts && unexplained { Severity::Warning } else { Severity::Note };
+    // On all of the data, and not on the last batches alone, the loss has fallen.
+    let has_fallen = diagnosis.task.as_ref().filter(|task| !task.initial).is_some_and(|task| {
+        let line = |chance| task.measured.part(chance, diagnosis.thresholds.fallen[1]);
+        task.measured.chance().is_some_and(|chance| task.loss < line(chance))
+    });
+    let severity = if contradicts && unexplained && !has_fallen { Severity::Warning } else { Severity::Note };
     let text = format!(
         "batches are not mixed: the samples of a batch are alike, with a correlation of {correlation:.2} between \
          their gradients, where that of samples drawn at random is 0"
@@ -270,10 +282,12 @@ fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool 
     scale * of_batch > 0.5 * of_data && common * (1.0 - correlation) > correlation * of_data
 }
 
-/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. Either the
-/// run has learned nothing, or its loss has not fallen and is not falling now. In both cases the loss without masks
-/// must show no learning either. In the second case the masks must also add more to the loss than was learned below
-/// the loss of constant outputs.
+/// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The loss has
+/// not fallen, with masks or without, and the masks add more to it than was learned below the loss of constant
+/// outputs. What masks add must [drown](Task::is_drowned) what can be learned, or the loss must stand still for four
+/// times [`patience`](crate::diagnosis::Thresholds::patience) losses: before that a slow run looks the same. A run that
+/// is [certainly](Diagnosis::beats_constants) below constant outputs is accused only if the masks
+/// [hide](Task::hides_more) more than it learned.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return };
     let Some((task, [masked, share])) = diagnosis.task.as_ref().and_then(|task| Some((task, task.masked?))) else {
@@ -281,20 +295,22 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     };
     let is_explained = |finding: &Finding| finding.severity == Severity::Note || left_behind(diagnosis, finding);
     let unexplained = findings.iter().all(is_explained);
-    // Masks add to the loss; without them the same parameters may have learned.
     let (bounds, lines) = (&task.measured, &diagnosis.thresholds);
-    let is_below = |share| bounds.chance().is_none_or(|chance| task.loss < bounds.part(chance, share));
-    let learns_nothing = diagnosis.learns_nothing(run) && !is_below(lines.learned);
-    let start = diagnosis.start().unwrap_or(f64::NAN);
+    let (Some(chance), start) = (bounds.chance(), diagnosis.start().unwrap_or(f64::NAN)) else { return };
+    let drowns = task.is_drowned();
     let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
-    let stays = diagnosis.has_patience() && !diagnosis.has_fallen() && !diagnosis.falls(run);
-    let stays = stays && (diagnosis.stagnates() || !nears());
+    let is_falling = || diagnosis.falls(run) || run.is_at_its_lowest() || !diagnosis.stagnates() && nears();
+    let judged = drowns || run.recent_loss().count() >= 4 * lines.patience && !is_falling();
+    // Masks add to the loss; without them the same parameters may have learned.
+    let stays =
+        diagnosis.has_patience() && !diagnosis.has_fallen() && task.loss >= bounds.part(chance, lines.fallen[1]);
     // If the masks add less to the loss than was learned, the signal is weak, and the masks are no fault.
-    let costs_more = bounds.chance().is_some_and(|chance| masked - task.loss > chance - masked);
-    let harms = learns_nothing || stays && costs_more && !is_below(lines.fallen[1]);
+    let costs_more = masked - task.loss > chance - masked;
+    let harms = judged && stays && costs_more && (drowns || task.hides_more() || !diagnosis.beats_constants());
     if !(share > lines.drowns && unexplained && harms) {
         return;
     }
+    let severity = if diagnosis.has_no_information() { Severity::Note } else { Severity::Warning };
     let parts = diagnosis.spec.parts();
     let masks = parts.iter().filter_map(|(path, part)| Some((&**path, heaviest_masks(part)?)));
     let (_, (name, rate)) = masks.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap_or(("", ("dropout", 0.0)));
@@ -309,7 +325,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     let because =
         format!("with all masks disabled: a loss of {} instead of {} (measured)", number(task.loss), number(masked));
-    let finding = diagnosis.finding(Cause::DropoutTooHeavy, Severity::Warning, "", text, because);
+    let finding = diagnosis.finding(Cause::DropoutTooHeavy, severity, "", text, because);
     findings.push(finding.in_layers(layers));
 }
 

@@ -210,7 +210,7 @@ fn drift(diagnosis: &Diagnosis<'_>, path: &str) -> Option<f64> {
     };
     let name = if layer.is_empty() { String::from(kind) } else { format!("{layer}.{kind}") };
     let block = diagnosis.statistics?.blocks().iter().find(|block| block.name() == name)?;
-    block.first_parameters().map(|found| found / described)
+    block.first_parameters().filter(|_| described > 0.0).map(|found| found / described)
 }
 
 /// Reports units that were in the flat part of their bounded activation, where φ′ is near 0, from the first pass
@@ -267,8 +267,8 @@ pub(super) fn saturated(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) 
     let finding = diagnosis.finding(Cause::LargeWeights, *severity, "", text, because).in_layers(layers);
     let finding = finding.told_by(diagnosis.mends_weights());
     let [decades, predicted] = [drift.map(libm::log10), drift.map(|_| 0.0)];
-    // Changed weights are measured, so a falling loss is no evidence against them.
-    let is_proof = drift.is_some();
+    // Changed weights that leave almost no slope do harm, whatever the loss does.
+    let is_proof = drift.is_some() && *slope < SATURATED;
     findings.push(Finding { since: diagnosis.seen_at(0), decades, predicted, is_proof, ..finding });
 }
 
@@ -321,6 +321,7 @@ fn saturation(diagnosis: &Diagnosis<'_>, link: &LinkStatistics) -> Option<Satura
     // fraction.
     let certain = first - libm::sqrt(first * (1.0 - first) / link.units().max(1) as f64);
     let severity = above(certain, lines.saturated).max(by_slope)?;
-    let severity = if drift.is_some() { Severity::Warning } else { severity };
+    // That weights were changed is no harm: it only says why they are large.
+    let severity = if drift.is_some() { severity.min(Severity::Warning) } else { severity };
     Some(Saturation { severity, drift, slope, first })
 }

@@ -1,12 +1,17 @@
 //! The loss of the best constant outputs, the lowest loss of any outputs, and that of outputs within a range.
 
-use super::{Rows, squares};
+use super::{Rows, Task, squares};
 use crate::{
+    batch_shape::BatchShape,
+    dataset::{Batch, Dataset},
     error::Error,
+    layer::{Layer, Mode},
+    loss::{Loss, Reduction},
     monitor::part_of,
     scalar::{Scalar, scalar, to_f64},
+    workspace::{Workspace, per_step},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 /// The number of steps of a gradient descent on the outputs, towards the best constant outputs, rejected steps
 /// included.
@@ -37,9 +42,14 @@ const WITHOUT_END: f64 = 1e3;
 impl LossBounds {
     /// Measures the losses for the targets of the batch `rows`.
     pub(super) fn of<T: Scalar>(rows: &Rows<'_, T>) -> Result<Self, Error> {
-        let [halfway, constant] = descend(rows, None)?;
+        Self::with_outputs(rows).map(|(bounds, _)| bounds)
+    }
+
+    /// Measures the losses [of](Self::of) a batch, and returns the best constant outputs with them.
+    pub(super) fn with_outputs<T: Scalar>(rows: &Rows<'_, T>) -> Result<(Self, Vec<f64>), Error> {
+        let ([halfway, constant], outputs) = descend(rows, None)?;
         let is_unbounded = constant < WITHOUT_END * f64::min(halfway, -1.0);
-        Ok(LossBounds { constant, floor: free(rows, constant)?, is_unbounded })
+        Ok((LossBounds { constant, floor: free(rows, constant)?, is_unbounded }, outputs))
     }
 
     /// Returns the loss of the best constant outputs. `None` if other losses cannot be compared with it: it is not
@@ -62,7 +72,35 @@ impl LossBounds {
 /// descent from 0. A step that lowers the loss is taken, and the step length is doubled; otherwise the step is
 /// rejected, and the length halved. `groups` has the group of each row; with `None` all rows are one group.
 pub(super) fn constant<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<f64, Error> {
-    descend(rows, groups).map(|[_, lowest]| lowest)
+    descend(rows, groups).map(|([_, lowest], _)| lowest)
+}
+
+/// The largest number of outputs of the samples whose [`floor`] is measured.
+const FLOOR: usize = 1_000_000;
+
+/// Returns the lowest loss of any outputs for the targets of `samples`, or of as many of them, evenly spaced, as have
+/// at most [`FLOOR`] outputs. `None` if it is not known, for a loss that is a sum over rows, and for data without
+/// targets.
+pub(in crate::diagnosis) fn floor<T: Scalar>(
+    network: Box<dyn Layer<T>>,
+    data: &Dataset<'_, T>,
+    loss: &dyn Loss<T>,
+    samples: &[usize],
+) -> Result<Option<f64>, Error> {
+    if data.targets().is_none() || samples.is_empty() || loss.reduction() == Reduction::Sum {
+        return Ok(None);
+    }
+    let (width, steps, mode) = (network.dims().output, per_step(&*network)?, Mode::to_examine(&*network));
+    let each = if steps { width.saturating_mul(data.steps()) } else { width };
+    let most = (FLOOR / each.max(1)).max(1);
+    let samples: Vec<usize> = samples.iter().copied().step_by(samples.len().div_ceil(most)).collect();
+    let mut batch = Batch::new(data, samples.len());
+    batch.gather(data, &samples, steps)?;
+    let count = network.output_shape(batch.shape()).rows();
+    // No pass is made.
+    let workspace = Workspace::new(network, BatchShape::batch(1))?;
+    let rows = Rows { workspace, w: &[], loss, batch, width, count, mode, passes: 0 };
+    Ok(LossBounds::of(&rows)?.floor)
 }
 
 /// Returns the lowest loss of any outputs for the batch `rows`, by the descent of [`constant`] with a group for each
@@ -74,12 +112,17 @@ fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Err
         return Ok(None);
     }
     let each: Vec<usize> = (0..rows.count).collect();
-    let [halfway, lowest] = descend(rows, Some(&each))?;
+    let ([halfway, lowest], _) = descend(rows, Some(&each))?;
     Ok((halfway - lowest <= 0.05 * (constant - lowest)).then_some(lowest))
 }
 
-/// Returns the loss of [`constant`] outputs after half of the steps of the gradient descent, and after all.
-fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<[f64; 2], Error> {
+/// The outputs, by turns, at which a descent begins if the loss has no gradient at outputs of 0, such as the cosine
+/// distance.
+const NEAR_ZERO: [f64; 2] = [1e-2, -3e-2];
+
+/// Returns the loss of [`constant`] outputs after half of the steps of the gradient descent, and after all, and its
+/// last outputs.
+fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<([f64; 2], Vec<f64>), Error> {
     let (width, count) = (rows.width, rows.count);
     let group = |row: usize| groups.map_or(0, |groups| groups[row]);
     let mut sizes = vec![0.0; 1 + (0..count).map(group).max().unwrap_or(0)];
@@ -99,6 +142,10 @@ fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<[f
     };
     let (mut row, mut step) = (vec![0.0; width * sizes.len()], 1.0);
     let (mut lowest, mut gradient) = at(&row)?;
+    if gradient.iter().all(|&slope| slope == 0.0) {
+        row.iter_mut().enumerate().for_each(|(at, y)| *y = NEAR_ZERO[at % NEAR_ZERO.len()]);
+        (lowest, gradient) = at(&row)?;
+    }
     let mut halfway = lowest;
     for at_step in 0..STEPS {
         if at_step == STEPS / 2 {
@@ -112,7 +159,7 @@ fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<[f
             step *= 0.5;
         }
     }
-    Ok([halfway, lowest])
+    Ok(([halfway, lowest], row))
 }
 
 /// Returns the lowest loss of outputs within `[low, high]`, by bisection with the sign of each value's derivative.
@@ -131,6 +178,21 @@ pub(super) fn least<T: Scalar>(rows: &Rows<'_, T>, [low, high]: [f64; 2]) -> Res
         }
     }
     rows.loss_of(&middle(&range), &mut dy)
+}
+
+/// Returns the lowest loss of the outputs `y` with their distances from the means of their columns multiplied by a
+/// power of two, from 2 to 4096.
+pub(super) fn rescaled<T: Scalar>(rows: &Rows<'_, T>, y: &[T]) -> Result<f64, Error> {
+    let (width, mut dy, mut least) = (rows.width.max(1), vec![T::zero(); y.len()], f64::INFINITY);
+    let count = (y.len() / width).max(1) as f64;
+    let means: Vec<f64> =
+        (0..width).map(|at| y.iter().skip(at).step_by(width).map(|&y| to_f64(y)).sum::<f64>() / count).collect();
+    for factor in (1..=12).map(|power| f64::from(1 << power)) {
+        let of = |(at, &y): (usize, &T)| means[at % width] + factor * (to_f64(y) - means[at % width]);
+        let scaled: Vec<T> = y.iter().enumerate().map(of).map(scalar).collect();
+        least = least.min(rows.loss_of(&scaled, &mut dy)?);
+    }
+    Ok(least)
 }
 
 /// Returns three numbers of `dy`, the gradient of the loss at outputs of `width` columns: its variance over rows and
@@ -166,4 +228,20 @@ pub(super) fn is_reversed<T: Scalar>(rows: &Rows<'_, T>, y: &[T], dy: &[T], now:
         }
     }
     Ok(true)
+}
+
+impl Task {
+    /// Whether outputs of another size have a lower loss, by more than the outputs as they are have learned below the
+    /// loss of constant outputs.
+    pub fn hides_more(&self) -> bool {
+        self.measured.chance().is_some_and(|chance| self.loss - self.rescaled > chance - self.loss)
+    }
+
+    /// Whether dropout masks alone cost more than half of all that can be learned: of the loss of constant outputs, from
+    /// the lowest loss of any outputs.
+    pub fn is_drowned(&self) -> bool {
+        let bounds = &self.measured;
+        let both = bounds.chance().zip(self.masked);
+        both.is_some_and(|(chance, [masked, _])| masked - self.loss > chance - bounds.part(chance, 0.5))
+    }
 }

@@ -19,6 +19,8 @@ pub(in crate::diagnosis) struct Identical {
     pub classes: Option<usize>,
     /// Whether most of the compared samples that are not in `samples` also share their inputs with another sample.
     pub repeats: bool,
+    /// Whether all inputs of the largest group are 0, as in the empty rows of a sparse table.
+    pub are_empty: bool,
 }
 
 impl Identical {
@@ -78,7 +80,8 @@ pub(super) fn find<T: Scalar>(
     };
     let others = || groups.iter().filter(|&&group| group != most);
     let repeats = 2 * others().filter(|&&group| sizes[group] > 1).count() > others().count();
+    let are_empty = inputs(most).iter().all(|&x| x == T::zero());
     let of_group = samples.iter().zip(&groups).filter(|&(_, &group)| group == most).map(|(&sample, _)| sample);
     let (samples, least) = (of_group.collect(), bounds::constant(rows, Some(&groups))?);
-    Ok(Some(Identical { samples, compared: count, least, distinct, classes, repeats }))
+    Ok(Some(Identical { samples, compared: count, least, distinct, classes, repeats, are_empty }))
 }

@@ -4,16 +4,17 @@
 mod bounds;
 mod identical;
 mod information;
+mod learned;
 mod outlier;
 
 use super::{
     Diagnosis, Thresholds,
     columns::{Columns, Entering},
+    difference,
     setup::loss_name,
 };
 use crate::{
     activation::Activation,
-    batch_shape::BatchShape,
     block::Blocks,
     dataset::{Batch, Dataset, Standardize},
     error::Error,
@@ -25,7 +26,7 @@ use crate::{
 };
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
-pub(super) use bounds::{LossBounds, STEPS};
+pub(super) use bounds::{LossBounds, STEPS, floor};
 use identical::Identical;
 pub(super) use outlier::{Outliers, Sizes, large_inputs};
 
@@ -44,6 +45,9 @@ pub(super) struct Task {
     pub name: String,
     /// The loss on up to 256 samples, evenly spaced over all data, with dropout disabled.
     pub loss: f64,
+    /// The lowest loss of the outputs with their distances from the means of their columns multiplied by 1, 2, 4 and so
+    /// on, up to 4096.
+    pub rescaled: f64,
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
     pub masked: Option<[f64; 2]>,
@@ -53,6 +57,9 @@ pub(super) struct Task {
     pub all: Option<LossBounds>,
     /// The lowest loss of constant outputs and that of any outputs, for the same samples as [`loss`](Self::loss).
     pub measured: LossBounds,
+    /// The number of standard errors by which the loss is below that of outputs that are the same for every row. `None`
+    /// if it is not known, and if a given parameter is not finite.
+    pub errors_below: Option<f64>,
     /// The standard deviation of the outputs over rows, divided by their root mean square. `None` for classes, and
     /// for outputs that are all 0.
     pub spread: Option<f64>,
@@ -241,34 +248,6 @@ fn squares<T: Scalar>(width: usize, y: &[T]) -> [f64; 2] {
     [apart, square]
 }
 
-/// The largest number of outputs of the samples whose [`floor`] is measured.
-const FLOOR: usize = 1_000_000;
-
-/// Returns the lowest loss of any outputs for the targets of `samples`, or of as many of them, evenly spaced, as have
-/// at most [`FLOOR`] outputs. `None` if it is not known, for a loss that is a sum over rows, and for data without
-/// targets.
-pub(super) fn floor<T: Scalar>(
-    network: Box<dyn Layer<T>>,
-    data: &Dataset<'_, T>,
-    loss: &dyn Loss<T>,
-    samples: &[usize],
-) -> Result<Option<f64>, Error> {
-    if data.targets().is_none() || samples.is_empty() || loss.reduction() == Reduction::Sum {
-        return Ok(None);
-    }
-    let (width, steps, mode) = (network.dims().output, per_step(&*network)?, Mode::to_examine(&*network));
-    let each = if steps { width.saturating_mul(data.steps()) } else { width };
-    let most = (FLOOR / each.max(1)).max(1);
-    let samples: Vec<usize> = samples.iter().copied().step_by(samples.len().div_ceil(most)).collect();
-    let mut batch = Batch::new(data, samples.len());
-    batch.gather(data, &samples, steps)?;
-    let count = network.output_shape(batch.shape()).rows();
-    // No pass is made.
-    let workspace = Workspace::new(network, BatchShape::batch(1))?;
-    let rows = Rows { workspace, w: &[], loss, batch, width, count, mode, passes: 0 };
-    Ok(LossBounds::of(&rows)?.floor)
-}
-
 impl Task {
     fn new<T: Scalar>(
         spec: &LayerSpec,
@@ -302,6 +281,7 @@ impl Task {
         let mut dy = vec![scalar(0.0); y.len()];
         let now = rows.loss_of(&y, &mut dy)?;
         let row_gradients = bounds::row_gradients(width, &dy);
+        let rescaled = f64::min(bounds::rescaled(&rows, &y)?, now);
         let is_reversed = bounds::is_reversed(&rows, &y, &dy, now)?;
         // With a gradient of the wrong sign, gradient descent finds no lowest loss.
         let known = |it: LossBounds| LossBounds { floor: it.floor.filter(|_| !is_reversed), ..it };
@@ -309,7 +289,9 @@ impl Task {
             Reduction::Sum => None,
             Reduction::Mean => {
                 let own = rows.count;
-                Some(rows.with_targets_of(data, steps, |rows| Ok((LossBounds::of(rows)?, rows.count != own)))?)
+                Some(
+                    rows.with_targets_of(data, steps, |rows| Ok((LossBounds::with_outputs(rows)?, rows.count != own)))?,
+                )
             }
         };
         let has_classes = matches!(data.targets(), Some(Target::Classes(_)));
@@ -330,10 +312,12 @@ impl Task {
             Target::Classes(_) => None,
         };
         let identical = identical::find(data, &samples, &rows)?;
-        let measured = match all {
-            Some((all, false)) => all,
-            _ => LossBounds::of(&rows)?,
+        let (measured, best) = match &all {
+            Some((all, false)) => all.clone(),
+            _ => LossBounds::with_outputs(&rows)?,
         };
+        let best = all.as_ref().map_or(&best, |((_, best), _)| best);
+        let errors_below = if initial { None } else { learned::errors_below_constant(data, steps, best, &mut rows)? };
         let (mut outliers, mut passes) = (outlier::find(data, &samples, steps, &mut rows, thresholds)?, rows.passes);
         // Training on these samples may have led to parameters that have no gradient.
         if let Some(found) = outliers.as_mut().filter(|found| !found.harms(thresholds)) {
@@ -346,9 +330,11 @@ impl Task {
         Ok(Some(Task {
             name,
             loss,
+            rescaled,
             masked,
-            all: all.map(|(all, _)| known(all)),
+            all: all.map(|((all, _), _)| known(all)),
             measured: known(measured),
+            errors_below,
             spread,
             row_gradients,
             is_reversed,
@@ -391,7 +377,11 @@ impl Diagnosis<'_> {
     /// As [`Workspace::forward`].
     pub fn task<T: Scalar>(self, w: &[T], data: &Dataset<'_, T>, loss: &dyn Loss<T>) -> Result<Self, Error> {
         match Task::new(&self.spec, w, data, loss, &self.thresholds) {
-            Ok(task) => Ok(Diagnosis { task, ..self }),
+            Ok(task) => {
+                let network = self.spec.build::<T>();
+                let sizes = network.map_or(self.sizes, |network| difference::sizes(&*network, w));
+                Ok(Diagnosis { task, sizes, ..self })
+            }
             Err(Error::CustomPart { .. }) => Ok(self),
             Err(error) => Err(error),
         }

@@ -36,7 +36,7 @@ pub struct RunStatistics {
     /// The number of values of the network's output y, and so of ∂L/∂y, in the current pass.
     values: usize,
     distance: Distance,
-    loss: RunningMoments,
+    pub(super) loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
     /// The exponential mean of the first `SETTLED` losses; infinite before that many losses.
@@ -44,7 +44,7 @@ pub struct RunStatistics {
     best_loss: f64,
     /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
     lowest_mean: f64,
-    recent_means: RecentMeans,
+    pub(super) recent_means: RecentMeans,
     worst_rise: f64,
     path: [f64; 2],
     decades: RunningMoments,
@@ -171,7 +171,7 @@ impl RunStatistics {
         if self.loss.count() >= SETTLED {
             self.lowest_mean = self.lowest_mean.min(self.loss.mean());
         }
-        self.recent_means.push(self.recent.mean(), self.recent.count());
+        self.recent_means.push(loss, self.recent.mean(), self.recent.count());
         if self.recent.count() == SETTLED {
             self.settled_loss = self.recent.mean();
         }

@@ -224,8 +224,7 @@ impl Suite<'_, '_> {
         if law == Law::Derivative && read.expected == 0.0 && self.rises_by(read.found, z) {
             return self.no_tangent(read.found, "0.0, though φ changes: computed through f64 there", z);
         }
-        let place = format!("{}, {what}", format.name);
-        let input = format!("z = {}", (format.text)(z));
+        let (place, input) = (format!("{}, {what}", format.name), format!("z = {}", (format.text)(z)));
         self.trial.breaks(law, place, (format.text)(read.expected), (format.text)(read.found), input);
     }
 }
