@@ -299,7 +299,7 @@ pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let (Some(chance), start) = (bounds.chance(), diagnosis.start().unwrap_or(f64::NAN)) else { return };
     let drowns = task.is_drowned();
     let nears = || diagnosis.nears([start, diagnosis.part(start, lines.fallen[0])], run);
-    let is_falling = || diagnosis.falls(run) || run.is_at_its_lowest() || !diagnosis.stagnates() && nears();
+    let is_falling = || diagnosis.falls(run) || diagnosis.falls_steadily(run) || !diagnosis.stagnates() && nears();
     let judged = drowns || run.recent_loss().count() >= 4 * lines.patience && !is_falling();
     // Masks add to the loss; without them the same parameters may have learned.
     let stays =
