@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         // A run that was accepted can be saved, and is then the same.
         let before = run.checkpoint();
         let saved = run.to_bytes().unwrap();
-        run.load_bytes(&saved).unwrap();
+        let _ = run.load_bytes(&saved).unwrap();
         assert_eq!(run.checkpoint(), before);
     }
     // A model that was accepted describes itself in bytes that are accepted.

@@ -87,7 +87,8 @@ fn train(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     trainer.set_data_parallel(parallel)?;
     if let Some(path) = arguments.save.as_ref().filter(|path| Path::new(path).exists()) {
-        trainer.load(path)?;
+        let differences = trainer.load(path)?;
+        differences.iter().for_each(|difference| eprintln!("{difference}"));
     }
     // `fit` trains for one epoch at a time, so that the file is that of a whole run.
     while trainer.optimizer().steps() < (arguments.epochs * data.samples().div_ceil(settings.batch_size)) as u64 {

@@ -33,7 +33,7 @@ mod precision;
 mod run;
 
 pub(crate) use kind::{FileKind, open, read};
-pub use part::Difference;
+pub use part::{Difference, Differences};
 pub use precision::Precision;
 
 use crate::{

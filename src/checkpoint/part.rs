@@ -14,7 +14,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt;
+use core::{fmt, ops::Deref};
 use serde::{Deserialize, Serialize};
 
 /// A difference between a checkpoint and the run that loads it, for example in a dropout rate, that does not prevent
@@ -34,6 +34,70 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { name, saved, current } = self;
         write!(f, "{name}: {saved} in the checkpoint, {current} in this run")
+    }
+}
+
+/// The differences between a checkpoint and the run that loaded it. It is empty if the run continues as it was saved.
+///
+/// It is a list of [`Difference`]s that must be used: where a setting differs, the run continues with the present one,
+/// and its bits are not those of an uninterrupted run.
+///
+/// ```
+/// use chainrule::{layer::Sequential, loss::MeanSquaredError, trainer::{TrainConfig, Trainer}, transform::Sgd};
+/// let run = |rate| {
+///     let network = Sequential::<f64>::input(1).linear(1).build()?;
+///     Trainer::new(network, MeanSquaredError::new(), Sgd::new(rate), TrainConfig::default())
+/// };
+/// let differences = run(0.2)?.load_bytes(&run(0.1)?.to_bytes()?)?;
+/// assert_eq!(differences.len(), 1);
+/// assert_eq!(differences.to_string(), "transform 1 (Sgd), rate: 0.1 in the checkpoint, 0.2 in this run");
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+///
+/// The compiler warns of a call that discards them; here the warning is an error:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # use chainrule::{layer::Sequential, loss::MeanSquaredError, trainer::Trainer, transform::Sgd};
+/// fn resume(trainer: &mut Trainer<f64, Sequential<f64>, MeanSquaredError, Sgd>) -> Result<(), chainrule::Error> {
+///     trainer.load("run.safetensors")?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "where a setting differs, the run continues with the present one"]
+pub struct Differences(pub(super) Vec<Difference>);
+
+impl Deref for Differences {
+    type Target = [Difference];
+    fn deref(&self) -> &[Difference] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Differences {
+    type Item = Difference;
+    type IntoIter = alloc::vec::IntoIter<Difference>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Differences {
+    type Item = &'a Difference;
+    type IntoIter = core::slice::Iter<'a, Difference>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// Writes one difference per line.
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(i, difference)| {
+            let line_break = if i > 0 { "\n" } else { "" };
+            write!(f, "{line_break}{difference}")
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checkpoints of a trainer's run.
 
-use super::{Checkpoint, Difference, Values, mismatch, part, refused, require_blocks, require_sound};
+use super::{Checkpoint, Difference, Differences, Values, mismatch, part, refused, require_blocks, require_sound};
 use crate::{
     distributed::DataParallel,
     error::{Error, Figure},
@@ -95,7 +95,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Restores the state of a checkpoint. Returns the differences between this run and the saved one that do not
-    /// prevent restoring, such as another batch size.
+    /// prevent restoring, such as another batch size; it is empty if there are none.
     ///
     /// On an error the trainer is unchanged.
     ///
@@ -103,7 +103,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::Checkpoint`], naming the layer or transform, for another network or chain of transforms, and for a
     /// checkpoint of parameters alone. [`Error::CheckpointValue`] for numbers outside their range, and for values
     /// that are not finite unless the checkpoint was read with [`Values::Any`].
-    pub fn restore(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
+    pub fn restore(&mut self, checkpoint: &Checkpoint<T>) -> Result<Differences, Error> {
         let mut differences = self.compare_network(checkpoint)?;
         let run = self.saved_run(checkpoint)?;
         let transforms = |trainer: &Self| {
@@ -133,7 +133,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.best = Kept::of(run.best, self.kept());
         self.settings.seed = run.seed;
         self.progress = run.progress;
-        Ok(differences)
+        Ok(Differences(differences))
     }
 
     /// Restores only the parameters and buffers of a checkpoint, and keeps the rest of this run. Averages of
@@ -144,12 +144,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer, for the parameters of another network. [`Error::CheckpointValue`] for
     /// buffers that are not finite and variances below 0, unless the checkpoint was read with [`Values::Any`].
-    pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Vec<Difference>, Error> {
+    pub fn restore_parameters(&mut self, checkpoint: &Checkpoint<T>) -> Result<Differences, Error> {
         let differences = self.compare_network(checkpoint)?;
         self.restore_network(checkpoint);
         self.forget_best();
         self.begin_at_parameters();
-        Ok(differences)
+        Ok(Differences(differences))
     }
 
     /// Copies the parameters and the buffers of `checkpoint` to the trainer. The caller has checked their lengths.
@@ -185,7 +185,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Restores the state of the run that [`save`](Self::save) wrote to the file at `path`. Returns the differences
-    /// between this run and the saved one that do not prevent restoring, such as another batch size.
+    /// between this run and the saved one that do not prevent restoring, such as another batch size. Only if it is
+    /// empty does the run continue to the bits of an uninterrupted one.
     ///
     /// The settings of this trainer are kept, except for the seed, which becomes the saved one. On an error the
     /// trainer is unchanged.
@@ -193,7 +194,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// The errors of [`Checkpoint::load`] and [`restore`](Self::restore).
     #[cfg(feature = "std")]
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Result<Differences, Error> {
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
@@ -203,7 +204,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// The errors of [`Checkpoint::from_bytes`] and [`restore`](Self::restore).
-    pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Difference>, Error> {
+    pub fn load_bytes(&mut self, bytes: &[u8]) -> Result<Differences, Error> {
         self.restore(&Checkpoint::from_bytes(self.network(), bytes, Values::Finite)?)
     }
 
@@ -213,7 +214,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// # Errors
     /// The errors of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
     #[cfg(feature = "std")]
-    pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<Vec<Difference>, Error> {
+    pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<Differences, Error> {
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 

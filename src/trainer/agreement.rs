@@ -137,7 +137,7 @@ impl<T: Scalar> Run<'_, T> {
         run.add_text("the frozen blocks", &format!("{frozen:?}"));
         run.add_text("the chain of transforms", &format!("{:?}", self.optimizer.spec(blocks)));
         // The run after a finished one takes over only its number of epochs.
-        let progress = if self.begins_anew() { Progress::after(self.progress.epochs) } else { *self.progress };
+        let progress = if self.is_finished() { Progress::after(self.progress.epochs) } else { *self.progress };
         run.add("the position in the run", format_args!("{progress:?}"));
         run.add("the number of updates", self.optimizer.steps());
         run.add_numbers("the parameters", self.parameters);

@@ -1,7 +1,8 @@
 //! A run: epochs, validation, early stopping.
 
 use super::{
-    Epoch, FitOptions, Progress, Run, Step, Trainer, check::of_validation, options::OnStep, parts::Reader, trace,
+    Epoch, FitOptions, Progress, Run, Step, TrainConfig, Trainer, check::of_validation, options::OnStep, parts::Reader,
+    trace,
 };
 #[cfg(doc)]
 use crate::error::DataRule;
@@ -68,7 +69,38 @@ struct EpochOptions<'a, 'f, T> {
     stopped: bool,
 }
 
+impl Progress {
+    /// Whether the run is finished: all epochs of `settings` are done, or early stopping or a monitor ended it.
+    fn is_finished(&self, settings: &TrainConfig) -> bool {
+        self.stopped || self.epochs - self.began >= settings.epochs
+    }
+}
+
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
+    /// Whether the last run is finished: all its epochs are done, or early stopping or a monitor ended it. The next
+    /// [`fit`](Self::fit) is then another run; before, it continues the run.
+    ///
+    /// A checkpoint stores it, so a program that saves after each epoch can continue after a crash:
+    ///
+    /// ```
+    /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
+    /// use chainrule::{trainer::{FitOptions, TrainConfig, Trainer}, transform::Sgd};
+    /// use std::ops::ControlFlow;
+    /// let network = Sequential::<f64>::input(1).linear(1).build()?;
+    /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default())?;
+    /// let data = Dataset::rows(1, &[0.0, 1.0, 2.0], Target::Values(&[1.0, 3.0, 5.0]))?;
+    /// let mut epochs = Vec::new();
+    /// while !trainer.is_finished() {
+    ///     epochs.extend(trainer.fit_with(&data, FitOptions::new().on_epoch(|_| ControlFlow::Break(())))?);
+    ///     // feature `safetensors`: trainer.save("run.safetensors")?;
+    /// }
+    /// assert_eq!(epochs.len(), trainer.settings().epochs);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        self.progress.is_finished(&self.settings)
+    }
+
     /// Trains for one run: the epochs of the settings, or the rest of an interrupted run. Before the first update, it
     /// checks the width of the data and, for data in memory, the targets of all samples.
     ///
@@ -77,7 +109,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [stops](GradientMonitor::should_stop) it. The next call is then another run with as many epochs. It starts
     /// from the current parameters and optimizer state, with new patience. Epochs are numbered through all runs.
     ///
-    /// With [patience](super::TrainConfig::patience) every fit, even if a callback or an error ends it, returns with
+    /// With [patience](TrainConfig::patience) every fit, even if a callback or an error ends it, returns with
     /// the parameters and buffers of the lowest validation loss. The next fit of the same run continues from the
     /// values of the last epoch. After an error, or after `parameters_mut`, `workspace_mut`, `optimizer_mut` or
     /// `step`, it continues from the best values. After an error, an optimizer whose state holds a value that is not
@@ -143,14 +175,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Whether the run is finished: all epochs are done, or early stopping or a monitor ended it.
-    fn finished(&self) -> bool {
-        self.progress.stopped || self.progress.epochs - self.progress.began >= self.settings.epochs
-    }
-
-    /// Whether the next fit begins another run, because the last run is finished.
-    pub(super) fn begins_anew(&self) -> bool {
-        self.finished()
+    /// Whether the run is finished, so that the next fit begins another one.
+    pub(super) fn is_finished(&self) -> bool {
+        self.progress.is_finished(self.settings)
     }
 
     /// Runs the remaining epochs of the run, and returns their records in order. Sets `within` if a callback ended
@@ -169,7 +196,7 @@ impl<T: Scalar> Run<'_, T> {
             EpochOptions { monitor, on_step, reports: callback.is_some(), timed, may_stop, stopped: false };
         let mut epochs = Vec::new();
         self.find_finite()?;
-        while !self.finished() {
+        while !self.is_finished() {
             let _span = trace::epoch_span(self.progress.epochs + 1);
             let Some(mut epoch) = self.epoch(reader, &mut options)? else {
                 *within = true;
@@ -315,7 +342,7 @@ impl<T: Scalar> Run<'_, T> {
         let checked = checked.and_then(|()| self.check_last_passes(samples, last_steps));
         self.settle(checked, |()| Fingerprint::default())?;
         let mut batch = Batch::new(data, self.settings.batch_size);
-        if self.begins_anew() {
+        if self.is_finished() {
             *self.progress = Progress::after(self.progress.epochs);
             self.forget_best();
         }

@@ -169,7 +169,7 @@ fn checkpoint_and_early_stopping_restore_buffers() {
     first.fit(&data).unwrap();
     let saved = first.to_bytes().unwrap();
     let mut second = trainer(settings);
-    second.load_bytes(&saved).unwrap();
+    let _ = second.load_bytes(&saved).unwrap();
     second.fit(&data).unwrap();
     assert_eq!(bits(second.parameters()), bits(whole.parameters()));
     assert_eq!(bits(second.workspace().buffers()), bits(whole.workspace().buffers()));
@@ -188,7 +188,7 @@ fn checkpoint_and_early_stopping_restore_buffers() {
     let mut short = checkpoint.clone();
     short.slices.remove("buffers");
     assert!(matches!(other.restore(&short), Err(Error::Checkpoint { .. })));
-    other.restore_parameters(&checkpoint).unwrap();
+    let _ = other.restore_parameters(&checkpoint).unwrap();
     assert_eq!(bits(other.workspace().buffers()), bits(stops.workspace().buffers()));
 }
 

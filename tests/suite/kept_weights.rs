@@ -256,7 +256,7 @@ fn loaded_parameters_are_the_result_at_once() -> Result<(), Error> {
         let mut run = trainer(transform, TrainConfig { epochs: 2, patience: None, ..SETTINGS });
         run.fit(&data)?;
         let loaded = Checkpoint::new(seeded_numbers::<f64>(3, run.parameters().len()));
-        run.restore_parameters(&loaded)?;
+        let _ = run.restore_parameters(&loaded)?;
         assert_eq!(
             [run.parameters(), run.result()].map(bits),
             [&loaded.parameters, &loaded.parameters].map(|w| bits(w))
@@ -291,7 +291,7 @@ fn replaced_optimizer_begins_without_best_values() -> Result<(), Error> {
         let blocks = run.workspace().blocks().clone();
         *run.optimizer_mut() = Optimizer::new(chain(after), &blocks, &w)?;
         let mut other = trainer(chain(after), SETTINGS);
-        other.load_bytes(&run.to_bytes()?)?;
+        let _ = other.load_bytes(&run.to_bytes()?)?;
         let epochs = run.fit_with(&data, FitOptions::new().validation(&data))?;
         assert_eq!(epochs, other.fit_with(&data, FitOptions::new().validation(&data))?);
         let best = losses(&epochs).into_iter().fold(f64::INFINITY, f64::min);
@@ -368,7 +368,7 @@ fn loaded_parameters_forget_the_best_of_an_interrupted_run() -> Result<(), Error
     // The outputs at first are the targets of the first run: its losses are far below those of the other data.
     let mut run = begun(Adam::new(1e-4), &near);
     let loaded = trainer(Adam::new(1e-4), TrainConfig { seed: 7, ..SETTINGS }).checkpoint();
-    run.restore_parameters(&loaded)?;
+    let _ = run.restore_parameters(&loaded)?;
     assert!(run.checkpoint().slices["best"].is_empty());
     let mut seen = Seen::default();
     let epochs = run.fit_with(&data, FitOptions::new().validation(&data).monitor(&mut seen))?;

@@ -154,7 +154,7 @@ fn files_of_another_kind_name_the_call_that_reads_them() {
         assert!(!text.contains("none") && (name == "run" || !text.contains("checkpoint format")), "{name}: {text}");
     }
     // What the messages name reads them.
-    run.load(path("run")).unwrap();
+    let _ = run.load(path("run")).unwrap();
     assert_eq!(StateDict::load(path("foreign")).unwrap().get("0.weight").unwrap().values, [2.0]);
     let own = Model::load_with(network(), path("model")).unwrap();
     assert_eq!(own.parameters(), run.parameters());

@@ -493,7 +493,7 @@ fn run_saved_at_four_ranks_continues_at_two_to_the_bit() {
     assert!(saved.iter().all(|rank| *rank == saved[0]));
     let continued = on_ranks(2, |rank| {
         let mut run = case.on(Some(rank), 1);
-        run.restore(&saved[0]).unwrap();
+        let _ = run.restore(&saved[0]).unwrap();
         result(&mut run, &data).unwrap()
     });
     assert!(continued.iter().all(|rank| rank[..parameters] == whole[..parameters]));

@@ -93,7 +93,7 @@ fn checkpoint_keeps_the_digits_beyond_the_format() {
     let mut first = trainer::<bf16>(0.01, 150);
     first.fit(&shards()).unwrap();
     let mut second = trainer::<bf16>(0.01, 300);
-    second.restore(&first.checkpoint()).unwrap();
+    let _ = second.restore(&first.checkpoint()).unwrap();
     assert_eq!(second.workspace().buffers(), first.workspace().buffers());
     second.fit(&shards()).unwrap();
     assert_eq!(second.workspace().buffers(), whole.workspace().buffers());

@@ -67,7 +67,7 @@ fn monitor_that_asks_ends_the_run_with_its_update() -> Result<(), Error> {
     assert_eq!(bits(stopped.parameters()), bits(ended.parameters()));
     // A checkpoint keeps it; the next fit is another run, and a monitor that still asks ends it at once.
     let mut restored = trainer(None);
-    restored.restore(&stopped.checkpoint())?;
+    assert!(restored.restore(&stopped.checkpoint())?.is_empty());
     assert!(restored.stopped_early());
     let next = stopped.fit(&data)?;
     assert_eq!((next.len(), next[0].epoch, stopped.stopped_early()), (5, 3, false));

@@ -406,7 +406,7 @@ fn early_stop_is_saved_and_loaded() {
     stopped.fit_with(&data, FitOptions::new().validation(&other)).unwrap();
     stopped.save(&path).unwrap();
     let mut loaded = fresh(500);
-    loaded.load(&path).unwrap();
+    let _ = loaded.load(&path).unwrap();
     assert!(loaded.stopped_early());
     assert_eq!(bits(loaded.parameters()), bits(stopped.parameters()), "the best ones");
     let next = |trainer: &mut Trainer<f64, Net, MeanSquaredError, Adam>| {
@@ -421,7 +421,7 @@ fn early_stop_is_saved_and_loaded() {
     whole.fit_with(&data, FitOptions::new().on_epoch(stop)).unwrap();
     whole.save(&path).unwrap();
     let mut loaded = trainer(mlp(), MeanSquaredError::new(), Adam::new(1e-2), ordered(8, 5));
-    loaded.load(&path).unwrap();
+    let _ = loaded.load(&path).unwrap();
     let rest = loaded.fit(&data).unwrap();
     assert_eq!(rest.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [8, 9, 10]);
     assert_eq!((rest, bits(loaded.parameters())), (whole.fit(&data).unwrap(), bits(whole.parameters())));

@@ -179,7 +179,7 @@ fn windows_keep_the_initial_state_and_resume() {
     run(&mut whole, 3);
     run(&mut broken, 1);
     assert_eq!(bits(broken.workspace().state()), bits(&state));
-    resumed.load_bytes(&broken.to_bytes().unwrap()).unwrap();
+    let _ = resumed.load_bytes(&broken.to_bytes().unwrap()).unwrap();
     run(&mut resumed, 3);
     assert_eq!(bits(whole.parameters()), bits(resumed.parameters()));
     let mut zero = make();

@@ -51,7 +51,7 @@ fn load_one_byte_changed_refused_or_equal() {
             match target.load_bytes(&changed) {
                 Ok(differences) => {
                     assert_eq!(target.checkpoint(), whole.checkpoint(), "byte {place} set to {to}");
-                    assert_eq!(differences, []);
+                    assert!(differences.is_empty(), "{differences}");
                     equal += usize::from(to != bytes[place]);
                 }
                 Err(error) => assert!(typed(&error), "byte {place} set to {to}: {error}"),

@@ -22,7 +22,7 @@ use chainrule::{
         SkipNonFinite, WeightAverage,
     },
 };
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
 fn network(hidden: usize) -> Sequential<f64> {
     Sequential::input(3).linear(hidden).activation(Relu).dropout(0.3).layer_norm().linear(2).build().unwrap()
@@ -62,7 +62,7 @@ fn resumes<G: GradientTransform<f64>>(transform: impl Fn() -> G, patience: Optio
         // The second has another seed, and has been elsewhere: nothing of that may remain.
         let mut second = trainer(8, transform(), TrainConfig { seed: 99, epochs: 2, ..settings });
         second.fit_with(&data, observers()).unwrap();
-        second.load(&path).unwrap();
+        let _ = second.load(&path).unwrap();
         assert_eq!(seen(&second), seen(&first));
         second.set_epochs(40);
         let rest = second.fit_with(&data, observers()).unwrap();
@@ -70,6 +70,26 @@ fn resumes<G: GradientTransform<f64>>(transform: impl Fn() -> G, patience: Optio
         assert_eq!(seen(&second), seen(&whole), "resumed after {k}");
         assert_eq!(second.settings().seed, 5);
     }
+    // Saved after each epoch, by trainers that make at most 7 epochs each: the same run.
+    fs::remove_file(&path).unwrap();
+    let (mut found, mut is_finished) = (Vec::new(), false);
+    while !is_finished {
+        let mut run = trainer(8, transform(), settings);
+        if path.exists() {
+            assert!(run.load(&path).unwrap().is_empty());
+        }
+        for _ in 0..7 {
+            if !run.is_finished() {
+                found.extend(run.fit_with(&data, observers().on_epoch(|_| ControlFlow::Break(()))).unwrap());
+                run.save(&path).unwrap();
+            }
+        }
+        is_finished = run.is_finished();
+        if is_finished {
+            assert_eq!(seen(&run), seen(&whole), "saved after each epoch");
+        }
+    }
+    assert_eq!(found, epochs);
     let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files, [path], "no partial file is left");
 }
@@ -159,7 +179,7 @@ fn set_learning_rate_resumes() {
     let unset_first = started();
     unset_first.save(&path).unwrap();
     let mut second = set();
-    second.load(&path).unwrap();
+    let _ = second.load(&path).unwrap();
     fit_to(&mut second, 9);
     assert_eq!(seen(&second), seen(&unset));
     // A rate that is no rate is refused.
@@ -193,13 +213,13 @@ fn carried_state_resumes_from_a_checkpoint() {
     first.workspace_mut().carry_state();
     first.save(&path).unwrap();
     let mut second = make();
-    second.load(&path).unwrap();
+    let _ = second.load(&path).unwrap();
     let next = values(2, 16);
     let expected = infer(&mut first, &next);
     assert_eq!(infer(&mut second, &next), expected);
     let fresh = make();
     fresh.save(&path).unwrap();
-    second.load(&path).unwrap();
+    let _ = second.load(&path).unwrap();
     assert!(second.workspace().state().is_empty());
 }
 
@@ -218,7 +238,7 @@ fn carried_state_of_a_large_batch_resumes() {
     first.workspace_mut().carry_state();
     let bytes = first.to_bytes().unwrap();
     let mut second = make();
-    second.load_bytes(&bytes).unwrap();
+    let _ = second.load_bytes(&bytes).unwrap();
     assert_eq!(bits(second.workspace().state()), bits(first.workspace().state()));
     let losses = [&mut first, &mut second].map(|run| run.fit(&data).unwrap());
     assert_eq!(
@@ -377,7 +397,7 @@ fn checkpoint_in_memory_of_another_network_is_refused() {
     assert!(read == saved);
     refused(relu.restore(&read).unwrap_err());
     // Parameters alone have no network.
-    relu.restore_parameters(&Checkpoint::new(saved.parameters.clone())).unwrap();
+    let _ = relu.restore_parameters(&Checkpoint::new(saved.parameters.clone())).unwrap();
     assert_eq!(bits(relu.parameters()), bits(&saved.parameters));
     // Settings of training may differ, and are told.
     let [one, mut other] =
@@ -402,7 +422,7 @@ fn parameters_that_are_not_finite_are_restored_only_if_asked_for() {
         assert_eq!(seen(&run), before);
         for mut checkpoint in [whole, alone] {
             checkpoint.values = Values::Any;
-            run.restore_parameters(&checkpoint).unwrap();
+            let _ = run.restore_parameters(&checkpoint).unwrap();
             assert_eq!(bits(run.parameters()), bits(diverged.parameters()));
         }
         run = trainer(8, Adam::new(1e-2), TrainConfig::default());

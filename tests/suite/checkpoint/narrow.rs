@@ -33,7 +33,7 @@ fn resumes<T: Scalar>() {
             first.fit_with(&data, options()).unwrap();
         }
         let mut second = trainer(6, 7);
-        second.load_bytes(&first.to_bytes().unwrap()).unwrap();
+        let _ = second.load_bytes(&first.to_bytes().unwrap()).unwrap();
         second.fit_with(&data, options()).unwrap();
         assert!(second.to_bytes().unwrap() == whole.to_bytes().unwrap(), "{epochs} epochs before the break");
     }

@@ -1,11 +1,11 @@
-//! Clipping, optimizers and schedules against PyTorch.
+//! Clipping, optimizers and schedules against PyTorch, and optimizers against the equations of their papers.
 
 use super::reference::{cases, error, name, number, rounded, values, widened};
 use chainrule::{
     Block, Blocks, Role, Scalar, scalar,
     transform::{
-        Adadelta, Adagrad, Adam, AdamW, Adamax, ClipNorm, ClipValue, GradientTransform, NAdam, Optimizer, Penalty,
-        PerGroup, RAdam, RmsProp, Schedule, Sgd, Update,
+        Adadelta, Adagrad, Adam, AdamW, Adamax, ClipNorm, ClipValue, GradientTransform, Lion, Muon, NAdam, Optimizer,
+        Penalty, PerGroup, RAdam, RmsProp, Schedule, ScheduleFreeAdamW, Sgd, Update,
     },
 };
 use serde_json::Value;
@@ -129,6 +129,64 @@ fn optimizers_agree_with_pytorch() {
         (worst, single) = (worst.max(in64), single.max(in32));
     }
     println!("optimizers: worst {worst:.2e} in f64, {single:.2e} in f32");
+}
+
+/// The optimizer of a case of `optimizers_by_equations`, and its parameters: a matrix, or a vector of weights, then
+/// biases.
+fn of_paper(case: &Value) -> (Box<dyn GradientTransform<f64>>, Blocks) {
+    let (options, n) = (&case["options"], values(&case["x0"]).len());
+    let get = |key: &str| number(&options[key]);
+    let betas = || [0, 1].map(|i| number(&options["betas"][i]));
+    let transform: Box<dyn GradientTransform<f64>> = match case["optimizer"].as_str().unwrap() {
+        "Lion" => {
+            let [first, second] = betas();
+            Box::new(Lion::new(get("lr")).betas(first, second).decay(get("weight_decay")))
+        }
+        "ScheduleFreeAdamW" => {
+            let [first, second] = betas();
+            let free = ScheduleFreeAdamW::new(get("lr"), get("weight_decay")).warm_up(get("warm_up") as u64);
+            Box::new(free.betas(first, second).epsilon(get("eps")))
+        }
+        "Muon" => {
+            let muon = Muon::new(get("lr"), AdamW::new(get("adam_lr"), 0.0));
+            let muon = muon.momentum(get("momentum")).decay(get("weight_decay"));
+            Box::new(if options["nesterov"] == true { muon } else { muon.without_nesterov() })
+        }
+        other => panic!("no optimizer {other}"),
+    };
+    let [rows, columns] = match options["matrix"].as_array() {
+        Some(shape) => [0, 1].map(|i| number(&shape[i]) as usize),
+        None => [n, 1],
+    };
+    let blocks = Blocks::collect(|visit| {
+        visit(Block::new("weight", 0, [rows, columns], Role::Weight));
+        if rows * columns < n {
+            visit(Block::new("bias", rows * columns, [n - rows * columns, 1], Role::Bias));
+        }
+    });
+    (transform, blocks)
+}
+
+#[test]
+fn optimizers_without_pytorch_agree_with_the_equations_of_their_papers() {
+    let (mut worst, cases) = (0.0f64, cases("optimizers_by_equations"));
+    assert_eq!(cases.len(), 7);
+    for case in &cases {
+        let (transform, blocks) = of_paper(case);
+        let (a, b, mut w) = (values(&case["A"]), values(&case["b"]), values(&case["x0"]));
+        let (n, mut optimizer) = (w.len(), Optimizer::new(transform, &blocks, &w).unwrap());
+        let [parameters, results] = ["x_after_step", "result_after_step"].map(|key| case[key].as_array().unwrap());
+        for (parameters, results) in parameters.iter().zip(results) {
+            let mut gradient: Vec<f64> =
+                (0..n).map(|i| (0..n).map(|j| a[i * n + j] * w[j]).sum::<f64>() - b[i]).collect();
+            optimizer.step(&blocks, &mut w, &mut gradient, &mut ()).unwrap();
+            let result = optimizer.result(&blocks).unwrap_or(&w);
+            let this = error(&w, &values(parameters)).max(error(result, &values(results)));
+            assert!(this <= 1e-12, "{}: {this:e}", name(case));
+            worst = worst.max(this);
+        }
+    }
+    println!("optimizers of papers: worst {worst:.2e}");
 }
 
 /// The error of a schedule's rates at the steps of a case.

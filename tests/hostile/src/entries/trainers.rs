@@ -454,7 +454,7 @@ pub fn entries() -> Vec<Entry> {
                     "parameters that are not finite".into()
                 })?;
                 let _ = (other.fit(&data), other.optimizer().steps());
-                done?;
+                let _ = done?;
                 Ok(())
             },
         ),
@@ -478,7 +478,7 @@ pub fn entries() -> Vec<Entry> {
             let done = make(two)?.load(&path);
             // Chains 0 and 2 differ in a member, 0 and 4 in another.
             ensure(done.is_err() || one == two, || format!("the state of chain {one} is taken by chain {two}"))?;
-            done?;
+            let _ = done?;
             Ok(())
         }),
         entry(4, &["trainer::Trainer::restore", "trainer::Trainer::restore_parameters"], &[], |c| {
@@ -514,7 +514,7 @@ pub fn entries() -> Vec<Entry> {
             let values = c.values::<f32>(16, Taste::Mild);
             let data = Dataset::rows(3, &X, Target::Values(&values))?;
             let _ = run.fit(&data);
-            done?;
+            let _ = done?;
             Ok(())
         }),
     ]
