@@ -13,7 +13,7 @@ const WINDOW: usize = 1 << 14;
 /// sequence of element-wise gradient transforms, such as those of Adam. Sealed: only a workspace creates it.
 pub struct InPlaceStep<'a, T> {
     /// The learning rate η of plain gradient descent, `w ← w − η g`; not used if there is a `chain` of transforms.
-    /// It is a field of its own, not an enum variant beside `chain`: the value is copied for each layer, and an enum
+    /// It is a field of its own, not an enum variant beside `chain`. The value is copied for each layer, and an enum
     /// would be loaded in wider words than it was stored, which delays the load.
     rate: T,
     chain: Option<(&'a Blocks, &'a mut Chain<'a, T>)>,

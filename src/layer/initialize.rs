@@ -25,8 +25,8 @@ use alloc::{borrow::Cow, vec::Vec};
 ///
 /// # Errors
 /// [`Error::InvalidLayer`] for a setting outside its range, and for layers nested more than
-/// [`MAX_DEPTH`](super::MAX_DEPTH) deep; [`Error::InitialValue`] for a value that is not finite in `T`;
-/// [`Error::TooLarge`] for more parameters than memory can hold; the errors of the layer's initializers.
+/// [`MAX_DEPTH`](super::MAX_DEPTH) deep. [`Error::InitialValue`] for a value that is not finite in `T`.
+/// [`Error::TooLarge`] for more parameters than memory can hold. The errors of the layer's initializers.
 pub fn initialize<T: Scalar>(layer: &(impl Layer<T> + ?Sized), seed: u64) -> Result<Vec<T>, Error> {
     T::initialize(layer.as_layer(), seed)
 }

@@ -25,8 +25,8 @@ impl fmt::Display for Decades {
     }
 }
 
-/// Writes a row of the table without a line end: a name, the norm of the gradient after the row's factors of the
-/// chain rule, their `shares` in decades, and a bar that shows the sum. The bar has one character for each half
+/// Writes a row of the table without a line end. It has a name, the norm of the gradient after the row's factors of
+/// the chain rule, their `shares` in decades, and a bar that shows the sum. The bar has one character for each half
 /// decade (a factor √10), at most 24.
 fn write_row(f: &mut fmt::Formatter<'_>, name: &str, norm: f64, shares: &Shares) -> fmt::Result {
     let total = shares.total();

@@ -3,8 +3,8 @@
 use super::{TransformSpec, check_decay, check_epsilon, check_own_rate};
 use crate::{error::Error, scalar::Scalar};
 
-/// The settings that Adam and its variants share: the learning rate η, the decays β₁ of the first moment and β₂ of
-/// the second, and ε, which is added to the square root of the second moment.
+/// The settings that Adam and its variants share. η is the learning rate, β₁ and β₂ are the decays of the first and
+/// second moments, and ε is added to the square root of the second moment.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct AdamSettings {

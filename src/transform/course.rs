@@ -82,7 +82,7 @@ mod tests {
 
     /// Chains and wrappers pass on all their schedules.
     #[test]
-    fn each_schedule_of_a_chain_is_visited() {
+    fn schedules_of_a_chain_are_all_visited() {
         use crate::transform::{GradientTransform, PerGroup, Sgd, Unordered};
         let of_group = (Sgd::new(0.1), Schedule::cosine(9, 0.0));
         let groups = PerGroup::<f64>::new((Sgd::new(0.1), Schedule::constant(0.5))).group("1", of_group);

@@ -66,8 +66,8 @@ impl<T: Scalar> Trial<'_, T> {
     }
 }
 
-/// Returns the step at which a training of `steps` steps begins: half of them before the first step of the run at which
-/// the product of all factors is highest, but no later than as many before the end of the run. A run of `length` steps
+/// Returns the step of the schedule at which a training of `steps` steps begins. It is half of them before the first
+/// step of the run at which the product of all factors is highest, but at least `steps` before the end of the run. A run of `length` steps
 /// ends early at a factor that the format `T` cannot hold. Of a long run, evenly spaced steps are looked up.
 fn begins<T: Scalar>(transform: &mut dyn GradientTransform<T>, length: usize, steps: usize) -> u64 {
     let (mut highest, mut peak, mut end) = (f64::NEG_INFINITY, 0, 0);

@@ -178,10 +178,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
     /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
     ///
-    /// Trainings from parameters that the run has moved begin in the schedules of the optimizer where the highest rate
-    /// of the run falls in their middle, so that nothing which a schedule does later stays unseen. So do all trainings
-    /// if a fix changes the rate: it must hold where the rate is highest. Others begin at step 0, as the fixed run
-    /// does.
+    /// Trainings from parameters that the run has moved begin at a later step of the optimizer's schedules: the one
+    /// from which the highest rate of the run falls in their middle. So do all trainings if a fix changes the rate,
+    /// since it must hold where the rate is highest. Others begin at step 0, as the fixed run does.
     ///
     /// A fix that keeps trained parameters may keep what the fault has done to them. Unless it changes only rates,
     /// clipping or the schedule, or draws most parameters again, it is therefore also trained from where the run

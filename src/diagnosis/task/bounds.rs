@@ -237,8 +237,8 @@ impl Task {
         self.measured.chance().is_some_and(|chance| self.loss - self.rescaled > chance - self.loss)
     }
 
-    /// Whether dropout masks alone cost more than half of all that can be learned: of the loss of constant outputs, from
-    /// the lowest loss of any outputs.
+    /// Whether dropout masks alone cost more than half of all that can be learned: of the difference between the loss
+    /// of constant outputs and the lowest loss of any outputs.
     pub fn is_drowned(&self) -> bool {
         let bounds = &self.measured;
         let both = bounds.chance().zip(self.masked);

@@ -17,9 +17,6 @@ use alloc::{format, string::ToString, vec, vec::Vec};
 /// Numbers of rows and widths beyond those at which each derivative is tested by itself.
 const LARGE: [[usize; 2]; 2] = [[130, 2], [2, 129]];
 
-/// The widths at which [`Loss::check_width`] is compared with [`Loss::evaluate`].
-const WIDTHS: core::ops::RangeInclusive<usize> = 1..=33;
-
 /// The distance from the outputs at which gradients give a difference quotient.
 const STEP: f64 = 1.0 / 131_072.0;
 
@@ -49,31 +46,6 @@ impl Suite<'_, '_> {
         if let Ok(Err(error)) = case.of(loss, &mut vec![scalar(0.0); case.y.len()]) {
             let expected = "a loss, as for these targets with other outputs in f64";
             self.trial.breaks(Law::Refuses, self.at(name, case), expected, error.to_string(), case.described());
-        }
-    }
-
-    /// Tests that [`Loss::check_width`], which a trainer calls, refuses the widths that the loss cannot train. At
-    /// these, targets of a kind that it takes at other widths are refused for another reason than their values.
-    #[inline]
-    pub(super) fn refuses_widths(&mut self) {
-        for width in WIDTHS {
-            if !matches!(caught(|| self.losses.double.check_width(width)), Ok(Ok(()))) {
-                continue;
-            }
-            let case = self.draw([2, width], Outputs::Usual, false, 0);
-            let Ok(Err(error)) = case.of(self.losses.double, &mut vec![0.0; case.y.len()]) else { continue };
-            let of_values = matches!(
-                error,
-                Error::Parameter { .. }
-                    | Error::TargetKind { .. }
-                    | Error::ClassOutOfRange { .. }
-                    | Error::NonFinite { .. }
-            );
-            if !of_values {
-                let place = format!("{}: check_width({width})", self.at("f64", &case));
-                let expected = format!("an error, as of evaluate: {error}");
-                return self.trial.breaks(Law::Refuses, place, expected, "Ok", "");
-            }
         }
     }
 
