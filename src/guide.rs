@@ -17,7 +17,8 @@
 //! | [`narrow_formats`] | train in `f16` or `bf16`, on several threads |
 //! | [`out_of_memory`] | make it fit |
 //!
-//! A page whose examples need features that are off says so, in place of its text. The same pages are in `docs/guide`.
+//! A page whose examples need features that are off says so, in place of its text. The same pages are in
+//! `docs/guide`.
 
 /// Declares the pages. The text of a page needs the features in parentheses, since its examples do.
 macro_rules! pages {

@@ -3,8 +3,8 @@
 //!
 //! `cargo run --release -p clinic -- --seed 1000 --cases 200`; `--verbose` lists every miss, `--short` is 24 cases.
 //! `--field --cases 4` runs 4 cases of each kind of another sort, on real tables, images and series; `--only gate`
-//! those kinds alone that have `gate` in their name, `--only varied` those of the lists `varied …`. `--harm --cases 3`
-//! trains the same cases without a diagnosis. `--reports` prints twenty whole reports of them. `--prediction
+//! those kinds alone that have `gate` in their name, `--only varied` those of the lists `varied …`. `--harm --cases
+//! 3` trains the same cases without a diagnosis. `--reports` prints twenty whole reports of them. `--prediction
 //! --cases 40` measures predictions against the first step of 40 networks of each architecture; `--field
 //! --leave-out --cases 2` how verdicts depend on each threshold, and on the kinds that it is chosen with. Thresholds
 //! were tuned on seeds below 100 only, of which `--draw N` makes other networks than `--draw 0`.

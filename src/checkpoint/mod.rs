@@ -265,8 +265,8 @@ impl<T: Scalar> Checkpoint<T> {
     /// [`Error::CheckpointFormat`] for bytes that are truncated, damaged or in another format. [`Error::FileKind`],
     /// naming the call to use, for a model or a file of another program. [`Error::CheckpointVersion`] for another
     /// version of the format. [`Error::Checkpoint`], naming the layer or block, for another network or scalar type.
-    /// With [`Values::Finite`], [`Error::CheckpointValue`] for a value that is not finite. [`Error::InvalidLayer`] for
-    /// layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
+    /// With [`Values::Finite`], [`Error::CheckpointValue`] for a value that is not finite. [`Error::InvalidLayer`]
+    /// for layers nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
     pub fn from_bytes(network: &(impl Layer<T> + ?Sized), bytes: &[u8], values: Values) -> Result<Self, Error> {
         check_depth(&network)?;
         let (blocks, precision) = (blocks_of(network), Precision::of::<T>()?);

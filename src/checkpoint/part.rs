@@ -39,8 +39,8 @@ impl fmt::Display for Difference {
 
 /// The differences between a checkpoint and the run that loaded it. It is empty if the run continues as it was saved.
 ///
-/// It is a list of [`Difference`]s that must be used: where a setting differs, the run continues with the present one,
-/// and its bits are not those of an uninterrupted run.
+/// It is a list of [`Difference`]s that must be used: where a setting differs, the run continues with the present
+/// one, and its bits are not those of an uninterrupted run.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, loss::MeanSquaredError, trainer::{TrainConfig, Trainer}, transform::Sgd};

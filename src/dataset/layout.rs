@@ -83,8 +83,8 @@ impl Layout<'_> {
     }
 
     /// Returns sample, time step and column of the value with index `bad` in an array of `count` values that holds
-    /// all samples, such as the inputs or the targets. The array has one row per time step if `per_step`; otherwise it
-    /// has one row per sample, and the time step is `None`.
+    /// all samples, such as the inputs or the targets. The array has one row per time step if `per_step`; otherwise
+    /// it has one row per sample, and the time step is `None`.
     pub(super) fn place(&self, count: usize, bad: usize, per_step: bool) -> (usize, Option<usize>, usize) {
         let width = count / if per_step { self.rows } else { self.samples };
         let (row, column) = (bad / width, bad % width);

@@ -271,7 +271,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(Dataset { row_weights: Some(Cow::Borrowed(weights)), ..self })
     }
 
-    /// Refuses a value that is NaN or infinite. `values` have one row per step if `per_step`, otherwise one per sample.
+    /// Refuses a value that is NaN or infinite. `values` have one row per step if `per_step`, otherwise one per
+    /// sample.
     fn check_finite(&self, what: &'static str, values: &[T], per_step: bool) -> Result<(), Error> {
         let Some(bad) = first_non_finite(values) else { return Ok(()) };
         let ((sample, step, column), found) = (self.layout().place(values.len(), bad, per_step), to_f64(values[bad]));

@@ -132,8 +132,8 @@ pub struct Thresholds {
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub share: f64,
     /// An upper bound on the gradient by a [certificate](crate::theory::Certificate) is reported if it is below this
-    /// change of the gradient's norm from loss to input, in decades (log10). The default is −1, by convention: a tenth
-    /// of the norm.
+    /// change of the gradient's norm from loss to input, in decades (log10). The default is −1, by convention: a
+    /// tenth of the norm.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub certificate: f64,
     /// Two limits for inputs that a layer makes alike. In such a layer, 1 − cosine of the pre-activations of two

@@ -86,8 +86,8 @@ impl<T: Scalar> Model<T> {
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
     /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite; [`Error::InvalidLayer`] for layers
     /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
-    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) where an output has neither the steps of the input nor
-    /// one.
+    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) where an output has neither the steps of the input
+    /// nor one.
     pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
         Self::of_boxed(network.boxed(), parameters)
     }

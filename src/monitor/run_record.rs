@@ -99,7 +99,8 @@ struct Update {
     places: HashMap<(String, Factor), usize>,
     /// The links of the update, in the order in which they were reported: the index in the budget, and the norms.
     links: Vec<(usize, [f64; 2])>,
-    /// The index in `links` of each link of the run, by its index in the budget; `None` if the update does not have it.
+    /// The index in `links` of each link of the run, by its index in the budget; `None` if the update does not have
+    /// it.
     within: Vec<Option<usize>>,
 }
 

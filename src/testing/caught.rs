@@ -16,7 +16,8 @@ pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result
 pub(super) fn ignored<T>(_: T) {}
 
 /// Runs a suite. Tests that two calls, one after the other, give the same descriptions `told` of the implementation,
-/// each the name of a method and its answer, before the suite and after it. Passes may change them, as a counter does.
+/// each the name of a method and its answer, before the suite and after it. Passes may change them, as a counter
+/// does.
 pub(super) fn steady(
     trial: &mut Trial,
     told: &dyn Fn() -> Vec<(&'static str, String)>,

@@ -83,7 +83,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::Length`] if the network in the workspace has another number of parameters than the trainer, or the
-    /// optimizer's state another length than that network needs; the errors of [`per_step`], [`Loss::check_width`] and
+    /// optimizer's state another length than that network needs; the errors of [`per_step`], [`Loss::check_width`]
+    /// and
     /// [`StepWindows::new`].
     pub(super) fn settled(&mut self) -> Result<Run<'_, T>, Error> {
         self.settle()?;

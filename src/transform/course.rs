@@ -8,8 +8,8 @@ impl Schedule {
         *self = self.clone().per_epoch(times);
     }
 
-    /// Moves the schedule forward: at update t, counted from 0, it has the factor that it had at `step + t`. A schedule
-    /// that an optimizer refuses stays as it is, so that the optimizer still refuses it.
+    /// Moves the schedule forward: at update t, counted from 0, it has the factor that it had at `step + t`. A
+    /// schedule that an optimizer refuses stays as it is, so that the optimizer still refuses it.
     pub(crate) fn advance(&mut self, step: u64) {
         if step > 0 && self.varies() && self.check::<f64>().is_ok() {
             let whole = self.clone();

@@ -210,8 +210,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.values()
     }
 
-    /// Sets the buffers (such as running statistics), for example to those of another workspace of the same network. A
-    /// backward pass then needs a forward pass with these buffers.
+    /// Sets the buffers (such as running statistics), for example to those of another workspace of the same network.
+    /// A backward pass then needs a forward pass with these buffers.
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers); [`Error::NonFinite`] for a

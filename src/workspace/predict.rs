@@ -18,9 +18,9 @@ const ROWS: usize = 1024;
 /// Returns whether a network's output has a row for each time step of a sample (true), or one for the whole sample.
 ///
 /// # Errors
-/// [`LayerRule::OutputSteps`], naming the innermost layer at fault, if the output has other rows for any of four shapes
-/// from 2 to 1000 time steps, one of them ragged. Data has no targets for such rows. The depth of the network must have
-/// been checked.
+/// [`LayerRule::OutputSteps`], naming the innermost layer at fault, if the output has other rows for any of four
+/// shapes from 2 to 1000 time steps, one of them ragged. Data has no targets for such rows. The depth of the network
+/// must have been checked.
 pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Result<bool, Error> {
     output_steps(network.as_layer(), "")
 }

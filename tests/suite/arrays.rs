@@ -133,7 +133,8 @@ fn arrays_of_other_shapes_are_refused() {
     }
 }
 
-/// The error about a value names the row that the axes of its array give it: two outputs of a sample are no two steps.
+/// The error about a value names the row that the axes of its array give it: two outputs of a sample are no two
+/// steps.
 #[test]
 fn value_of_an_array_that_is_not_finite_is_named_by_its_axes() {
     let x = Array3::<f64>::zeros((3, 2, 1));

@@ -232,7 +232,8 @@ fn page_of_a_run_shows_the_values_of_its_records() -> Result<(), Error> {
     Ok(())
 }
 
-/// Each update has links of its own, in an order of its own. The norms of a link in an update add up by their squares.
+/// Each update has links of its own, in an order of its own. The norms of a link in an update add up by their
+/// squares.
 #[test]
 fn record_of_links_in_any_order_has_each_by_its_name() -> Result<(), Error> {
     const LINKS: usize = 2000;

@@ -371,7 +371,8 @@ const SETTERS: [(&str, Setter); 15] = [
     }),
 ];
 
-/// What is set between the two passes does not enter the gradient: it is that of the forward pass, or asks for another.
+/// What is set between the two passes does not enter the gradient: it is that of the forward pass, or asks for
+/// another.
 #[test]
 fn setter_between_the_passes_leaves_the_gradient_or_asks_for_another_pass() {
     let network = || {

@@ -139,8 +139,8 @@ impl Data {
     }
 }
 
-/// Tokens, each followed by its successor with probability 0.7, otherwise by any: the best accuracy is just above 0.7.
-/// One index an input, or one column a token.
+/// Tokens, each followed by its successor with probability 0.7, otherwise by any: the best accuracy is just above
+/// 0.7. One index an input, or one column a token.
 pub fn bigrams(tokens: usize, one_hot: bool, seed: u64) -> Data {
     let mut draws = Draws::new(seed);
     let mut next: Vec<usize> = (0..tokens).collect();

@@ -5,10 +5,10 @@
 //! trained in full.
 //!
 //! A sick case is *harmed* where it ends worse than its healthy twin, the same draw without the fault: by more than
-//! 0.05 of accuracy or R², or with more than 1.1 times its loss. Each number is the median of [`TRAININGS`] trainings,
-//! with other first weights, orders of samples and dropout masks. A fixed case *reaches the twin* where it is not
-//! worse; it has one set of first parameters, those of the fix. Squared errors are in units of the variance of the
-//! targets. A twin's loss below [`GRAIN`] counts as that, so that rounding decides nothing.
+//! 0.05 of accuracy or R², or with more than 1.1 times its loss. Each number is the median of [`TRAININGS`]
+//! trainings, with other first weights, orders of samples and dropout masks. A fixed case *reaches the twin* where it
+//! is not worse; it has one set of first parameters, those of the fix. Squared errors are in units of the variance of
+//! the targets. A twin's loss below [`GRAIN`] counts as that, so that rounding decides nothing.
 
 mod data;
 pub mod harm;

@@ -149,9 +149,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// # Errors
     /// [`Error::InvalidState`] for weight decay and frozen blocks inside the optimizer, without
-    /// [`settings`](Self::settings), and for a longer schedule or a held rate without a schedule that varies. The same
-    /// error is returned for standardized targets and a loss whose outputs are not targets, and for a fix that leaves
-    /// no sample. [`Error::Length`] if the length of `w` is not the number of parameters. The errors of
+    /// [`settings`](Self::settings), and for a longer schedule or a held rate without a schedule that varies. The
+    /// same error is returned for standardized targets and a loss whose outputs are not targets, and for a fix that
+    /// leaves no sample. [`Error::Length`] if the length of `w` is not the number of parameters. The errors of
     /// [`Fix::apply`], [`Lsuv::apply`](super::Lsuv::apply), [`Standardize::fit`] and [`Trainer::new`].
     ///
     /// # Panics

@@ -9,8 +9,9 @@ use alloc::format;
 /// The first proposal is the factor 1: the optimizer's own rate, which a schedule that ramps has left, and a warm-up
 /// has not reached. The second is for a rate that is too high: a tenth of the rate at which the mean loss was lowest,
 /// if the rate rose clearly after that. It needs the optimizer's own rate, which
-/// [`Trial::apply_best`](super::Trial::apply_best) knows. A rate that rises until the loss does is a range test (Smith
-/// 2017). The loss is lowest near the edge of stability, and a tenth of the rate at that edge is the usual choice.
+/// [`Trial::apply_best`](super::Trial::apply_best) knows. A rate that rises until the loss does is a range test
+/// (Smith 2017). The loss is lowest near the edge of stability, and a tenth of the rate at that edge is the usual
+/// choice.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HoldRate {
     /// Whether the held rate is a tenth of that at which the loss was lowest; otherwise it is the optimizer's own.

@@ -38,8 +38,8 @@ impl<T: Scalar> Trial<'_, T> {
     ///
     /// The highest rate of the run falls in the middle of the training, as far as the training then lies within the
     /// run. So a fix is judged where the schedule is hardest, and a warm-up of less than half of the training stays
-    /// whole. [`NearPeak`] states which trainings begin there; `is_restarted` is whether the fix draws most parameters
-    /// again, or begins where the run began. Optimizers have no moments of earlier updates.
+    /// whole. [`NearPeak`] states which trainings begin there; `is_restarted` is whether the fix draws most
+    /// parameters again, or begins where the run began. Optimizers have no moments of earlier updates.
     pub(super) fn begun<'c>(&self, mut candidate: Candidate<'c, T>, is_restarted: bool) -> Candidate<'c, T> {
         let NearPeak { changes_rate, is_trained } = self.near_peak;
         if changes_rate || is_trained && !is_restarted {
@@ -49,8 +49,8 @@ impl<T: Scalar> Trial<'_, T> {
         candidate
     }
 
-    /// Returns the learning rate of the optimizer where no schedule varies it; `None` if the optimizer states none, or
-    /// is not valid for the network.
+    /// Returns the learning rate of the optimizer where no schedule varies it; `None` if the optimizer states none,
+    /// or is not valid for the network.
     pub(super) fn own_rate(&self, network: &dyn Layer<T>, w: &[T]) -> Option<f64> {
         let blocks = Blocks::collect(|visit| network.blocks(visit));
         let mut transform = (self.transform)();
@@ -67,8 +67,9 @@ impl<T: Scalar> Trial<'_, T> {
 }
 
 /// Returns the step of the schedule at which a training of `steps` steps begins. It is half of them before the first
-/// step of the run at which the product of all factors is highest, but at least `steps` before the end of the run. A run of `length` steps
-/// ends early at a factor that the format `T` cannot hold. Of a long run, evenly spaced steps are looked up.
+/// step of the run at which the product of all factors is highest, but at least `steps` before the end of the run. A
+/// run of `length` steps ends early at a factor that the format `T` cannot hold. Of a long run, evenly spaced steps
+/// are looked up.
 fn begins<T: Scalar>(transform: &mut dyn GradientTransform<T>, length: usize, steps: usize) -> u64 {
     let (mut highest, mut peak, mut end) = (f64::NEG_INFINITY, 0, 0);
     for step in (0..length).step_by(length.div_ceil(LOOKED_UP).max(1)) {

@@ -118,8 +118,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// rate, a frozen block or weight decay.
     ///
     /// Without this function a clip is put before the optimizer, and a factor of the rate after it; a clip inside the
-    /// optimizer is kept. A held rate replaces each [`Schedule`](crate::transform::Schedule) of the chain that varies.
-    /// Training a block at the rate of the others, and training without weight decay, are then not tried.
+    /// optimizer is kept. A held rate replaces each [`Schedule`](crate::transform::Schedule) of the chain that
+    /// varies. Training a block at the rate of the others, and training without weight decay, are then not tried.
     #[must_use]
     pub fn settings(self, settings: &'a Settings<'a, T>) -> Self {
         Trial { settings: Some(settings), ..self }

@@ -108,8 +108,8 @@ impl Diagnosis<'_> {
         stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
     }
 
-    /// Whether an optimizer that divides by the size of the gradient may make up for its size: the transforms of a run
-    /// say so, and no update of it was seen.
+    /// Whether an optimizer that divides by the size of the gradient may make up for its size: the transforms of a
+    /// run say so, and no update of it was seen.
     fn may_make_up(&self) -> bool {
         let has_run = self.statistics.is_some_and(|statistics| statistics.run().updates() > 0);
         self.is_proportional == Some(false) && !has_run

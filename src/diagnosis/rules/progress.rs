@@ -10,8 +10,8 @@ use alloc::{format, string::String};
 /// The fraction of an earlier loss above which a later loss has hardly fallen. Both are measured from the lowest loss
 /// of any outputs, if that is known.
 const STILL: f64 = 0.9;
-/// A loss this number of standard errors below that of constant outputs is certainly below it: by chance, one run of a
-/// thousand is.
+/// A loss this number of standard errors below that of constant outputs is certainly below it: by chance, one run of
+/// a thousand is.
 const CERTAIN: f64 = 3.0;
 /// The number of last losses over which [`falls`](Diagnosis::falls) measures the fall of the loss.
 const LATELY: f64 = 10.0;

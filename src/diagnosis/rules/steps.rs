@@ -128,8 +128,8 @@ const OF_MEAN: f64 = 1.0 / 3.0;
 
 /// Whether a value was not finite and the run has not recovered, or the recent losses are more than 1.5 times the
 /// first loss. Since the first loss is that of a single batch, they must also be more than 1.5 times the loss of
-/// constant outputs, if that is known. One hard batch is no divergence: most of the last ten losses are that high, and
-/// their mean by more than its standard error.
+/// constant outputs, if that is known. One hard batch is no divergence: most of the last ten losses are that high,
+/// and their mean by more than its standard error.
 pub(super) fn diverges(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> bool {
     let first = run.first_loss().unwrap_or(f64::INFINITY);
     let begins = diagnosis.chance().map_or(first, |chance| chance.max(first));

@@ -45,8 +45,8 @@ pub(super) struct Task {
     pub name: String,
     /// The loss on up to 256 samples, evenly spaced over all data, with dropout disabled.
     pub loss: f64,
-    /// The lowest loss of the outputs with their distances from the means of their columns multiplied by 1, 2, 4 and so
-    /// on, up to 4096.
+    /// The lowest loss of the outputs with their distances from the means of their columns multiplied by 1, 2, 4 and
+    /// so on, up to 4096.
     pub rescaled: f64,
     /// The mean loss over dropout masks, recurrent dropout and zoneout included, and the fraction of the variance of
     /// the outputs that is due to the masks. `None` without dropout.
@@ -57,8 +57,8 @@ pub(super) struct Task {
     pub all: Option<LossBounds>,
     /// The lowest loss of constant outputs and that of any outputs, for the same samples as [`loss`](Self::loss).
     pub measured: LossBounds,
-    /// The number of standard errors by which the loss is below that of outputs that are the same for every row. `None`
-    /// if it is not known, and if a given parameter is not finite.
+    /// The number of standard errors by which the loss is below that of outputs that are the same for every row.
+    /// `None` if it is not known, and if a given parameter is not finite.
     pub errors_below: Option<f64>,
     /// The standard deviation of the outputs over rows, divided by their root mean square. `None` for classes, and
     /// for outputs that are all 0.

@@ -26,8 +26,8 @@ impl Default for Rates {
 }
 
 impl Rates {
-    /// Stores the learning rate of an update in place of the one [`WINDOW`] updates earlier. `is_lowest` is whether the
-    /// loss of the update brought the mean loss to its lowest value.
+    /// Stores the learning rate of an update in place of the one [`WINDOW`] updates earlier. `is_lowest` is whether
+    /// the loss of the update brought the mean loss to its lowest value.
     pub fn push(&mut self, rate: f64, is_lowest: bool) {
         if self.count == 0 {
             self.first = rate;

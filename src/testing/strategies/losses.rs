@@ -80,8 +80,8 @@ impl<T: Scalar> LossCase<T> {
 }
 
 /// Outputs within ±10 with targets of a kind, for a custom loss: up to 3 rows of up to 5 values, with and without row
-/// weights. For classes, probability distributions and one-hot rows, a row has at least 2 values. A failure shrinks to
-/// one row of one or two values, then to small numbers.
+/// weights. For classes, probability distributions and one-hot rows, a row has at least 2 values. A failure shrinks
+/// to one row of one or two values, then to small numbers.
 pub fn loss_cases<T: Scalar>(kind: TargetKind) -> BoxedStrategy<LossCase<T>> {
     loss_cases_of_width(kind, |width| width)
 }

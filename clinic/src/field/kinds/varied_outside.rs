@@ -1,5 +1,5 @@
-//! Kinds whose labels carry no information, beside a setting that is sound with labels that do. To name the setting is
-//! wrong.
+//! Kinds whose labels carry no information, beside a setting that is sound with labels that do. To name the setting
+//! is wrong.
 
 use super::*;
 
