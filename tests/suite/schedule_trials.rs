@@ -40,9 +40,9 @@ fn explained(y: &[f32], loss: f64) -> f64 {
     1.0 - loss / (y.iter().map(|&y| (f64::from(y) - mean).powi(2)).sum::<f64>() / y.len() as f64)
 }
 
-/// The fractions of variance explained by the first epochs of the run with `sick`, by the run with the fix that a
-/// trial chooses, and by the twin, which has the rate of the optimizer alone. `fault` is the cause that the first
-/// epochs must show, and their number.
+/// The fractions of variance explained by three runs: the first epochs with `sick`, the run with the fix that a trial
+/// chooses, and the twin, which has the rate of the optimizer alone. `fault` is the cause that the first epochs must
+/// show, and their number.
 fn reached(fault: (Cause, usize), sick: &dyn Fn() -> Chain, seed: u64) -> Result<[f64; 3], Error> {
     let (x, y) = task();
     let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());

@@ -8,7 +8,7 @@ use crate::{
     random::{Normals, generator},
     scalar::{Scalar, scalar},
     testing::{
-        Dual, Law, caught,
+        Dual, Law,
         law::{beyond, number},
     },
 };
