@@ -312,3 +312,31 @@ fn likelihood_of_noisy_targets_shows_what_was_learned() -> Result<(), Error> {
     assert!(report.is_healthy(), "{report}");
     Ok(())
 }
+
+/// A diagnosis takes any number of samples, also one more than those that are compared at once: a norm over the batch
+/// refuses a batch of one row.
+#[test]
+fn batch_norm_is_judged_on_any_number_of_samples() -> Result<(), Error> {
+    let (x, loss) = (inputs(), CrossEntropy::new());
+    let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0)).collect();
+    let network = Sequential::<f32>::input(WIDTH).linear(16).batch_norm().activation(Relu).linear(2).build()?;
+    let w = initialize(&network, 0)?;
+    for samples in [256, 257, 258, 513, 769, 1025, 2048] {
+        let data = Dataset::rows(WIDTH, &x[..samples * WIDTH], Target::Classes(&y[..samples]))?;
+        Diagnosis::new(&network, InputStatistics::of_rows(&x)?)?.task(&w, &data, &loss)?;
+    }
+    Ok(())
+}
+
+/// Samples of an ignored class do not count: labels of which a third is wrong are learned beside them, too.
+#[test]
+fn ignored_class_hides_nothing_that_was_learned() -> Result<(), Error> {
+    let x = inputs();
+    let mut y = noisy_signs(&x);
+    y.iter_mut().step_by(3).for_each(|y| *y = 2);
+    let (data, network) = (Dataset::rows(WIDTH, &x, Target::Classes(&y))?, tanh(3)?);
+    let (loss, chain) = (CrossEntropy::new().ignore_class(2), (Adam::new(3e-3), Schedule::polynomial(140, 1.0)));
+    let report = run(&network, &data, &loss, chain, 150, |_, _| {})?;
+    assert!(report.is_healthy(), "{report}");
+    Ok(())
+}

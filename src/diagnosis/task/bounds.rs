@@ -142,6 +142,7 @@ fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<([
     };
     let (mut row, mut step) = (vec![0.0; width * sizes.len()], 1.0);
     let (mut lowest, mut gradient) = at(&row)?;
+    let at_zero = lowest;
     if gradient.iter().all(|&slope| slope == 0.0) {
         row.iter_mut().enumerate().for_each(|(at, y)| *y = NEAR_ZERO[at % NEAR_ZERO.len()]);
         (lowest, gradient) = at(&row)?;
@@ -158,6 +159,9 @@ fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<([
         } else {
             step *= 0.5;
         }
+    }
+    if !(lowest < at_zero || row.iter().all(|&y| y == 0.0)) {
+        return Ok(([at_zero; 2], vec![0.0; row.len()]));
     }
     Ok(([halfway, lowest], row))
 }

@@ -25,8 +25,8 @@ struct Part<T> {
 /// Returns by how many standard errors over samples the loss is below that of constant outputs, which are the same
 /// for every row. It is the lower of two numbers: for `best`, the best constant outputs, and for the mean of the
 /// outputs themselves. Losses are compared sample by sample, so the noise of the targets is in both. `None` for fewer
-/// than
-/// [`FEW`] samples, and if the loss of a sample is not finite or not defined.
+/// than [`FEW`] samples with a weight above 0, for differences that are all equal, and if the loss of a sample is not
+/// finite or not defined.
 ///
 /// It takes up to four passes, over up to [`COMPARED`] samples.
 pub(super) fn errors_below_constant<T: Scalar>(
@@ -42,7 +42,8 @@ pub(super) fn errors_below_constant<T: Scalar>(
     }
     let samples: Vec<usize> = (0..count).map(|i| i * data.samples() / count).collect();
     let mut parts = Vec::new();
-    for chosen in samples.chunks(SAMPLES) {
+    // Parts of nearly equal numbers of samples: one sample left over would be no batch for a norm over the batch.
+    for chosen in samples.chunks(count.div_ceil(count.div_ceil(SAMPLES))) {
         let mut batch = Batch::new(data, chosen.len());
         batch.gather(data, chosen, per_step)?;
         let kept = core::mem::replace(&mut rows.batch, batch);
@@ -64,12 +65,16 @@ pub(super) fn errors_below_constant<T: Scalar>(
             let Some(of_part) = differences(part, constant, rows) else { return Ok(None) };
             below.extend(of_part);
         }
-        least = f64::min(least, standard_errors(&below));
+        let errors = standard_errors(&below);
+        if below.len() < FEW || !errors.is_finite() {
+            return Ok(None);
+        }
+        least = least.min(errors);
     }
-    Ok(Some(least).filter(|least| !least.is_nan()))
+    Ok(Some(least))
 }
 
-/// Returns the mean of `values` over its standard error; 0 for equal values that are not above 0.
+/// Returns the mean of `values` over its standard error; 0 for a mean of 0.
 fn standard_errors(values: &[f64]) -> f64 {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -104,13 +109,17 @@ fn differences<T: Scalar>(part: &Part<T>, constant: &[T], rows: &Rows<'_, T>) ->
                 Target::Values(&values)
             }
         };
-        let mut dy = vec![T::zero(); chosen.len() * width];
-        let mut loss = |y: &[T]| rows.loss.evaluate_wide(width, y, target, weights.as_deref(), &mut dy).ok();
-        let apart = loss(&constant.repeat(chosen.len()))? - loss(&pick(&part.y, width))?;
         let weight = match rows.loss.reduction() {
             Reduction::Mean => rows.loss.total_weight(width, target, weights.as_deref()),
             Reduction::Sum => 1.0,
         };
+        // A sample that no mean counts, such as one of an ignored class.
+        if weight == 0.0 {
+            continue;
+        }
+        let mut dy = vec![T::zero(); chosen.len() * width];
+        let mut loss = |y: &[T]| rows.loss.evaluate_wide(width, y, target, weights.as_deref(), &mut dy).ok();
+        let apart = loss(&constant.repeat(chosen.len()))? - loss(&pick(&part.y, width))?;
         found.push(weight * apart);
     }
     Some(found).filter(|found| found.iter().all(|value| value.is_finite()))
