@@ -45,8 +45,10 @@ impl FixStrategy for HoldRate {
             (BELOW_EDGE * rate / own, why)
         } else {
             let is_left = |own: f64| if too_high { highest / own > STEP } else { own / highest > STEP };
-            // Without a known rate of the optimizer, a rate that rose shows a schedule.
-            if !own.map_or_else(|| run.rate_rise() > 1.0, is_left) {
+            // Without a known rate of the optimizer, a rate that rose shows a schedule; a warm-up that has ended is no
+            // reason of a rate that is too low.
+            let rises = || run.rate_rise() > 1.0 && (too_high || run.rate_grows() == Some(true));
+            if !own.map_or_else(rises, is_left) {
                 return Ok(None);
             }
             (1.0, format!("the optimizer's own rate without a schedule, which went to {}", number(highest)))

@@ -50,14 +50,15 @@ fn columns_of<'a>(diagnosis: &'a Diagnosis<'_>) -> Option<&'a Columns> {
 }
 
 /// Reports few input columns that cause nearly all of the first pre-activations, so that nothing is learned from the
-/// others. It is a note, unless the run has learned nothing and no other fault was found.
+/// others. It is a note, unless the loss is near that of constant outputs and no other fault was found: few columns may
+/// tell a little, and hide the rest.
 pub(super) fn columns(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(columns) = columns_of(diagnosis) else { return };
     let Some((few, rest)) = columns.dominant() else { return };
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let [seen, certain] = diagnosis.thresholds.small_input;
     let accused = findings.iter().any(|it| it.severity > Severity::Note || it.cause == Cause::UnscaledInput);
-    let harms = run.is_some_and(|run| diagnosis.learns_nothing(run));
+    let harms = run.is_some_and(|run| diagnosis.is_near_chance(run));
     let severity = match rest {
         _ if accused => return,
         _ if rest < seen && harms => Severity::Warning,

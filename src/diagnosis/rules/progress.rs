@@ -232,10 +232,13 @@ impl Diagnosis<'_> {
     /// [loss of constant outputs](Self::chance) is not known, whether the loss [stagnates](Self::stagnates).
     /// False if the loss is [certainly below](Self::beats_constants) that of constant outputs.
     pub(super) fn learns_nothing(&self, run: &RunStatistics) -> bool {
+        !self.beats_constants() && self.is_near_chance(run)
+    }
+
+    /// As [`learns_nothing`](Self::learns_nothing), also of a loss that is certainly below that of constant outputs, but
+    /// hardly.
+    pub(super) fn is_near_chance(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
-        if self.beats_constants() {
-            return false;
-        }
         match (&self.task, self.chance()) {
             (Some(_), Some(constant)) => {
                 let judged = run.recent_loss().count() >= lines.patience;

@@ -202,10 +202,10 @@ pub(super) fn long(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let is_unexplained = relapsed && !is_unmixed && run.harmful_jumps() == 0;
     let [usual, critical] = lines.long_step;
     // Small weights grow by steps that are long beside them: then a loss that stands still shows the harm.
-    let stands_still = diagnosis.stays_up() && diagnosis.stagnates() && !diagnosis.beats_constants();
+    let stands_still = || diagnosis.stays_up() && diagnosis.stagnates() && !diagnosis.beats_constants();
     let long = [if is_unexplained { usual.min(LONG_IN_RELAPSE) } else { usual }, critical];
     let severity = match above(ratio, long) {
-        Some(severity) if climbs || block.long_steps() >= lines.checks && stands_still => severity,
+        Some(severity) if climbs || block.long_steps() >= lines.checks && stands_still() => severity,
         _ => return outgrown(diagnosis, findings),
     };
     let is_long = |block: &BlockStatistics| is_judged(&block) && above(size(&block), long).is_some();
