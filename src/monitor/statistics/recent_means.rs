@@ -45,6 +45,14 @@ impl RecentMeans {
         }
     }
 
+    /// Returns the standard deviation of the last losses, the first of the run not counted; 0 for fewer than two.
+    pub fn deviation(&self) -> f64 {
+        let known = || self.1.iter().filter(|loss| !loss.is_nan());
+        let count = known().count().max(1) as f64;
+        let mean = known().sum::<f64>() / count;
+        libm::sqrt(known().map(|loss| (loss - mean) * (loss - mean)).sum::<f64>() / count)
+    }
+
     /// Returns the highest mean; NaN before [`SETTLED`] losses.
     pub fn highest(&self) -> f64 {
         self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean || most.is_nan() { most } else { mean })
@@ -57,10 +65,10 @@ impl RecentMeans {
 }
 
 impl RunStatistics {
-    /// Whether most of the last ten losses are above `line`, and so is their mean, by more than `errors` standard
-    /// deviations of about 30 losses.
+    /// Whether most of the last ten losses are above `line`, and so is the mean of about five, by more than `errors`
+    /// standard deviations of the ten.
     pub(crate) fn stays_above(&self, line: f64, errors: f64) -> bool {
         let apart = self.recent_loss().mean() - line;
-        self.recent_means.most_are_above(line) && apart > errors * self.loss.standard_deviation()
+        self.recent_means.most_are_above(line) && apart > errors * self.recent_means.deviation()
     }
 }
