@@ -245,7 +245,7 @@ fn train<M: GradientMonitor<f32>>(
     for step in 0..recipe.before + recipe.steps {
         if order.len() < taken {
             let share = if recipe.grows { (0.3 + 0.1 * epoch as f64).min(1.0) } else { 1.0 };
-            order = (0..(share * count as f64) as usize).collect();
+            order = (0..((share * count as f64) as usize).max(taken)).collect();
             match recipe.in_order {
                 // Batches are taken from the end.
                 true => order.reverse(),
