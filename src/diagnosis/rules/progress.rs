@@ -235,8 +235,8 @@ impl Diagnosis<'_> {
         !self.beats_constants() && self.is_near_chance(run)
     }
 
-    /// As [`learns_nothing`](Self::learns_nothing), also of a loss that is certainly below that of constant outputs, but
-    /// hardly.
+    /// As [`learns_nothing`](Self::learns_nothing), but also true of a loss that is certainly, though hardly, below
+    /// that of constant outputs.
     pub(super) fn is_near_chance(&self, run: &RunStatistics) -> bool {
         let lines = &self.thresholds;
         match (&self.task, self.chance()) {
