@@ -20,7 +20,7 @@ use num_traits::Float;
 /// numbers `w + v ε`, whose gradient is `∇L + H v ε` (Pearlmutter 1994). Gradient descent on a loss of largest
 /// eigenvalue λ is stable at rates below 2/λ; full-batch training drives λ up to that edge (Cohen et al. 2021).
 ///
-/// A network with a custom part cannot be built for dual numbers. Then products are central differences of gradients,
+/// A network with a custom part has no exact passes on dual numbers. Then products are central differences of gradients,
 /// accurate to about two thirds of the digits: see [`is_exact`](Self::is_exact). Dropout has the same masks in every
 /// product. A product takes the time of about three passes, so about 64 rows are enough.
 ///
@@ -115,9 +115,12 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         require_length("parameters", dims.parameters, w.len())?;
         shape.check()?;
         require_length("input", shape.rows().saturating_mul(dims.input), x.len())?;
-        let passes = match network.spec().build::<Dual<f64>>() {
-            Ok(network) => Passes::Dual(Bench::new(network, w, x, shape, loss, target)?),
-            Err(Error::CustomPart { .. }) => {
+        let spec = network.spec();
+        let passes = match spec.build::<Dual<f64>>() {
+            Ok(network) if !spec.has_custom_activation() => {
+                Passes::Dual(Bench::new(network, w, x, shape, loss, target)?)
+            }
+            Ok(_) | Err(Error::CustomPart { .. }) => {
                 Passes::Differences(Bench::new(network as &dyn Layer<T>, w, x, shape, loss, target)?)
             }
             Err(error) => return Err(error),

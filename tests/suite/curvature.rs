@@ -6,7 +6,7 @@ use chainrule::{
     dataset::{Batch, Dataset},
     diagnosis::{Cause, Diagnosis, Report, Severity},
     initializer::LeCun,
-    layer::{ActivationLayer, Dropout, DropoutKey, Linear, Sequential, initialize},
+    layer::{ActivationLayer, Dropout, DropoutKey, GatedLinear, Linear, Sequential, initialize},
     loss::{CrossEntropy, Loss, MeanSquaredError, Target},
     monitor::Statistics,
     random::{Normals, generator},
@@ -113,22 +113,25 @@ fn custom_part_falls_back_to_differences() -> Result<(), Error> {
             T::one() - y * y
         }
     }
-    let network = |own: bool| {
-        let builder = Sequential::<f64>::input(3).linear(4);
-        let builder = if own { builder.activation(Own) } else { builder.activation(Tanh) };
-        builder.linear(1).build()
-    };
-    let (own, known) = (network(true)?, network(false)?);
-    let (w, x, t) = (initialize(&known, 1)?, normal(2, 15), normal(3, 5));
-    let (loss, shape, v) = (MeanSquaredError::new(), BatchShape::batch(5), normal(4, w.len()));
-    let mut differences = Hessian::new(&own, &w, &x, shape, &loss, Target::Values(&t))?;
-    let mut exact = Hessian::new(&known, &w, &x, shape, &loss, Target::Values(&t))?;
-    assert!(exact.is_exact() && !differences.is_exact());
-    for (found, expected) in differences.times(&v)?.iter().zip(exact.times(&v)?) {
-        assert!((found - expected).abs() < 1e-7, "{found} for {expected}");
+    let plain = || Sequential::<f64>::input(3).linear(4);
+    let gated = |gate: GatedLinear| Sequential::<f64>::input(3).layer(gate);
+    let networks = [
+        [plain().activation(Own).linear(1).build()?, plain().activation(Tanh).linear(1).build()?],
+        // The custom activation is data of the layer.
+        [gated(GatedLinear::new(3, 4, Own)).linear(1).build()?, gated(GatedLinear::new(3, 4, Tanh)).linear(1).build()?],
+    ];
+    for [own, known] in networks {
+        let (w, x, t) = (initialize(&known, 1)?, normal(2, 15), normal(3, 5));
+        let (loss, shape, v) = (MeanSquaredError::new(), BatchShape::batch(5), normal(4, w.len()));
+        let mut differences = Hessian::new(&own, &w, &x, shape, &loss, Target::Values(&t))?;
+        let mut exact = Hessian::new(&known, &w, &x, shape, &loss, Target::Values(&t))?;
+        assert!(exact.is_exact() && !differences.is_exact());
+        for (found, expected) in differences.times(&v)?.iter().zip(exact.times(&v)?) {
+            assert!((found - expected).abs() < 1e-7, "{found} for {expected}");
+        }
+        assert!(matches!(exact.times(&v[1..]), Err(Error::Length { .. })));
+        assert!(matches!(exact.largest_eigenvalue(0), Err(Error::Parameter { .. })));
     }
-    assert!(matches!(exact.times(&v[1..]), Err(Error::Length { .. })));
-    assert!(matches!(exact.largest_eigenvalue(0), Err(Error::Parameter { .. })));
     Ok(())
 }
 
