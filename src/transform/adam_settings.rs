@@ -23,7 +23,7 @@ impl AdamSettings {
     }
 
     /// Returns an error for a rate that is negative or not finite, a β outside [0, 1), and an ε that is negative, not
-    /// finite or too small for `T`. The errors call the two β `betas`, and ε `epsilon`.
+    /// finite or too small for `T`. The error names β₁ and β₂ by the strings `betas`, and ε by the string `epsilon`.
     pub fn check<T: Scalar>(&self, betas: [&'static str; 2], epsilon: &'static str) -> Result<(), Error> {
         check_own_rate::<T>(self.rate)?;
         check_decay(betas[0], self.betas[0])?;

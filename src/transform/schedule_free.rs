@@ -195,8 +195,9 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         visit(Member { name: "its average", ..Member::applied::<Self>(Stage::Average) });
     }
 
-    /// Four values for each parameter: all x, then all rounding errors of x, then all z, then all v. Two more values
-    /// hold `√Σγ²` of the rates γ. In `f16` and `bf16` three values each hold x, z, √v, and `√Σγ²`.
+    /// The length of the state, four values for each parameter: all averages x, then all rounding errors of x, then
+    /// all AdamW iterates z, then all averages v of squared gradients. Two more values hold `√Σγ²` of the rates γ. In
+    /// `f16` and `bf16` the state holds x, z, √v and `√Σγ²`, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         let of_x = slots_of_x::<T>().saturating_mul(blocks.parameters().saturating_add(1));
         of_x.saturating_add(state_of_parameters::<T>(2, blocks))

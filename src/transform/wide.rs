@@ -1,4 +1,5 @@
-//! Ranges in an optimizer's state, whose values are kept with more digits than the parameters in narrow formats.
+//! Ranges of values in an optimizer's state. For parameters in formats narrower than `f32`, the state keeps more
+//! digits than the parameters.
 
 use crate::{block::Blocks, math::wide::slots, scalar::Scalar, size::saturating_product};
 use core::ops::Range;
