@@ -24,7 +24,7 @@ pub struct StateStatistics {
     /// The sums, over the time steps of the current pass, of log10 of the factors on the gradient's norm: first by
     /// weights, then by activations and gates, then by all others except additions.
     sums: [f64; 3],
-    /// The number of time steps in `sums`.
+    /// The number of time steps in the sums of log10 of the factors on the gradient's norm.
     steps: usize,
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
