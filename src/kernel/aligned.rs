@@ -17,7 +17,7 @@ pub(crate) struct Aligned<T> {
 }
 
 impl<T: Scalar> Aligned<T> {
-    /// `len` zeros. `what` names the buffer in an error.
+    /// Allocates a buffer of `len` zeros. `what` names the buffer in an error.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the allocation fails.
@@ -29,7 +29,7 @@ impl<T: Scalar> Aligned<T> {
         Ok(Aligned { first: if first <= spare { first } else { 0 }, all, len })
     }
 
-    /// A copy of `values`. `what` names the buffer in an error.
+    /// Allocates a buffer with a copy of `values`. `what` names the buffer in an error.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the allocation fails.

@@ -355,7 +355,8 @@ mod tests {
         }
     }
 
-    /// Without the empty job of `drop`, a worker can read the last job after its owner is freed: this test crashes.
+    /// Without the empty job that `drop` publishes, a worker can read the last job after its owner is freed: this
+    /// test crashes.
     #[test]
     fn pool_dropped_after_a_job_runs_no_further_part() {
         let ran = AtomicUsize::new(0);

@@ -51,12 +51,12 @@ pub(super) struct StridedA<'a, T> {
 }
 
 impl<'a, T> StridedA<'a, T> {
-    /// Uses `matrix` as A.
+    /// Reads `matrix` as the left factor A of a product.
     pub(super) fn by_row(matrix: Matrix<'a, T>) -> Self {
         StridedA { data: matrix.data, strides: [matrix.stride, 1] }
     }
 
-    /// Uses the transpose of `matrix` as A.
+    /// Reads the transpose of `matrix` as the left factor A of a product.
     pub(super) fn by_column(matrix: Matrix<'a, T>) -> Self {
         StridedA { data: matrix.data, strides: [1, matrix.stride] }
     }

@@ -31,7 +31,8 @@ struct Gemv<'a, T> {
     x: &'a [T],
     w: &'a [T],
     c: &'a mut [T],
-    /// A reference: a copy would load it in wider words than it was stored, which is slow.
+    /// How the product is combined with the result. It is a reference, since a copy would load the value in wider
+    /// words than those in which it was stored, which is slow.
     epilogue: &'a Epilogue<'a, T>,
 }
 
