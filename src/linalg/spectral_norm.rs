@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Values in [−1, 1), a function of seed and index (splitmix64).
+    /// Returns `count` pseudo-random values in [−1, 1), each a function of `seed` and its index (splitmix64).
     fn random(count: usize, seed: u64) -> Vec<f64> {
         let value = |i: usize| {
             let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
