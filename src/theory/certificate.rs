@@ -68,7 +68,8 @@ impl Horizon {
 /// (Pascanu, Mikolov & Bengio 2013, §2.2: `‖U‖₂ < 1/γ`).
 ///
 /// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for
-/// one sample with all its time steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
+/// one sample with all its time steps and for a whole batch. Rounding adds a relative error of a few machine epsilons
+/// for each operation of a pass.
 ///
 /// ```
 /// use chainrule::{BatchShape, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};

@@ -26,9 +26,9 @@ use alloc::{string::String, vec::Vec};
 /// The source of a link's predicted decades: a link is one factor of the chain rule, such as a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PredictionSource {
-    /// A formula.
+    /// The decades follow from a formula.
     Theory,
-    /// Passes of a few random networks on random inputs.
+    /// The decades are means over passes of a few random networks on random inputs.
     Sampled,
     /// No source: the link belongs to a custom layer that only a layer spec describes, or depends on the output of
     /// such a layer.
@@ -59,7 +59,7 @@ pub struct PredictedLink {
     /// The layer's term in β, the variance over random networks of the log of one input's squared gradient norm: see
     /// [`Prediction::beta`].
     pub spread: f64,
-    /// The source of `decades`.
+    /// How the decades were obtained: from a formula, from random networks, or not at all.
     pub source: PredictionSource,
 }
 
