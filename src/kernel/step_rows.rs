@@ -82,12 +82,13 @@ pub(crate) struct StepRows<'a, T> {
     width: usize,
     steps: Steps<'a>,
     storage: StepStorage,
-    /// The range of samples, within the samples of `steps`.
+    /// The samples of this view, a range of the samples of the batch.
     samples: Range<usize>,
 }
 
 impl<'a, T> StepRows<'a, T> {
-    /// Views `data` as the rows, of `width` values each, of all samples of `steps`, laid out as `storage` says.
+    /// Creates the view of `data` as the rows, of `width` values each, of all samples of `steps`, in the layout
+    /// `storage`.
     ///
     /// # Panics
     /// If `data` holds fewer rows than `storage` needs.
@@ -100,7 +101,7 @@ impl<'a, T> StepRows<'a, T> {
         StepRows { data: SharedSlice::new(data), width, steps, storage, samples: 0..steps.batch }
     }
 
-    /// Views `data` as one row of `width` values for each sample of `steps`, shared by all time steps.
+    /// Creates the view of `data` as one row of `width` values for each sample of `steps`, shared by all time steps.
     ///
     /// # Panics
     /// If `data` holds fewer rows.

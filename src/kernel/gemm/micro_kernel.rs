@@ -21,7 +21,7 @@ pub(super) struct MacroKernel<'a, T, A, S> {
     size: [usize; 2],
     a: A,
     b: PackedB<'a, T>,
-    /// The inner index of `b` at which this product begins.
+    /// The inner index of the right factor `b` at which this product begins.
     first: usize,
     c: *mut T,
     stride: usize,
