@@ -70,15 +70,15 @@ struct Units {
     /// Three consecutive ranges with a value for each unit: Σ |φ′|, the number of examples in this sum, and the
     /// number of examples for which the unit passed a non-zero gradient.
     sums: Vec<f64>,
-    /// The number of examples of the window so far; each time step of a sequence counts as one.
+    /// The number of examples in the current window of passes; each time step of a sequence counts as one.
     examples: f64,
     /// Whether gradients of the current pass were added to the sums of |φ′|.
     is_read: bool,
-    /// The number of passes of the window so far.
+    /// The number of passes in the current window of passes.
     batches: u64,
-    /// The mean of |φ′| over units and examples.
+    /// The mean of the slope |φ′| of the activation φ over units and examples.
     slope: f64,
-    /// The fraction of units whose mean |φ′| is below [`SATURATED`] times sup |φ′|.
+    /// The fraction of units whose mean slope |φ′| is below [`SATURATED`] times sup |φ′|, φ the activation.
     saturated: f64,
     /// The fraction of units that passed no gradient for any example since the last whole window of [`BATCHES`] passes
     /// and [`EXAMPLES`] examples.

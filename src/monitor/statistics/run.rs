@@ -308,7 +308,8 @@ impl RunStatistics {
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
-    /// Returns the absolute [distance](Self::distance) and the outputs' root mean square at the first loss, if any.
+    /// Returns the distance d and root mean square r of [`distance`](Self::distance) at the first loss; `None`
+    /// before.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }

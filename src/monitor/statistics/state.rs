@@ -69,8 +69,8 @@ impl StateStatistics {
         }
     }
 
-    /// Receives the norm of the state gradient at a time step. Time steps come from the last to the first; one that
-    /// is not below the one before begins a new pass.
+    /// Receives the norm of the state gradient at the time step `step`. A pass reports its time steps from the last
+    /// to the first. A `step` that is not below the previous one begins a new pass.
     fn keep(&mut self, step: usize, norm: f64) {
         if self.norms.last().is_some_and(|&(last, _)| step >= last) {
             self.norms.clear();
