@@ -76,8 +76,8 @@ pub(super) use adam_setters;
 /// Implements `GradientTransform` for an optimizer that has a field `settings: AdamSettings`, a method `rule` and two
 /// values of state for each parameter.
 ///
-/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states for each of the two whether
-/// narrow formats keep its square root, for [`update_each`](super::each_parameter::update_each).
+/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states for each of the two whether its
+/// square root is stored in formats narrower than `f32`, for [`update_each`](super::each_parameter::update_each).
 macro_rules! two_moments {
     ($optimizer:ident, $state:literal, $roots:expr, $doc:literal) => {
         impl $optimizer {

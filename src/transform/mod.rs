@@ -254,7 +254,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
         Ok(())
     }
 
-    /// The transform's place in a chain. A custom transform that turns gradients into descending updates returns
+    /// The transform's position in a chain. A custom transform that turns gradients into descending updates returns
     /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
     fn stage(&self) -> Stage {
         Stage::Unstated

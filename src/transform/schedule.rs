@@ -10,7 +10,8 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use core::{f64::consts::PI, fmt};
 
-/// A factor on the learning rate that depends on the step: it stands after the optimizer and multiplies its update.
+/// A factor on the learning rate that depends on the step. In a chain it follows the optimizer and multiplies its
+/// update.
 ///
 /// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. [`then`](Self::then)
 /// joins two schedules one after the other; two schedules in a chain multiply. A schedule counts applied updates, or

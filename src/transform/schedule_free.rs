@@ -21,8 +21,9 @@ use alloc::{vec, vec::Vec};
 /// the parameters lie between the two.
 ///
 /// The gradient g is computed at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`, update t
-/// makes `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`. Here `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)`, and
-/// `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et al. 2024, algorithm 1.
+/// makes `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`. Here η is the learning rate, λ the decay,
+/// `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)`, and `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et
+/// al. 2024, algorithm 1.
 ///
 /// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
 /// stopping and the models of a trainer use it ([`result`](GradientTransform::result)). The running statistics of a

@@ -5,14 +5,14 @@ use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use core::any::type_name;
 
-/// The place of a transform in a chain, in the order of the variants.
+/// The position of a transform in a chain, in the order of the variants.
 ///
 /// [`Optimizer::new`](super::Optimizer::new) refuses a chain in another order. Regularization and clipping may stand in
 /// either order. A chain has one optimizer, and may have several transforms of each other stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Not stated: accepted at any place, and not counted as an optimizer.
+    /// Not stated: accepted at any position, and not counted as an optimizer.
     #[default]
     Unstated,
     /// Skips steps whose gradient is not finite.
@@ -30,7 +30,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Returns the place in a chain, from 0 for the first; equal for stages that may stand in either order.
+    /// Returns the position in a chain, from 0 for the first; equal for stages that may be in either order.
     fn rank(self) -> u8 {
         match self {
             Stage::Unstated | Stage::SkipNonFinite => 0,
@@ -62,7 +62,7 @@ pub struct Member {
     pub name: &'static str,
     /// The stage of the transform.
     pub stage: Stage,
-    /// Whether the place of the transform in the chain is checked; not inside [`Unordered`].
+    /// Whether the position of the transform in the chain is checked; false inside [`Unordered`].
     pub ordered: bool,
     /// Whether, and how, the transform may update some parameters before the gradient of others is known.
     pub in_place: InPlace,
