@@ -10,7 +10,7 @@ use core::ops::{Deref, DerefMut};
 /// An allocator often places large buffers 16 bytes into a line. There, each load of a register as wide as a line would
 /// cross a line.
 pub(crate) struct Aligned<T> {
-    /// The values, with padding of up to a line before and after them.
+    /// The values, with padding of up to a cache line before and after them.
     all: Vec<T>,
     first: usize,
     len: usize,

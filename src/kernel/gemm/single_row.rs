@@ -5,8 +5,8 @@ use crate::kernel::{Kernel, Level, dispatch, fused::fuses, require, simd::lanes}
 use crate::scalar::Scalar;
 use num_traits::Float;
 
-/// The largest product of the number of entries of a tiny matrix and the lanes of a register. Packing such a matrix
-/// takes longer than its product row by row.
+/// A matrix is tiny if its number of entries times the number of lanes of a register is at most this. Packing such a
+/// matrix takes longer than its product row by row.
 const TINY: usize = 10_000;
 
 /// Whether a matrix \[outputs, inputs\] is so small that [`gemv`] or [`gemv_transposed`] computes its product with one
