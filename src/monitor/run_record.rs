@@ -106,7 +106,7 @@ struct Update {
 }
 
 impl Update {
-    /// Moves the links to `budget` as one pass with the number `number`.
+    /// Moves the links of the current update to `budget`, as one pass with the number `number`.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (place, norms) in self.links.drain(..) {
             budget.push_at(place, number, norms);

@@ -308,8 +308,7 @@ impl RunStatistics {
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
-    /// Returns the distance d and root mean square r of [`distance`](Self::distance) at the first loss; `None`
-    /// before.
+    /// Returns d and r of [`distance`](Self::distance) at the first loss; `None` before it.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }
