@@ -123,7 +123,7 @@ impl Certificate {
         &self.links
     }
 
-    /// Returns the bounds over time, one entry for each recurrent layer.
+    /// Returns the upper bounds on gradients over time steps, one entry for each recurrent layer.
     pub fn horizons(&self) -> &[Horizon] {
         &self.horizons
     }
