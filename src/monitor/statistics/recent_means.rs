@@ -3,8 +3,8 @@
 use super::RunStatistics;
 use core::fmt;
 
-/// The number of passes after which outputs that began too large, or with a wrong mean, are assumed to have reached
-/// the loss of constant outputs. Also the number of consecutive high losses that count as a relapse.
+/// The number of passes after which outputs that are at first too large, or have a wrong mean, are assumed to have
+/// reached the loss of constant outputs. Also the number of consecutive high losses that count as a relapse.
 pub(super) const SETTLED: u64 = 10;
 
 /// Two ring buffers for the last [`SETTLED`] losses: the moving mean (of about five losses) after each loss, and the

@@ -192,8 +192,8 @@ impl RunStatistics {
         }
     }
 
-    /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that is
-    /// not finite is the largest.
+    /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that
+    /// is not finite counts as the largest.
     pub(super) fn step(&mut self, step: &Step) {
         // A rank without a pass in the next update then has no gradient of its own.
         self.path = [f64::NAN; 2];

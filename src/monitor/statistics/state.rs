@@ -29,7 +29,7 @@ pub struct StateStatistics {
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
     newest: usize,
-    /// The last time step of the sequence whose gradient is not zero in the current pass.
+    /// The last time step of the sequence at which the state gradient of the current pass is not zero.
     from: usize,
     /// Whether a gradient of the current pass is not zero.
     has_gradient: bool,
