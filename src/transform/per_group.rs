@@ -67,8 +67,8 @@ fn groups_within<T: Scalar>(chain: &impl GradientTransform<T>) -> usize {
     levels
 }
 
-/// The chain that takes the place of one with [`MOST_GROUPS`] levels of groups: it is refused, and no chain grows
-/// deeper, since one of many levels would overflow the stack when it is dropped.
+/// Replaces a chain with [`MOST_GROUPS`] levels of nested groups. It is refused, so no chain becomes deeper: to drop
+/// a chain of many levels would overflow the stack.
 #[derive(Debug)]
 struct TooDeep;
 
