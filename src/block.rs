@@ -305,7 +305,7 @@ impl<'a> IntoIterator for &'a Blocks {
     }
 }
 
-/// Returns an error if two of `names` are equal. `what` says in the error what has these names, such as "block".
+/// Returns an error if two of `names` are equal. The error calls the named items by `what`, such as "block".
 pub(crate) fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result<(), LayerRule> {
     let mut sorted: Vec<&str> = names.collect();
     sorted.sort_unstable();

@@ -20,7 +20,8 @@
 //! A page whose examples need features that are off says so, in place of its text. The same pages are in
 //! `docs/guide`.
 
-/// Declares the pages. The text of a page needs the features in parentheses, since its examples do.
+/// Declares the modules of the guide, one for each page. The text of a page needs the features in parentheses, since
+/// its examples do.
 macro_rules! pages {
     ($($name:ident($($feature:tt)*);)+) => {
         $(

@@ -76,7 +76,7 @@ fn is_among_arguments(name: &str) -> bool {
 }
 
 /// Returns `name`, a space and `settings`, the settings of a custom activation or initializer as text. If `settings`
-/// begins with the name, as the output of a derived `Debug` does, it is returned alone.
+/// begins with the name, as the output of a derived `Debug` does, the result is `settings` alone.
 pub(crate) fn in_full(name: &str, settings: &str) -> String {
     if settings.starts_with(name) { settings.to_string() } else { format!("{name} {settings}") }
 }

@@ -10,14 +10,14 @@ use core::ops::{Deref, DerefMut};
 /// An allocator often places large buffers 16 bytes into a line. There, each load of a register as wide as a line would
 /// cross a line.
 pub(crate) struct Aligned<T> {
-    /// The values, with padding of up to a line before and after them.
+    /// The values, with padding of up to a cache line before and after them.
     all: Vec<T>,
     first: usize,
     len: usize,
 }
 
 impl<T: Scalar> Aligned<T> {
-    /// `len` zeros. `what` names the buffer in an error.
+    /// Allocates a buffer of `len` zeros. `what` names the buffer in an error.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the allocation fails.
@@ -29,7 +29,7 @@ impl<T: Scalar> Aligned<T> {
         Ok(Aligned { first: if first <= spare { first } else { 0 }, all, len })
     }
 
-    /// A copy of `values`. `what` names the buffer in an error.
+    /// Allocates a buffer with a copy of `values`. `what` names the buffer in an error.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the allocation fails.

@@ -24,13 +24,13 @@ pub(crate) fn fuses<const LEVEL: Level, T: 'static>() -> bool {
     LEVEL != PLAIN && (super::is::<T, f32>() || super::is::<T, f64>())
 }
 
-/// Whether `T` is a fused `f32` or `f64`.
+/// Whether `T` is [`Fused`] of `f32` or of `f64`.
 #[inline(always)]
 pub(crate) fn is_fused<T: 'static>() -> bool {
     super::is::<T, Fused<f32>>() || super::is::<T, Fused<f64>>()
 }
 
-/// Whether `T` is an `f32`, fused or not.
+/// Whether `T` is `f32` or [`Fused`] of `f32`.
 #[inline(always)]
 pub(crate) fn is_single<T: 'static>() -> bool {
     super::is::<T, f32>() || super::is::<T, Fused<f32>>()

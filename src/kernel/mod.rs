@@ -26,7 +26,7 @@ pub(crate) mod thread_pool;
 #[cfg(feature = "std")]
 mod ticket;
 
-/// Bytes of a cache line, and of the widest register.
+/// The number of bytes of a cache line, and of the widest register.
 const LINE: usize = 64;
 
 /// A CPU level: 0 is the baseline of the target, 1 is AVX2 with FMA, 2 is AVX-512.

@@ -6,7 +6,8 @@
 /// The number of ranges in one request.
 const RANGES: usize = 3;
 
-/// Requests that the next products on this thread prefetch these ranges. The call replaces the previous request.
+/// Requests that the next products on this thread prefetch the memory of `ranges`. The call replaces the previous
+/// request.
 ///
 /// A range of more than 64 KiB is skipped: it would evict other data.
 #[inline]
@@ -56,9 +57,10 @@ mod requested {
     pub(super) const MAX_BYTES: usize = 64 * 1024;
 
     struct Requested {
-        /// The next address of each range, and the number of its lines left. The addresses are never dereferenced.
+        /// For each requested range, the next address to prefetch, and the number of its remaining cache lines. The
+        /// addresses are never dereferenced.
         ranges: [Cell<(usize, usize)>; RANGES],
-        /// The index of the first range that may have lines left; [`RANGES`] if none has.
+        /// The index of the first range that may have cache lines left to prefetch; [`RANGES`] if none has.
         current: Cell<usize>,
     }
 

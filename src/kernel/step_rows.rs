@@ -18,8 +18,9 @@ pub(crate) enum StepStorage {
 
 /// A [`BatchShape`] whose fields are checked once and private from then on.
 ///
-/// Invariant: time step t has one row for each sample longer than t, in sample order, from row Σ min(length, t). The
-/// total number of rows is `rows`, which does not overflow.
+/// Invariant: time step t has one row for each sample longer than t, in sample order, from row
+/// `Σ_s min(length(s), t)` on, s running over all samples. The total number of rows is `rows`, which does not
+/// overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Steps<'a> {
     batch: usize,
@@ -72,8 +73,8 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// Rows of `width` values: at each time step, the rows of a range of samples. Only [`parallel_samples`] makes
-/// several `StepRows` of the same data, with ranges that do not overlap.
+/// A view of rows of `width` values: at each time step, the rows of a range of samples. Only [`parallel_samples`]
+/// makes several `StepRows` of the same data, with ranges that do not overlap.
 ///
 /// The constructor checks that all rows lie within the data, so no index of a row overflows.
 pub(crate) struct StepRows<'a, T> {
@@ -81,12 +82,13 @@ pub(crate) struct StepRows<'a, T> {
     width: usize,
     steps: Steps<'a>,
     storage: StepStorage,
-    /// The range of samples, within the samples of `steps`.
+    /// The samples of this view, a range of the samples of the batch.
     samples: Range<usize>,
 }
 
 impl<'a, T> StepRows<'a, T> {
-    /// Views `data` as the rows, of `width` values each, of all samples of `steps`, laid out as `storage` says.
+    /// Creates the view of `data` as the rows, of `width` values each, of all samples of `steps`, in the layout
+    /// `storage`.
     ///
     /// # Panics
     /// If `data` holds fewer rows than `storage` needs.
@@ -99,7 +101,7 @@ impl<'a, T> StepRows<'a, T> {
         StepRows { data: SharedSlice::new(data), width, steps, storage, samples: 0..steps.batch }
     }
 
-    /// Views `data` as one row of `width` values for each sample of `steps`, shared by all time steps.
+    /// Creates the view of `data` as one row of `width` values for each sample of `steps`, shared by all time steps.
     ///
     /// # Panics
     /// If `data` holds fewer rows.
@@ -107,12 +109,12 @@ impl<'a, T> StepRows<'a, T> {
         Self::new(data, width, steps, StepStorage::Ring(1))
     }
 
-    /// Returns the number of samples of this range that run at time step `step`.
+    /// Returns the number of samples of this view that run at time step `step`.
     pub fn active(&self, step: usize) -> usize {
         self.steps.active(step).clamp(self.samples.start, self.samples.end) - self.samples.start
     }
 
-    /// Returns the index, among all rows of the data, of the first row of this range of samples at `step`.
+    /// Returns the index, among all rows of the data, of the first row of this view's samples at time step `step`.
     fn first(&self, step: usize) -> usize {
         self.samples.start
             + match self.storage {
@@ -121,9 +123,9 @@ impl<'a, T> StepRows<'a, T> {
             }
     }
 
-    /// Returns the indices in the data of the values of the first `count` samples of this range at `step`. Panics if
-    /// fewer samples of the range run at `step`. If all steps share one row for each sample, it panics only if the
-    /// range has fewer samples.
+    /// Returns the indices in the data of the values of the first `count` samples of this view at time step `step`.
+    /// Panics if fewer samples of the view run at `step`. If all steps share one row for each sample, it panics only
+    /// if the view has fewer samples.
     fn rows(&self, step: usize, count: usize) -> Range<usize> {
         let first = self.first(step);
         let within = count <= self.active(step) || self.storage == StepStorage::Ring(1) && count <= self.samples.len();
@@ -131,7 +133,7 @@ impl<'a, T> StepRows<'a, T> {
         if count > 0 { first * self.width..(first + count) * self.width } else { 0..0 }
     }
 
-    /// Returns the values, row after row, of the samples of this range that run at `step`.
+    /// Returns the values, row after row, of the samples of this view that run at time step `step`.
     pub fn step_mut(&mut self, step: usize) -> &mut [T] {
         let rows = self.rows(step, self.active(step));
         // SAFETY: the rows of a step follow those of the previous one, one for each sample, by the invariant of
@@ -140,8 +142,9 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(rows) }
     }
 
-    /// Returns, for the samples of this range that run at time step `step`, their rows at the previous step and at
-    /// `step`, which must be at least 1. Panics if the two steps share rows, as in a ring buffer of one step.
+    /// Returns the rows of the samples of this view that run at time step `step`: first those at the previous step,
+    /// then those at `step`, which must be at least 1. Panics if the two steps share rows, as in a ring buffer of one
+    /// step.
     pub fn previous_and_current(&mut self, step: usize) -> (&[T], &mut [T]) {
         let count = self.active(step);
         let (previous, current) = (self.rows(step - 1, count), self.rows(step, count));
@@ -151,10 +154,10 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { (self.data.slice_mut(previous), self.data.slice_mut(current)) }
     }
 
-    /// Returns the row of sample `sample` of this range, counted from the first of the range.
+    /// Returns the row of sample `sample` of this view, counted from the first sample of the view.
     ///
     /// # Panics
-    /// If the storage has more than one row for each sample, or `sample` is not in the range.
+    /// If the storage has more than one row for each sample, or `sample` is not in the view.
     pub fn row(&mut self, sample: usize) -> &mut [T] {
         assert!(
             self.storage == StepStorage::Ring(1) && sample < self.samples.len(),
@@ -165,7 +168,7 @@ impl<'a, T> StepRows<'a, T> {
         unsafe { self.data.slice_mut(row * self.width..(row + 1) * self.width) }
     }
 
-    /// Returns the range of the samples whose rows these are, counted in the whole batch.
+    /// Returns the range of the samples of this view, counted in the whole batch.
     pub fn samples(&self) -> Range<usize> {
         self.samples.clone()
     }

@@ -19,8 +19,8 @@ impl ThreadPool {
 
 /// Runs `pass` on `pool`, or on this thread alone if there is none.
 ///
-/// It is inlined, so that the captures of `pass`, such as the slices of a layer's pass, are built where they are used.
-/// A copy reads them in wider words than they were written, which waits for the writes.
+/// It is inlined, so that the captures of `pass`, such as the slices of a layer's pass, are built where they are
+/// used. A copy would read them in wider words than they were written, which stalls until the writes are complete.
 #[inline(always)]
 pub(crate) fn install<R>(pool: Option<&mut ThreadPool>, pass: impl FnOnce() -> R) -> R {
     match pool {
@@ -355,7 +355,8 @@ mod tests {
         }
     }
 
-    /// Without the empty job of `drop`, a worker can read the last job after its owner is freed: this test crashes.
+    /// Without the empty job that `drop` publishes, a worker can read the last job after its owner is freed: this
+    /// test crashes.
     #[test]
     fn pool_dropped_after_a_job_runs_no_further_part() {
         let ran = AtomicUsize::new(0);

@@ -96,15 +96,16 @@ pub fn spectral_norm_bound<T: Scalar>(values: &[T], rows: usize, columns: usize)
 /// of the matrix before. Each is divided by the power of two that brings its largest |entry| into \[1, 2).
 #[derive(Clone, Copy)]
 struct Level {
-    /// Upper bound on `‖A‖_F²`.
+    /// Upper bound on `‖A‖_F²`, the squared Frobenius norm of this level's matrix A.
     square: Upper,
-    /// Upper bound on `‖A‖₂`: the smaller of the Frobenius norm and the largest sum of |entries| of a row.
+    /// Upper bound on the spectral norm `‖A‖₂` of this level's matrix A: the smaller of the Frobenius norm and the
+    /// largest sum of |entries| of a row.
     norm: Upper,
-    /// Binary exponent of the divisor: `A · 2^power` is the computed product of the previous matrix with itself; 0 for
-    /// W.
+    /// Binary exponent of the divisor of this level's matrix A: `A · 2^power` is the computed product of the previous
+    /// level's matrix with itself. 0 for W, the matrix whose norm is bounded.
     power: i32,
-    /// Upper bound on the relative rounding error of an entry of the matrix that is computed from A: its Gram matrix if
-    /// A is W, otherwise `A²`.
+    /// Upper bound on the relative rounding error of an entry of the matrix of the next level. That matrix is the
+    /// square of this level's matrix, or the Gram matrix of W, whose norm is bounded.
     slack: Upper,
 }
 
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Values in [−1, 1), a function of seed and index (splitmix64).
+    /// Returns `count` pseudo-random values in [−1, 1), each a function of `seed` and its index (splitmix64).
     fn random(count: usize, seed: u64) -> Vec<f64> {
         let value = |i: usize| {
             let mut z = (seed << 20).wrapping_add(i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -113,7 +113,7 @@ fn share<T: Scalar>(x: T, length: T) -> T {
     }
 }
 
-/// Converts a value to a constant.
+/// Converts a value to a dual number with a tangent of 0.
 impl<T: Scalar> From<T> for Dual<T> {
     #[inline]
     fn from(value: T) -> Self {
@@ -224,7 +224,8 @@ impl<T: Scalar> Num for Dual<T> {
 
 macro_rules! to_primitive {
     ($($method:ident $number:ident)+) => {
-        /// Converts the value. All methods are implemented, since the defaults convert through `i64` and `f64`.
+        /// Converts the value to a primitive number; the tangent is lost. All methods are implemented, since the
+        /// defaults convert through `i64` and `f64`.
         impl<T: Scalar> ToPrimitive for Dual<T> {
             $(
                 #[inline]
@@ -239,7 +240,7 @@ crate::scalar::primitives!(to_primitive);
 
 impl<T: Scalar> Scalar for Dual<T> {}
 
-/// Converts a number to a constant.
+/// Converts a number to a dual number with a tangent of 0.
 impl<T: Scalar> NumCast for Dual<T> {
     #[inline]
     fn from<N: ToPrimitive>(n: N) -> Option<Self> {

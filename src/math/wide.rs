@@ -1,5 +1,5 @@
-//! Values with more digits than their format: in formats narrower than `f32`, each is stored with its rounding
-//! error.
+//! Values with more digits than their format. In formats narrower than `f32`, such a value is stored as several
+//! numbers of that format: the rounded value, and its rounding errors.
 
 use crate::scalar::{Scalar, is_narrow, scalar, to_f64};
 

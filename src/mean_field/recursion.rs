@@ -19,8 +19,8 @@ use core::{cmp::Ordering, iter};
 pub struct FixedPoint {
     /// q*, the variance of the pre-activations.
     pub variance: f64,
-    /// The factor by which one layer multiplies a small deviation from q*: the slope of the variance map at q*, `σw²
-    /// E (φ′² + φ φ″)`.
+    /// The factor by which one layer multiplies a small deviation from q*: the slope of the variance map at q*,
+    /// `σw² E (φ′² + φ φ″)`. φ is the activation, σw² the variance of a weight times the fan-in.
     pub slope: f64,
     /// Whether a small deviation from q* decays, stays or grows with depth.
     pub stability: Stability,
@@ -46,9 +46,9 @@ pub struct DepthScales {
     /// ξ_q, the number of layers over which a deviation of the variance from its fixed point q* decays by a factor e:
     /// `1/ξ_q = −ln |s|`, with s the [`slope`](FixedPoint::slope) of the variance map at q*.
     pub variance: f64,
-    /// ξ_c, the number of layers over which a deviation of the correlation of two inputs from its limit c* decays by a
-    /// factor e. It is `1/ξ_c = −ln(σw² E φ′(u₁) φ′(u₂))`, where u₁ and u₂ are pre-activations of
-    /// the variance q* and the correlation c*.
+    /// ξ_c, the number of layers over which a deviation of the correlation of two inputs from its limit c* decays by
+    /// a factor e: `1/ξ_c = −ln(σw² E φ′(u₁) φ′(u₂))`. Here φ is the activation, σw² the variance of a weight times
+    /// the fan-in, and u₁, u₂ are pre-activations of variance q* and correlation c*.
     pub correlation: f64,
     /// ξ_∇, the number of layers over which the squared norm of a gradient decays by a factor e:
     /// `1/ξ_∇ = −ln χ₁`, with χ₁ the value of [`MeanField::chi`] at q*. Negative if the gradient explodes.
@@ -72,10 +72,10 @@ pub struct PredictedLayer {
     pub variance: f64,
     /// A_l = ½ log10 E φ′(√q_l z)²: the change by the activation φ, in decades; z is standard normal.
     pub activation: f64,
-    /// V_l = ½ log10 σw²: the change by the weights, in decades.
+    /// V_l = ½ log10 σw²: the change by the weights, in decades; σw² is the variance of a weight times the fan-in.
     pub weights: f64,
-    /// 3 E φ′⁴/(E φ′²)² − 1. Divided by the layer's width, it is the layer's term in the variance of
-    /// ln‖Ju‖² over random networks, J the Jacobian of the outputs with respect to one input, u any unit vector.
+    /// 3 E φ′⁴/(E φ′²)² − 1, φ the activation. Divided by the layer's width, it is the layer's term in the variance
+    /// of ln‖Ju‖² over random networks, J the Jacobian of the outputs with respect to one input, u any unit vector.
     pub spread: f64,
 }
 
@@ -268,9 +268,10 @@ impl<'a> MeanField<'a> {
     /// ln‖Ju‖² is distributed about as N(−β/2, β) (Hanin & Nica 2018). If β is above 1, random variation decides
     /// whether a gradient vanishes in a given network.
     ///
-    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`: 5 Σ 1/n for ReLU and 2 Σ 1/n without activations, as in the
-    /// paper. Each term is the relative variance of Σ_i φ′(z_i)² (W u)_i², z and W u independent. For activations
-    /// other than ReLU, random deviations of the variance from q_l increase β; they are not included.
+    /// `β = Σ_l (3 E φ′⁴/(E φ′²)² − 1)/n_l`, φ the activation, n_l the width of layer l: 5 Σ 1/n for ReLU and 2 Σ 1/n
+    /// without activations, as in the paper. Each term is the relative variance of Σ_i φ′(z_i)² (W u)_i², the
+    /// pre-activations z and W u independent. For activations other than ReLU, random deviations of the variance from
+    /// q_l increase β; they are not included.
     ///
     /// # Errors
     /// [`Error::Parameter`] if `q` is negative or not finite, or a width is 0.

@@ -59,7 +59,8 @@ pub struct BlockBudget {
 }
 
 /// The decades (log10) by which each kind of [`Factor`] of the chain rule changes the norm of the gradient along a
-/// path. They sum to log10 of the norm at the end of the path over the norm at its start.
+/// path. They sum to log10 of the norm at the end of the path (the input side) divided by the norm at its start (the
+/// loss side).
 ///
 /// If a gradient becomes zero and a later link makes it non-zero again (a branch scaled by 0 beside its skip), the
 /// change is attributed to that later link. If it stays zero, the field of the factor that made it zero is −∞.
@@ -124,8 +125,8 @@ impl Shares {
         }
     }
 
-    /// Returns the sum of the four fields: log10 of the gradient's norm at the end of the path over its norm at the
-    /// start.
+    /// Returns the sum of the four fields: log10 of the gradient's norm at the end of the path (the input side)
+    /// divided by the norm at its start (the loss side).
     pub fn total(&self) -> f64 {
         self.weights + self.activation + self.addition + self.other
     }
@@ -156,8 +157,8 @@ pub struct GradientBudget {
     depth: Rows,
     time: Rows,
     blocks: Vec<BlockBudget>,
-    /// The weight of the rows of the last pass over the weight of all rows of its update; `None` unless a trainer
-    /// states it.
+    /// The total loss weight of the output rows of the last pass, divided by that of all rows of its update. `None`
+    /// unless a trainer states it.
     of_update: Option<f64>,
 }
 
@@ -230,9 +231,10 @@ impl GradientBudget {
         &self.blocks
     }
 
-    /// Returns the weight of the rows of the last monitored pass divided by the weight of all rows of its update;
-    /// `None` without a trainer. It is below 1 if other ranks process a part of the batch, or if an update has
-    /// several passes. [`links`](Self::links) then describe this pass, and [`blocks`](Self::blocks) the whole update.
+    /// Returns the total loss weight of the output rows of the last monitored pass, divided by that of all rows of
+    /// its update; `None` without a trainer. It is below 1 if other ranks process a part of the batch, or if an
+    /// update has several passes. [`links`](Self::links) then describe this pass, and [`blocks`](Self::blocks) the
+    /// whole update.
     pub fn of_update(&self) -> Option<f64> {
         self.of_update
     }

@@ -127,15 +127,16 @@ impl BudgetHistory {
         self.push_at(place, number, [before, after]);
     }
 
-    /// Appends a link that was not reported before, and returns its index in `links`. Its decades are stored in the
-    /// memory of `decades`, which is empty.
+    /// Appends a link that was not reported before, and returns its index in `links`. `decades`, an empty vector,
+    /// becomes the list of its decades, with `None` for each earlier pass.
     pub(super) fn append(&mut self, name: String, factor: Factor, mut decades: Vec<Option<f64>>) -> usize {
         decades.resize(self.numbers.len(), None);
         self.links.push(LinkHistory { name, factor, decades });
         self.links.len() - 1
     }
 
-    /// Adds a link of the main path as [`push`](Self::push) does: that with the index `place` in `links`.
+    /// Adds the link with the index `place` in [`links`](Self::links), as [`push`](Self::push) adds a link by name.
+    /// `before` and `after` are the norms of the gradient before and after it in the backward pass.
     pub(super) fn push_at(&mut self, place: usize, number: u64, [before, after]: [f64; 2]) {
         if self.open.is_none() {
             self.begin(number);

@@ -7,9 +7,9 @@ use crate::{activation::AnyActivation, batch_shape::BatchShape, block::Gate};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Factor {
-    /// The product with the weights, `Wᵀ d`.
+    /// The product with the weights W: `g_out = Wᵀ g_in` in the backward pass.
     Weights,
-    /// The product with the activation's derivative, `φ′(z) ⊙ g`.
+    /// The product with the derivative of the activation φ at the pre-activation z: `g_out = φ′(z) ⊙ g_in`.
     Activation,
     /// The addition of the gradients of two paths: a skip connection, or a loss at each time step.
     Addition,

@@ -44,12 +44,13 @@ pub enum Event<'a, T> {
     /// The weights of the output rows of the pass in the loss, sent by a [`Trainer`](crate::trainer::Trainer) before
     /// the backward pass.
     Rows {
-        /// The weight of these rows divided by that of all rows of the update, on all ranks. With
-        /// [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards (parts of the batch)
-        /// count equally, it is the weight of these rows in the mean over shards.
+        /// The total loss weight of the output rows of the pass, divided by that of all rows of the update, on all
+        /// ranks. With [`mean_of_means`](crate::distributed::DataParallel::mean_of_means), where all shards (parts of
+        /// the batch) count equally, it is the weight of the rows of the pass in the mean over shards.
         of_update: f64,
-        /// The effective number of these rows divided by the number of output rows of the pass. It is `(Σ w)²/Σ w²`
-        /// for rows of weight w (Kish 1965): the number of rows of weight 1 if all others have weight 0.
+        /// The effective number of output rows of the pass, divided by their number. The effective number is
+        /// `(Σ w)²/Σ w²` for rows of loss weight w (Kish 1965). If all weights are 0 or 1, it is the number of rows
+        /// of weight 1.
         effective: f64,
     },
     /// All parameters and their gradient, after a backward pass. A [`Trainer`](crate::trainer::Trainer) reports it once

@@ -22,7 +22,7 @@ pub struct NormStats {
 }
 
 impl NormStats {
-    /// Returns the norm and the counts of the values of two slices together, from those of each.
+    /// Returns the norm and the counts of the concatenation of two slices, from those of each slice.
     pub(super) fn and(self, other: Self) -> Self {
         NormStats {
             norm: libm::hypot(self.norm, other.norm),
@@ -32,7 +32,7 @@ impl NormStats {
         }
     }
 
-    /// Returns the norm of `gradient`, and the numbers of its zero values, of those that are not finite, and of all.
+    /// Returns the norm of `gradient`, and its numbers of zero values, of non-finite values, and of all values.
     pub fn of<T: Scalar>(gradient: &[T]) -> Self {
         let Survey { norm, zeros, non_finite, .. } = survey(gradient);
         NormStats { norm, zeros, non_finite, values: gradient.len() }

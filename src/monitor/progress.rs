@@ -68,19 +68,20 @@ impl fmt::Display for Step {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Spike {
-    /// The rank that has the shard.
+    /// The rank that has the shard that contributes most to the gradient.
     pub rank: usize,
-    /// The number of the shard, from 0, among those of all ranks.
+    /// The number of the shard that contributes most to the gradient, counted from 0 among the shards of all ranks.
     pub shard: usize,
-    /// The contribution of the shard to the gradient; infinite if the gradient or the loss of the shard is not finite.
+    /// The contribution of the shard [`shard`](Self::shard) to the gradient; infinite if the gradient or the loss of
+    /// the shard is not finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shard_fraction: f64,
-    /// The index in the data set of the sample with the largest contribution to the gradient, among those of this
-    /// shard. `None` if a layer couples samples, such as [`BatchNorm`](crate::layer::BatchNorm): then samples have no
-    /// gradients of their own.
+    /// The index in the data set of the sample with the largest contribution to the gradient, among the samples of
+    /// the shard [`shard`](Self::shard). `None` if a layer couples samples, such as
+    /// [`BatchNorm`](crate::layer::BatchNorm): then samples have no gradients of their own.
     pub sample: Option<usize>,
-    /// The contribution of the sample to the gradient; infinite if its gradient or loss is not finite, `None` where
-    /// [`sample`](Self::sample) is.
+    /// The contribution of the sample [`sample`](Self::sample) to the gradient; infinite if its gradient or loss is
+    /// not finite, `None` if there is no such sample.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub sample_fraction: Option<f64>,
 }

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 /// finite is `"NaN"`, `"inf"` or `"-inf"`. After the first failure nothing more is written; [`finish`](Self::finish)
 /// returns the error.
 ///
-/// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as a page.
+/// [`RunRecord`](super::RunRecord) reads the lines, and draws the run as an HTML page.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}, monitor::Recorder};

@@ -23,7 +23,7 @@ use std::{collections::HashMap, io::BufRead};
 /// all of them. A loop without a [`Trainer`](crate::trainer::Trainer) has no records of updates; its passes are
 /// numbered from 1.
 ///
-/// [`to_html`](Self::to_html) draws the run as a page.
+/// [`to_html`](Self::to_html) draws the run as an HTML page.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
@@ -58,7 +58,7 @@ impl fmt::Debug for RunRecord {
     }
 }
 
-/// The contents of a line that is read: a factor of the chain rule in the backward pass, an update, or an epoch.
+/// The contents of one JSON line: a factor of the chain rule in the backward pass, an update, or an epoch.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
@@ -95,17 +95,18 @@ struct Norm {
 #[derive(Default)]
 struct Update {
     pass: u64,
-    /// The index in the budget of each link of the run, by its name and factor.
+    /// For each link of the run, by its name and factor, its index in the links of the [`BudgetHistory`].
     places: HashMap<(String, Factor), usize>,
-    /// The links of the update, in the order in which they were reported: the index in the budget, and the norms.
+    /// The links of the update, in the order in which they were reported. Each has its index in the
+    /// [`BudgetHistory`], and the norms of the gradient before and after it.
     links: Vec<(usize, [f64; 2])>,
-    /// The index in `links` of each link of the run, by its index in the budget; `None` if the update does not have
-    /// it.
+    /// For each link of the [`BudgetHistory`], its index in `links`, the links of the current update; `None` if the
+    /// update does not have it.
     within: Vec<Option<usize>>,
 }
 
 impl Update {
-    /// Moves the links to `budget` as one pass with the number `number`.
+    /// Moves the links of the current update to `budget`, as one pass with the number `number`.
     fn end(&mut self, number: u64, budget: &mut BudgetHistory) {
         for (place, norms) in self.links.drain(..) {
             budget.push_at(place, number, norms);

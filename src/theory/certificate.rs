@@ -68,7 +68,8 @@ impl Horizon {
 /// (Pascanu, Mikolov & Bengio 2013, §2.2: `‖U‖₂ < 1/γ`).
 ///
 /// The bound holds in exact arithmetic, for the given weights, in any mode, from a zero initial state. It holds for
-/// one sample with all its time steps and for a whole batch. Rounding adds a few ε for each operation of a pass.
+/// one sample with all its time steps and for a whole batch. Rounding adds a relative error of a few machine epsilons
+/// for each operation of a pass.
 ///
 /// ```
 /// use chainrule::{BatchShape, activation::Sigmoid, layer::{Sequential, initialize}, theory::Certificate};
@@ -122,7 +123,7 @@ impl Certificate {
         &self.links
     }
 
-    /// Returns the bounds over time, one entry for each recurrent layer.
+    /// Returns the upper bounds on gradients over time steps, one entry for each recurrent layer.
     pub fn horizons(&self) -> &[Horizon] {
         &self.horizons
     }

@@ -236,8 +236,8 @@ impl<'a, T: Scalar> Hessian<'a, T> {
     }
 }
 
-/// Returns the largest eigenvalue of a symmetric tridiagonal matrix, by bisection. `beside` holds the entries next to
-/// `diagonal`, one fewer. NaN if an entry is not finite.
+/// Returns the largest eigenvalue of a symmetric tridiagonal matrix, by bisection. `diagonal` is its main diagonal,
+/// and `beside` the diagonal next to it, which has one entry fewer. NaN if an entry is not finite.
 fn largest_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> f64 {
     let at = |i: usize| if i < beside.len() { Float::abs(beside[i]) } else { 0.0 };
     let radius = |i: usize| at(i) + if i > 0 { at(i - 1) } else { 0.0 };

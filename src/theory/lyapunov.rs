@@ -45,7 +45,9 @@ pub struct LyapunovSpectrum {
     steps: usize,
 }
 
-/// The largest entry of a Jacobian, and its reciprocal the smallest, that is multiplied as it is.
+/// The largest magnitude of a Jacobian whose products are computed without scaling; the smallest is its reciprocal. A
+/// Jacobian outside this range is scaled by this number or its reciprocal, so that products neither overflow nor lose
+/// digits.
 const FAR: f64 = 1e150;
 
 impl LyapunovSpectrum {

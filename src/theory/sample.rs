@@ -15,7 +15,8 @@ use alloc::{string::String, vec::Vec};
 
 /// The number of random networks that are sampled.
 const NETS: u64 = 8;
-/// The number of samples of a batch, unless the sequences are long.
+/// The largest number of samples in a batch of random inputs. A batch has fewer samples if it would otherwise have
+/// more than [`ROWS`] rows.
 const SAMPLES: usize = 32;
 /// The largest number of rows (time steps of all samples) of a batch with several samples. For longer sequences the
 /// batch is one sample.

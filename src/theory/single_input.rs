@@ -107,12 +107,13 @@ impl SingleInput {
         Ok(Some(SingleInput { decades }))
     }
 
-    /// Returns the mean over the networks of log10 of input gradient norm over output gradient norm.
+    /// Returns the mean, over the simulated networks, of log10 of input gradient norm over output gradient norm.
     pub fn mean(&self) -> f64 {
         self.decades.iter().sum::<f64>() / self.decades.len() as f64
     }
 
-    /// Returns the standard deviation over the networks of log10 of input gradient norm over output gradient norm.
+    /// Returns the standard deviation, over the simulated networks, of log10 of input gradient norm over output
+    /// gradient norm.
     pub fn standard_deviation(&self) -> f64 {
         let mean = self.mean();
         let square = self.decades.iter().fold(0.0, |sum, d| sum + (d - mean) * (d - mean));

@@ -13,8 +13,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Adadelta: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²` and then
-/// `u ← ρ u + (1 − ρ) Δ²`.
+/// Adadelta with learning rate η and decay ρ: `w ← w − η Δ`, `Δ = √(u + ε)/√(v + ε) g`, with `v ← ρ v + (1 − ρ) g²`
+/// and then `u ← ρ u + (1 − ρ) Δ²`.
 ///
 /// If g² overflows the number format (|g| above about 1e20 in `f32`), the parameter never changes again: clip the
 /// gradient first. Source: Zeiler 2012, algorithm 1; as in PyTorch.
@@ -78,8 +78,8 @@ impl<T: Scalar> GradientTransform<T> for Adadelta {
         check_epsilon::<T>("epsilon of Adadelta", self.epsilon)
     }
 
-    /// Two values for each parameter: all v, the averages of squared gradients, then all u, the averages of squared
-    /// updates. In `f16` and `bf16` three values each hold √v and √u.
+    /// The length of the state, two values for each parameter: all v, the averages of squared gradients, then all u,
+    /// the averages of squared updates. In `f16` and `bf16` the state holds √v and √u instead, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks)
     }

@@ -14,7 +14,8 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// Adagrad: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and `η_t = η/(1 + t δ)`, t the number of earlier updates.
+/// Adagrad with learning rate η and learning-rate decay δ: `w ← w − η_t g/(√s + ε)`, with `s ← s + g²` and
+/// `η_t = η/(1 + t δ)`, t the number of earlier updates.
 ///
 /// If g² overflows the number format (|g| above about 2e19 in `f32`), the parameter never changes again: clip the
 /// gradient first. Source: Duchi, Hazan & Singer 2011; as in PyTorch.
@@ -87,8 +88,8 @@ impl<T: Scalar> GradientTransform<T> for Adagrad {
         check_epsilon::<T>("epsilon of Adagrad", self.epsilon)
     }
 
-    /// One value for each parameter: s, the sum of squared gradients. In `f16` and `bf16`, where s would overflow,
-    /// three values hold its fourth root.
+    /// The length of the state, one value for each parameter: s, the sum of squared gradients. In `f16` and `bf16`,
+    /// where s would overflow, the state holds the fourth root of s, as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(1, blocks)
     }

@@ -154,9 +154,9 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         self.check_settings::<T>()
     }
 
-    /// Two values for each parameter: all m, the averages of gradients, then all v, the averages of squared
-    /// gradients. With AMSGrad the largest v so far follow. In `f16` and `bf16` three values each hold m, √v and the
-    /// root of the largest v.
+    /// The length of the state, two values for each parameter: all m, the averages of gradients, then all v, the
+    /// averages of squared gradients. With AMSGrad the largest v so far follow. In `f16` and `bf16` the state holds
+    /// m, √v and the root of the largest v, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2 + usize::from(self.amsgrad), blocks)
     }

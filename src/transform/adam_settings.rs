@@ -23,7 +23,7 @@ impl AdamSettings {
     }
 
     /// Returns an error for a rate that is negative or not finite, a β outside [0, 1), and an ε that is negative, not
-    /// finite or too small for `T`. The errors call the two β `betas`, and ε `epsilon`.
+    /// finite or too small for `T`. The error names β₁ and β₂ by the strings `betas`, and ε by the string `epsilon`.
     pub fn check<T: Scalar>(&self, betas: [&'static str; 2], epsilon: &'static str) -> Result<(), Error> {
         check_own_rate::<T>(self.rate)?;
         check_decay(betas[0], self.betas[0])?;
@@ -76,8 +76,8 @@ pub(super) use adam_setters;
 /// Implements `GradientTransform` for an optimizer that has a field `settings: AdamSettings`, a method `rule` and two
 /// values of state for each parameter.
 ///
-/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states for each of the two whether
-/// narrow formats keep its square root, for [`update_each`](super::each_parameter::update_each).
+/// `$state` names the two values, and `$doc` documents `state_len`. `$roots` states for each of the two whether its
+/// square root is stored in formats narrower than `f32`, for [`update_each`](super::each_parameter::update_each).
 macro_rules! two_moments {
     ($optimizer:ident, $state:literal, $roots:expr, $doc:literal) => {
         impl $optimizer {

@@ -156,8 +156,8 @@ impl<T: Scalar> GradientTransform<T> for WeightAverage {
 
     own_applied!(Average);
 
-    /// Two values for each parameter: all averages, then all rounding errors of the averages. In `f16` and `bf16`
-    /// three values hold an average.
+    /// The length of the state, two values for each parameter: all averages, then all rounding errors of the
+    /// averages. In `f16` and `bf16` each average takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         slots::<T>().max(2).saturating_mul(blocks.parameters())
     }

@@ -4,8 +4,8 @@ use super::{GradientTransform, Member, Outcome, Schedule, Stage, TransformSpec, 
 use crate::{block::Blocks, error::Error, kernel::reduce::norm, scalar::Scalar, size::saturating_sum};
 use alloc::vec::Vec;
 
-/// Returns the factor, at most 1, by which a clip changed the norm of a gradient from `before`; 1 for a norm that was 0
-/// or not finite.
+/// Returns the 2-norm of `gradient` after a clip divided by `before`, its 2-norm before the clip; at most 1. Returns
+/// 1 if `before` is 0 or not finite.
 fn ratio<T: Scalar>(before: f64, gradient: &[T]) -> f64 {
     let factor = norm(gradient) / before;
     if factor < 1.0 { factor } else { 1.0 }

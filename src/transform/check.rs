@@ -30,7 +30,8 @@ pub(super) fn check_amount<T: Scalar>(what: &'static str, amount: f64) -> Result
 }
 
 /// Returns an error for an ε that is negative or not finite. An ε other than 0 must also be a normal number of the
-/// format in which `T` is computed (`f64` for the narrow formats): otherwise it would lose digits, or become 0.
+/// format in which `T` is computed (`f64` for formats narrower than `f32`): otherwise it would lose digits, or
+/// become 0.
 pub(super) fn check_epsilon<T: Scalar>(what: &'static str, epsilon: f64) -> Result<(), Error> {
     check_amount::<T>(what, epsilon)?;
     let expected = "0 or at least the smallest normal number of the number format";

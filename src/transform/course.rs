@@ -1,9 +1,10 @@
-//! Changes of the course of a schedule: its length, its first step, its end.
+//! Changes to a schedule: stretching it in time, starting it later, or making its factor constant.
 
 use super::Schedule;
 
 impl Schedule {
-    /// Makes the schedule `times` as long.
+    /// Stretches the schedule in time by the factor `times`: at update t it has the factor that it had at
+    /// `⌊t/times⌋`.
     pub(crate) fn stretch(&mut self, times: u64) {
         *self = self.clone().per_epoch(times);
     }
@@ -17,8 +18,8 @@ impl Schedule {
         }
     }
 
-    /// Holds the rate: replaces a schedule that varies by the factor 1. A constant factor stays, since it is part of
-    /// the optimizer's own rate.
+    /// Replaces the schedule by the constant factor 1 if its factor may change. A schedule with one constant factor
+    /// stays as it is, since that factor is part of the optimizer's own learning rate.
     pub(crate) fn hold(&mut self) {
         if self.varies() {
             *self = Schedule::constant(1.0);
@@ -31,7 +32,8 @@ mod tests {
     use super::*;
     use alloc::{boxed::Box, vec::Vec};
 
-    /// One schedule of each kind, and joined ones, also by epochs.
+    /// Returns one schedule from each constructor, and some composed by [`Schedule::then`] and
+    /// [`Schedule::per_epoch`].
     fn all() -> Vec<Schedule> {
         Vec::from([
             Schedule::constant(0.3),

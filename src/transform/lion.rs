@@ -97,7 +97,8 @@ impl<T: Scalar> GradientTransform<T> for Lion {
         check_amount::<T>("the weight decay of Lion", self.decay)
     }
 
-    /// One value for each parameter: m, the moving average of gradients. In `f16` and `bf16` it takes three values.
+    /// The length of the state, one value for each parameter: m, the moving average of gradients. In `f16` and `bf16`
+    /// each m takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(1, blocks)
     }

@@ -90,14 +90,15 @@ pub struct Update<'a, T: Scalar> {
     /// The index, in the whole network, of the first parameter of `w` and `gradient`. It is 0 for a transform that
     /// states [`InPlace::No`].
     start: usize,
-    /// Whether a clip shall compute the norm of the gradient that it leaves.
+    /// Whether a clipping transform shall compute the norm of the gradient after clipping.
     recorded: bool,
-    /// Receives the product of the factors by which clips change the norm of the gradient; `None` where nothing reads
-    /// it.
+    /// Receives the product of the factors by which clipping changes the norm of the gradient; `None` if the caller
+    /// does not need it.
     clip: Option<&'a mut Option<f64>>,
 }
 
-/// Writes the numbers of blocks and values, and the number of updates.
+/// Writes counts in place of slices: the numbers of blocks, of gradient values and of state values. Also writes the
+/// number of earlier updates.
 impl<T: Scalar> fmt::Debug for Update<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut update = f.debug_struct("Update");
@@ -123,7 +124,8 @@ impl<'a, T: Scalar> Update<'a, T> {
         Update { recorded, ..self }
     }
 
-    /// Sets where the factor of clipping goes: the product over all clips of the chain.
+    /// Sets the variable that receives the product of the factors by which all clips of the chain change the
+    /// gradient's norm.
     pub(crate) fn measuring(self, clip: Option<&'a mut Option<f64>>) -> Self {
         Update { clip, ..self }
     }
@@ -166,7 +168,7 @@ impl<'a, T: Scalar> Update<'a, T> {
     }
 }
 
-/// The outcome of a step.
+/// Whether the update that a gradient transform returns is applied or discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// The next transform receives the update. After the last transform it is added to the parameters.
@@ -202,15 +204,16 @@ pub enum Outcome {
 /// ```
 ///
 /// # Required
-/// `update` replaces the gradient by the update, in place. For a frozen block both are zero.
+/// `update` replaces the gradient by the update, in place. The gradient of a frozen block is zero, and so must be its
+/// update.
 ///
 /// # Optional
 /// | method | default | override it if |
 /// | --- | --- | --- |
 /// | `validate` | accepts everything | there are hyper-parameters, or names of blocks |
-/// | `stage` | [`Stage::Unstated`] | its place in a chain matters; an optimizer returns [`Stage::Optimizer`] |
+/// | `stage` | [`Stage::Unstated`] | its position in a chain matters; an optimizer returns [`Stage::Optimizer`] |
 /// | `state_len` | 0 | something is kept from step to step: all of it is one slice of values |
-/// | `init_state` | the state begins at zero | it begins elsewhere |
+/// | `init_state` | all values of the state begin at zero | some begin at another value |
 /// | `begin_at` | does nothing | its state holds weights, such as an average |
 /// | `on_metric` | does nothing | it adapts to a validation loss |
 /// | `clip_factor` | `None` | it clips by one factor, which monitors then receive as it is |
@@ -219,7 +222,7 @@ pub enum Outcome {
 /// | `result` | `None` | the weights to evaluate and to keep are not the parameters |
 /// | `learning_rate` | `None` | it has a rate, or a factor on the rate |
 /// | `rate_mut` | `None` | its rate can be set |
-/// | `spec` | the name of the type | a checkpoint shall name its settings where they differ |
+/// | `spec` | the name of the type | loading a checkpoint should report settings that differ |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a transform or a chain of transforms",
     label = "not a transform or a chain of transforms",
@@ -251,7 +254,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
         Ok(())
     }
 
-    /// The transform's place in a chain. A custom transform that turns gradients into descending updates returns
+    /// The transform's position in a chain. A custom transform that turns gradients into descending updates returns
     /// [`Stage::Optimizer`]; without an optimizer a chain is refused.
     fn stage(&self) -> Stage {
         Stage::Unstated
@@ -295,8 +298,8 @@ pub trait GradientTransform<T: Scalar>: Debug {
     /// not known. It does not follow from [`clip_factor`](Self::clip_factor) where a clip shortens some values or
     /// blocks alone, as [`ClipValue`].
     ///
-    /// [`ClipNorm`], [`ClipBlockNorm`] and [`ClipValue`] compute it in updates with a
-    /// [record](crate::trainer::Step::clipped_norm).
+    /// [`ClipNorm`], [`ClipBlockNorm`] and [`ClipValue`] compute it only in updates of which a callback or a monitor
+    /// receives [`Step::clipped_norm`](crate::trainer::Step::clipped_norm).
     fn clipped_norm(&self) -> Option<f64> {
         None
     }
@@ -330,9 +333,9 @@ pub trait GradientTransform<T: Scalar>: Debug {
         None
     }
 
-    /// Returns the learning rate of an optimizer, without the factors of schedules, for
-    /// [`Optimizer::set_learning_rate`]. Of a chain, that of the first transform that has one. `None`, the default, if
-    /// there is no rate to set.
+    /// Returns a mutable reference to the learning rate of an optimizer, without the factors of schedules, for
+    /// [`Optimizer::set_learning_rate`]. Of a chain, that of the first transform that has one. `None`, the default,
+    /// if there is no rate to set.
     fn rate_mut(&mut self) -> Option<&mut f64> {
         None
     }

@@ -29,9 +29,10 @@ const LEAST_NORM: f64 = 1e-7;
 
 /// Muon: momentum with all singular values brought close to 1 for matrices; [`AdamW`] for all other blocks.
 ///
-/// `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov), `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)`
-/// comes from `X = u/‖u‖_F` by five Newton–Schulz iterations: `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c
-/// = 3.4445, −4.7750, 2.0315. They map singular values of at least 0.05 to values of about 0.7 to 1.2.
+/// With learning rate η, momentum μ and decay λ: `m ← μ m + (1 − μ) g`, `u = μ m + (1 − μ) g` (Nesterov),
+/// `w ← w − η √max(1, rows/columns) O(u) − η λ w`. `O(u)` comes from `X = u/‖u‖_F` by five Newton–Schulz iterations:
+/// `X ← a X + (b A + c A²) X` with `A = X Xᵀ` and a, b, c = 3.4445, −4.7750, 2.0315. They map singular values of at
+/// least 0.05 to values of about 0.7 to 1.2.
 ///
 /// Matrices are the blocks of role [`Role::Weight`] and [`Role::Recurrent`]; each gate of a cell is a separate
 /// matrix. Tables of embeddings ([`Block::table`]) do not count as matrices: AdamW updates them. The products are
@@ -74,7 +75,7 @@ struct Scratch {
     blocks: Blocks,
 }
 
-/// Writes the number of values.
+/// Writes the number of values of the scratch memory, not the values.
 impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} values", self.values.len())
@@ -214,9 +215,9 @@ impl<T: Scalar> GradientTransform<T> for Muon {
 
     own_applied!(Optimizer);
 
-    /// Two values for each parameter: all m, the averages of gradients, then all v, AdamW's averages of squared
-    /// gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` three values each hold m and
-    /// √v.
+    /// The length of the state, two values for each parameter: all m, the averages of gradients, then all v, AdamW's
+    /// averages of squared gradients. For a matrix m is the momentum, and v is not used. In `f16` and `bf16` the
+    /// state holds m and √v, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks)
     }

@@ -16,7 +16,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// NAdam: Adam with Nesterov's momentum.
+/// NAdam: Adam with Nesterov's momentum, learning rate η and momentum decay ψ.
 ///
 /// `w ← w − η m̂/(√(v/(1 − β₂ᵗ)) + ε)` with m and v as in [`Adam`](super::Adam), and
 /// `m̂ = μ_{t+1} m/(1 − Π_{i≤t+1} μ_i) + (1 − μ_t) g/(1 − Π_{i≤t} μ_i)`, where
@@ -104,9 +104,9 @@ impl<T: Scalar> GradientTransform<T> for NAdam {
 
     own_applied!(Optimizer);
 
-    /// Two values for each parameter: all m, the averages of gradients, then all v, the averages of squared
-    /// gradients. One more value is the product of all momenta so far. In `f16` and `bf16` three values each hold m,
-    /// √v and the product.
+    /// The length of the state, two values for each parameter: all m, the averages of gradients, then all v, the
+    /// averages of squared gradients. One more value is the product of all momenta so far. In `f16` and `bf16` the
+    /// state holds m, √v and the product, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2, blocks).saturating_add(slots::<T>())
     }

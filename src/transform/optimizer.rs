@@ -257,7 +257,8 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         Ok(())
     }
 
-    /// Returns the learning rate that was set by a call; `None` if none was set.
+    /// Returns the learning rate of the last call of [`set_learning_rate`](Self::set_learning_rate); `None` if there
+    /// was no call.
     #[cfg(feature = "safetensors")]
     pub(crate) fn rate_set(&self) -> Option<f64> {
         self.rates.map(|[_, set]| set)
@@ -358,7 +359,7 @@ impl<T: Scalar, G: GradientTransform<T> + ?Sized> Optimizer<T, G> {
         self.transform.result(blocks, &self.state)
     }
 
-    /// Whether [`result`](Self::result) returns weights for these blocks after the first update.
+    /// Whether [`result`](Self::result) returns weights for `blocks` after the first update.
     pub(crate) fn has_result(&self, blocks: &Blocks) -> bool {
         self.check_state(blocks).is_ok() && self.transform.result(blocks, &self.state).is_some()
     }

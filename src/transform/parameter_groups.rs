@@ -13,8 +13,8 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Group {
-    /// The blocks whose name is the given one or begins with it and a dot: `2` covers `2.weight`, not `20.weight`. An
-    /// empty name covers all blocks.
+    /// The blocks whose name is this string or begins with this string and a dot: `2` covers `2.weight`, not
+    /// `20.weight`. An empty string covers all blocks.
     Under(String),
     /// The blocks of this role. It is no error if a network has no such block.
     Role(Role),
@@ -38,7 +38,7 @@ impl From<Role> for Group {
     }
 }
 
-/// Writes the name or the role.
+/// Writes the name or the role that selects the blocks.
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

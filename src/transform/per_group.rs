@@ -67,8 +67,8 @@ fn groups_within<T: Scalar>(chain: &impl GradientTransform<T>) -> usize {
     levels
 }
 
-/// The chain that takes the place of one with [`MOST_GROUPS`] levels of groups: it is refused, and no chain grows
-/// deeper, since one of many levels would overflow the stack when it is dropped.
+/// Replaces a chain with [`MOST_GROUPS`] levels of nested groups. It is refused, so no chain becomes deeper: to drop
+/// a chain of many levels would overflow the stack.
 #[derive(Debug)]
 struct TooDeep;
 
@@ -149,13 +149,15 @@ impl<T: Scalar> PerGroup<T> {
         self
     }
 
-    /// Returns, for each of `blocks`, the index in `parts` of its group; 0 if no group holds it.
+    /// Returns, for each block of `blocks`, the number of its group, counted from 1 in the order in which groups were
+    /// added; 0 if no group holds the block.
     fn owners(&self, blocks: &Blocks) -> Vec<usize> {
         let holds = |part: &Part<T>, block: &Block<'_>| part.group.as_ref().is_some_and(|group| group.holds(block));
         blocks.iter().map(|block| self.parts.iter().position(|part| holds(part, block)).unwrap_or(0)).collect()
     }
 
-    /// Calls `set` with each entry of `parts`, a copy of its parameters from `w`, and its range of `state`.
+    /// Calls `set` for the blocks without a group, then for each group. Its arguments are the group with its chain, a
+    /// copy of the group's parameters from `w`, and the range of `state` of its chain.
     fn set_states(&self, blocks: &Blocks, w: &[T], mut state: &mut [T], set: impl Fn(&Part<T>, &[T], &mut [T])) {
         require_state(self.parts.iter().map(Part::state_len), state.len());
         for part in &self.parts {
@@ -167,7 +169,8 @@ impl<T: Scalar> PerGroup<T> {
         }
     }
 
-    /// Calls `visit` with each entry of `parts` and its range of `state`.
+    /// Calls `visit` for the blocks without a group, then for each group. Its arguments are the group with its chain,
+    /// and the range of `state` of this chain.
     fn each_state(&mut self, mut state: &mut [T], mut visit: impl FnMut(&mut Part<T>, &mut [T])) {
         require_state(self.parts.iter().map(Part::state_len), state.len());
         for part in &mut self.parts {
@@ -235,7 +238,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         visit(Member { may_skip, groups: groups + 1, ..Member::of::<Self>(Stage::Optimizer) });
     }
 
-    /// The states of all chains: first that of the blocks without a group, then those of the groups.
+    /// The total length of the states of all chains: first that of the blocks without a group, then those of the
+    /// groups.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.blocks.same_layout(blocks) {
             return saturating_sum(self.parts.iter().map(Part::state_len));
@@ -324,8 +328,8 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         self.parts.iter_mut().for_each(|part| part.chain.schedules(visit));
     }
 
-    /// The transforms of all chains, in the order of the states. The `kind` of each names its group, since the state
-    /// depends on the groups.
+    /// The transforms of all chains, in the order of their states. The `kind` of each entry names its group, since
+    /// the layout of the state depends on the groups.
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {
         let mut specs = Vec::new();
         for part in &self.parts {

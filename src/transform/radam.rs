@@ -29,10 +29,10 @@ impl RAdam {
         RAdam { settings: AdamSettings::new(rate) }
     }
 
-    /// Returns `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)` after t updates, with `ρ_∞ = 2/(1 − β₂) − 1`: the number of gradients
-    /// that v effectively averages over. With `u = −ln β₂`, `ρ_∞ = coth(u/2)` and
-    /// `2 t β₂ᵗ/(1 − β₂ᵗ) = t (coth(t u/2) − 1)`. The difference is computed without the terms 2/u of both, which
-    /// cancel and are large for β₂ near 1.
+    /// Returns `ρ = ρ_∞ − 2 t β₂ᵗ/(1 − β₂ᵗ)` after t updates, with `ρ_∞ = 2/(1 − β₂) − 1`. It is the number of
+    /// gradients over which the moving average of squared gradients effectively averages. With `u = −ln β₂`,
+    /// `ρ_∞ = coth(u/2)` and `2 t β₂ᵗ/(1 − β₂ᵗ) = t (coth(t u/2) − 1)`. Each of the two contains the term 2/u, which
+    /// is large for β₂ near 1; the difference is computed without it.
     fn length(&self, t: f64) -> f64 {
         let half = -0.5 * libm::log1p(-(1.0 - self.settings.betas[1]));
         t + langevin(half) - t * langevin(t * half)

@@ -14,10 +14,10 @@ use crate::{
 use alloc::{vec, vec::Vec};
 use num_traits::Float;
 
-/// RMSprop: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
+/// RMSprop with learning rate η and decay α: `w ← w − η g/(√v + ε)`, with `v ← α v + (1 − α) g²`.
 ///
 /// With [`centred`](Self::centred) the square root is that of `v − ḡ²`, where ḡ is a moving average of g with the
-/// same α. With momentum the update is `−η b`, with `b ← μ b + g/(√v + ε)`. If g² overflows the number format (|g|
+/// same α. With momentum μ the update is `−η b`, with `b ← μ b + g/(√v + ε)`. If g² overflows the number format (|g|
 /// above about 1e20 in `f32`), the parameter never changes again: clip the gradient first. Source: Tieleman & Hinton
 /// 2012; Graves 2013 (centred); as in PyTorch.
 ///
@@ -125,9 +125,9 @@ impl<T: Scalar> GradientTransform<T> for RmsProp {
         check_epsilon::<T>("epsilon of RMSprop", self.epsilon)
     }
 
-    /// One value for each parameter: v, the average of g². If centred, then one for each: ḡ, the average of g. With
-    /// momentum, then one for each: b, the momentum buffer. In `f16` and `bf16` three values each hold √v, ḡ and
-    /// `(1 − μ) b`.
+    /// The length of the state: for each parameter v, the average of g². If centred, then for each parameter ḡ, the
+    /// average of g. With momentum, then for each parameter b, the momentum buffer. In `f16` and `bf16` the state
+    /// holds √v, ḡ and `(1 − μ) b`, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(1 + usize::from(self.centred) + usize::from(self.momentum > 0.0), blocks)
     }

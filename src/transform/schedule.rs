@@ -10,7 +10,8 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
 use core::{f64::consts::PI, fmt};
 
-/// A factor on the learning rate that depends on the step: it stands after the optimizer and multiplies its update.
+/// A factor on the learning rate that depends on the step. In a chain it follows the optimizer and multiplies its
+/// update.
 ///
 /// `(Sgd::new(0.8), Schedule::step(30, 0.5))` begins at 0.8 and halves the rate every 30 updates. [`then`](Self::then)
 /// joins two schedules one after the other; two schedules in a chain multiply. A schedule counts applied updates, or
@@ -27,12 +28,12 @@ pub struct Schedule {
     parts: Vec<Part>,
 }
 
-/// One of the schedules that follow one another.
+/// One section of a schedule: a function of the update count, and the update from which it applies.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     /// The update, counted from 0, from which this part is in force.
     start: u64,
-    /// The number of updates after which the count that `kind` receives grows by 1.
+    /// The number of updates in one unit of the count that `kind` receives: 1 for updates, more for epochs.
     updates: u64,
     kind: Kind,
 }
@@ -169,7 +170,7 @@ impl Schedule {
     }
 
     /// Counts epochs of `updates` updates in place of updates: the factor is that of the epoch, `⌊t/updates⌋` at
-    /// update t, and stays the same within one. Steps and starts given before this call count epochs.
+    /// update t, and stays the same within an epoch. Steps and starts given before this call count epochs.
     ///
     /// `updates` is the number of applied updates of an epoch: the number of its batches divided by
     /// [`accumulation_steps`](crate::trainer::TrainConfig::accumulation_steps), rounded up, or with a truncation the
@@ -198,7 +199,7 @@ impl Schedule {
         part.map_or(1.0, |part| part.kind.factor((step - part.start).checked_div(part.updates).unwrap_or(0)))
     }
 
-    /// Whether the schedule is more than one constant factor.
+    /// Whether the factor may change from update to update: false for a schedule of a single constant factor.
     pub(crate) fn varies(&self) -> bool {
         !matches!(&self.parts[..], [Part { kind: Kind::Constant(_), .. }])
     }

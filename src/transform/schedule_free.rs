@@ -21,8 +21,9 @@ use alloc::{vec, vec::Vec};
 /// the parameters lie between the two.
 ///
 /// The gradient g is computed at the parameters `y = (1 − β₁) z + β₁ x`. With `v ← β₂ v + (1 − β₂) g²`, update t
-/// makes `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`. Here `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)`, and
-/// `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et al. 2024, algorithm 1.
+/// makes `z ← z − γ (g/(√v + ε) + λ y)` and `x ← (1 − c) x + c z`. Here η is the learning rate, λ the decay,
+/// `γ = η √(1 − β₂ᵗ) min(1, t/warm-up)`, and `c = γ²/Σγ²` with the sum over all updates so far. Source: Defazio et
+/// al. 2024, algorithm 1.
 ///
 /// x is the result of the training: [`Trainer::evaluate`](crate::trainer::Trainer::evaluate), predictions, early
 /// stopping and the models of a trainer use it ([`result`](GradientTransform::result)). The running statistics of a
@@ -195,8 +196,9 @@ impl<T: Scalar> GradientTransform<T> for ScheduleFreeAdamW {
         visit(Member { name: "its average", ..Member::applied::<Self>(Stage::Average) });
     }
 
-    /// Four values for each parameter: all x, then all rounding errors of x, then all z, then all v. Two more values
-    /// hold `√Σγ²` of the rates γ. In `f16` and `bf16` three values each hold x, z, √v, and `√Σγ²`.
+    /// The length of the state, four values for each parameter: all averages x, then all rounding errors of x, then
+    /// all AdamW iterates z, then all averages v of squared gradients. Two more values hold `√Σγ²` of the rates γ. In
+    /// `f16` and `bf16` the state holds x, z, √v and `√Σγ²`, each as three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         let of_x = slots_of_x::<T>().saturating_mul(blocks.parameters().saturating_add(1));
         of_x.saturating_add(state_of_parameters::<T>(2, blocks))

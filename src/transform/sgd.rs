@@ -13,7 +13,8 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Gradient descent: `w ← w − η m`, with `m ← μ m + (1 − τ) g`; at the first update `m = g`.
+/// Gradient descent with learning rate η, momentum μ and dampening τ: `w ← w − η m`, with `m ← μ m + (1 − τ) g`; at
+/// the first update `m = g`.
 ///
 /// With Nesterov's momentum the update is `−η (g + μ m)`. Source: Polyak 1964; Sutskever et al. 2013; as in
 /// PyTorch.
@@ -113,8 +114,8 @@ impl<T: Scalar> GradientTransform<T> for Sgd {
         Stage::Optimizer
     }
 
-    /// With momentum, one value for each parameter: the momentum buffer m. In `f16` and `bf16` three values hold
-    /// `(1 − μ) m`. Without momentum there is no state.
+    /// The length of the state: with momentum, one value for each parameter, the momentum buffer m. In `f16` and
+    /// `bf16` the state holds `(1 − μ) m`, as three values. Without momentum there is no state.
     fn state_len(&self, blocks: &Blocks) -> usize {
         if self.momentum > 0.0 { state_of_parameters::<T>(1, blocks) } else { 0 }
     }

@@ -73,7 +73,8 @@ impl<T: Scalar> GradientTransform<T> for SkipNonFinite {
         Stage::SkipNonFinite
     }
 
-    /// One value, or three in `f16` and `bf16`: the number of consecutive skipped updates.
+    /// The length of the state: one value, or three in `f16` and `bf16`, for the number of consecutive skipped
+    /// updates.
     fn state_len(&self, _blocks: &Blocks) -> usize {
         slots::<T>()
     }

@@ -5,14 +5,14 @@ use crate::{block::Blocks, error::Error, scalar::Scalar};
 use alloc::{string::String, vec::Vec};
 use core::any::type_name;
 
-/// The place of a transform in a chain, in the order of the variants.
+/// The position of a transform in a chain, in the order of the variants.
 ///
 /// [`Optimizer::new`](super::Optimizer::new) refuses a chain in another order. Regularization and clipping may stand in
 /// either order. A chain has one optimizer, and may have several transforms of each other stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Not stated: accepted at any place, and not counted as an optimizer.
+    /// Not stated: accepted at any position, and not counted as an optimizer.
     #[default]
     Unstated,
     /// Skips steps whose gradient is not finite.
@@ -30,7 +30,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Returns the place in a chain, from 0 for the first; equal for stages that may stand in either order.
+    /// Returns the position in a chain, from 0 for the first; equal for stages that may be in either order.
     fn rank(self) -> u8 {
         match self {
             Stage::Unstated | Stage::SkipNonFinite => 0,
@@ -54,7 +54,7 @@ pub enum InPlace {
     Plain(f64),
 }
 
-/// One transform of a chain.
+/// One transform of a chain, as the check of the chain's order sees it.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Member {
@@ -62,7 +62,7 @@ pub struct Member {
     pub name: &'static str,
     /// The stage of the transform.
     pub stage: Stage,
-    /// Whether the place of the transform in the chain is checked; not inside [`Unordered`].
+    /// Whether the position of the transform in the chain is checked; false inside [`Unordered`].
     pub ordered: bool,
     /// Whether, and how, the transform may update some parameters before the gradient of others is known.
     pub in_place: InPlace,
@@ -106,7 +106,8 @@ impl Member {
 pub struct Unordered<G>(pub G);
 
 /// Defines the methods `stage`, `members` and `update` of an element-wise transform of this crate at the stage
-/// `$stage`. `update` calls the method `$name` of the scalar, which [`compiled`](crate::compiled) lists.
+/// `$stage`. `update` calls the hidden method `$name` of [`Scalar`](crate::Scalar), defined by
+/// [`compiled`](crate::compiled).
 macro_rules! own_elementwise {
     ($name:ident, $stage:ident) => {
         fn stage(&self) -> $crate::transform::Stage {
@@ -142,7 +143,8 @@ macro_rules! own_applied {
 }
 pub(super) use own_applied;
 
-/// Defines the methods `learning_rate` and `rate_mut` of an optimizer of this crate with the rate `$rate`.
+/// Defines the methods `learning_rate` and `rate_mut` of an optimizer of this crate. `$rate` is the field that holds
+/// its learning rate.
 macro_rules! own_rate {
     ($self:ident => $rate:expr) => {
         fn learning_rate(&$self, _blocks: &$crate::block::Blocks, _state: &[T], _step: u64) -> Option<f64> {
@@ -156,8 +158,8 @@ macro_rules! own_rate {
 }
 pub(super) use own_rate;
 
-/// Implements `GradientTransform` for `$type` by the calls of `$inner`, the transform that it wraps. `$change` is the
-/// [`Member`] that it reports for each `$member` of that transform.
+/// Implements `GradientTransform` for the wrapper `$type` by forwarding each method to `$inner`, the wrapped
+/// transform. For each [`Member`] `$member` that `$inner` reports, the wrapper reports `$change`.
 macro_rules! forwarded {
     ([$($generics:tt)*] $type:ty, $self:ident => $inner:expr, $member:ident => $change:expr) => {
         impl<T: Scalar, $($generics)*> GradientTransform<T> for $type {
@@ -216,9 +218,9 @@ macro_rules! forwarded {
 forwarded!([] alloc::boxed::Box<dyn GradientTransform<T>>, self => (**self), member => member);
 forwarded!([G: GradientTransform<T>] Unordered<G>, self => self.0, member => Member { ordered: false, ..member });
 
-/// Returns whether a chain may update the parameters of a layer as soon as their gradient is known. For a chain of one
-/// transform it is the answer of that transform. For several it is [`InPlace::No`] if one of them says so, otherwise
-/// [`InPlace::Elementwise`].
+/// Returns whether a chain may update the parameters of a layer as soon as their gradient is known. A chain of one
+/// transform returns the value of that transform. For several transforms it is [`InPlace::No`] if one of them is,
+/// otherwise [`InPlace::Elementwise`].
 pub(crate) fn in_place<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized)) -> InPlace {
     let mut found = None;
     chain.members(&mut |member| {

@@ -1,4 +1,5 @@
-//! Ranges in an optimizer's state, whose values are kept with more digits than the parameters in narrow formats.
+//! Ranges of values in an optimizer's state. For parameters in formats narrower than `f32`, the state keeps more
+//! digits than the parameters.
 
 use crate::{block::Blocks, math::wide::slots, scalar::Scalar, size::saturating_product};
 use core::ops::Range;
@@ -10,7 +11,8 @@ pub(super) fn state_of_parameters<T: Scalar>(values: usize, blocks: &Blocks) -> 
 }
 
 /// Returns the range of the state that holds value number `place`, counted from 0, of all parameters of `blocks`. In
-/// narrow formats these are the values rounded to the format; the rounding errors that follow are not in the range.
+/// formats narrower than `f32` these are the values rounded to the format; the rounding errors that follow are not in
+/// the range.
 pub(super) fn range_of<T: Scalar>(place: usize, blocks: &Blocks) -> Range<usize> {
     let start = state_of_parameters::<T>(place, blocks);
     start..start.saturating_add(blocks.parameters())

@@ -1,15 +1,15 @@
 use crate::scalar::Scalar;
 
-/// How a product is combined with the values already in the result.
+/// How a matrix product a b is combined with the values c that are already in the result.
 #[derive(Clone, Copy)]
 pub(crate) enum Epilogue<'a, T> {
-    /// `c = a b`.
+    /// The product replaces the result: `c = a b`.
     Overwrite,
-    /// `c = a b + bias`, with a bias for each column.
+    /// The product plus a bias for each column replaces the result: `c = a b + bias`.
     Bias(&'a [T]),
-    /// `c = c + a b`.
+    /// The product is added to the result: `c = c + a b`.
     Accumulate,
-    /// `c = c + factor · a b`.
+    /// The product times this factor is added to the result: `c = c + factor · a b`.
     AddScaled(T),
 }
 

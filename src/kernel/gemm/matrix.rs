@@ -7,7 +7,7 @@ pub(crate) struct Matrix<'a, T> {
     pub stride: usize,
     /// The number of rows of a group; `usize::MAX` for a matrix without groups.
     group: usize,
-    /// The distance, in values, between the starts of two consecutive groups.
+    /// The distance, in values, between the starts of two consecutive groups of rows.
     group_stride: usize,
 }
 
@@ -48,8 +48,8 @@ impl<'a, T> Matrix<'a, T> {
         Matrix { data: &self.data[columns.min(self.data.len())..], ..self }
     }
 
-    /// Whether rows × columns values lie within the data. Then `start_of(row) + column` is below its length for every
-    /// row and column.
+    /// Whether the matrix has data for rows × columns values. Then `start_of(row) + column` is below the length of
+    /// the data for every row and column.
     #[inline(always)]
     pub const fn holds(&self, [rows, columns]: [usize; 2]) -> bool {
         if rows <= self.group {

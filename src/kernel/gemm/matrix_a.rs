@@ -42,7 +42,7 @@ pub(super) unsafe trait MatrixA<T>: Copy + Send + Sync {
     unsafe fn at(self, i: usize, p: usize) -> *const T;
 }
 
-/// A matrix that is not packed, read by row or by column.
+/// A left factor A that is not packed: a matrix or its transpose.
 #[derive(Clone, Copy)]
 pub(super) struct StridedA<'a, T> {
     data: &'a [T],
@@ -51,12 +51,12 @@ pub(super) struct StridedA<'a, T> {
 }
 
 impl<'a, T> StridedA<'a, T> {
-    /// Uses `matrix` as A.
+    /// Reads `matrix` as the left factor A of a product.
     pub(super) fn by_row(matrix: Matrix<'a, T>) -> Self {
         StridedA { data: matrix.data, strides: [matrix.stride, 1] }
     }
 
-    /// Uses the transpose of `matrix` as A.
+    /// Reads the transpose of `matrix` as the left factor A of a product.
     pub(super) fn by_column(matrix: Matrix<'a, T>) -> Self {
         StridedA { data: matrix.data, strides: [1, matrix.stride] }
     }
@@ -90,7 +90,8 @@ unsafe impl<T: Scalar> MatrixA<T> for StridedA<'_, T> {
     }
 }
 
-/// A matrix packed in strips of [`MR`] rows. Within a strip, the MR values of one inner index are contiguous.
+/// A left factor A packed in strips of [`MR`] rows. Within a strip, the MR values of one inner index (the index that
+/// is summed over) are contiguous.
 #[derive(Clone, Copy)]
 pub(super) struct PackedA<'a, T> {
     packed: &'a [T],

@@ -21,7 +21,7 @@ pub(super) struct MacroKernel<'a, T, A, S> {
     size: [usize; 2],
     a: A,
     b: PackedB<'a, T>,
-    /// The inner index of `b` at which this product begins.
+    /// The inner index of the right factor `b` at which this product begins.
     first: usize,
     c: *mut T,
     stride: usize,
@@ -148,8 +148,8 @@ impl Tile {
         }
     }
 
-    /// Computes M rows of R registers of columns, and returns M. `inner_sum` divides the sums over the inner indices;
-    /// `epilogue` combines them with the rows at `c`, which are `stride` values apart.
+    /// Computes M rows of the tile, each of R registers of columns, and returns M. `inner_sum` divides the sums over
+    /// the inner indices; `epilogue` combines them with the rows at `c`, which are `stride` values apart.
     ///
     /// # Safety
     /// `a` [holds](MatrixA::holds) rows below `i + M` and inner indices below `inner`. The tile's columns of those rows

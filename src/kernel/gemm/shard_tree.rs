@@ -81,11 +81,9 @@ impl<V: Copy, const M: usize, const R: usize> Subtrees<V, M, R> {
         Subtrees { waiting: [const { MaybeUninit::uninit() }; LEVELS] }
     }
 
-    /// Adds to `sums`, the sums of part `i` of `count`, those of the left half of each subtree that ends with this
-    /// part, from the smallest subtree to the largest. After the last part, `sums` is the total.
-    ///
-    /// # Safety
-    /// It is called for each part from 0, in order. The CPU has the instructions of `V`, and `V` holds values of `T`.
+    /// Adds `sums`, the tile's sums over part `i` of `count` parts, to the tree. For each subtree that ends with this
+    /// part, from the smallest to the largest, the stored sums of its left half are added to `sums`. After the last
+    /// part, `sums` is the total.
     #[inline(always)]
     pub(super) unsafe fn add<T>(&mut self, i: usize, count: usize, sums: &mut [[V; R]; M])
     where

@@ -5,8 +5,8 @@ use crate::kernel::{Kernel, Level, dispatch, fused::fuses, require, simd::lanes}
 use crate::scalar::Scalar;
 use num_traits::Float;
 
-/// The largest product of the number of entries of a tiny matrix and the lanes of a register. Packing such a matrix
-/// takes longer than its product row by row.
+/// A matrix is tiny if its number of entries times the number of lanes of a register is at most this. Packing such a
+/// matrix takes longer than its product row by row.
 const TINY: usize = 10_000;
 
 /// Whether a matrix \[outputs, inputs\] is so small that [`gemv`] or [`gemv_transposed`] computes its product with one
@@ -31,7 +31,8 @@ struct Gemv<'a, T> {
     x: &'a [T],
     w: &'a [T],
     c: &'a mut [T],
-    /// A reference: a copy would load it in wider words than it was stored, which is slow.
+    /// How the product is combined with the result. It is a reference, since a copy would load the value in wider
+    /// words than those in which it was stored, which is slow.
     epilogue: &'a Epilogue<'a, T>,
 }
 

@@ -1,4 +1,4 @@
-//! Tests of the products.
+//! Tests of the matrix products.
 
 use super::*;
 use crate::kernel::sums::add_matrix_sums;

@@ -1,7 +1,8 @@
 //! Sums over rows, in an order that limits rounding errors.
 //!
-//! A sequential sum of n terms loses about `√n / 6` epsilons, because each addition rounds the partial sum. Here a
-//! partial sum takes at most a few dozen additions before it becomes a term of the next level.
+//! A sequential sum of n terms has a relative error of about `√n / 6` machine epsilons, because each addition rounds
+//! the partial sum. Here a partial sum takes at most a few dozen additions before it becomes a term of the next
+//! level.
 //!
 //! | sum | in registers | next levels |
 //! | --- | --- | --- |

@@ -15,7 +15,7 @@ impl<T: Scalar> PartSums<T> {
         PartSums { sums: Vec::new() }
     }
 
-    /// Whether the part with the number `part`, from 0, begins a group.
+    /// Whether the part with the number `part`, counted from 0, is the first of a group of [`FAN`] consecutive parts.
     pub const fn begins_group(part: usize) -> bool {
         part.is_multiple_of(FAN)
     }
@@ -30,7 +30,7 @@ impl<T: Scalar> PartSums<T> {
         Ok(())
     }
 
-    /// Adds `sum`, the sum of the group that ends before part `part`. The groups must come in order.
+    /// Adds `sum`, the sum of the group of [`FAN`] parts that ends before part `part`. The groups must come in order.
     pub fn end_group(&mut self, part: usize, sum: &[T]) {
         let (total, buffer) = self.sums.split_at_mut(sum.len());
         let group = (part - 1) / FAN;

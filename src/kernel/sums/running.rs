@@ -59,7 +59,7 @@ impl<T: Scalar> RunningMeans<T> {
         }
     }
 
-    /// Starts again from no rows.
+    /// Removes all rows: the next added row is the first.
     pub(crate) fn clear(&mut self) {
         self.rows = 0;
         self.levels.iter_mut().for_each(|level| level.fill(T::zero()));

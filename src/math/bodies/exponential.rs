@@ -19,8 +19,8 @@ macro_rules! exponential {
             (shifted, r + mul_add::<FUSED>(square, exp_tail::<FUSED>(r), rest))
         }
 
-        /// Returns `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)`. With two
-        /// powers, subnormal results are rounded once.
+        /// Returns `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)` for an integer n
+        /// and `|p| < ½`. With two powers, subnormal results are rounded once.
         #[inline(always)]
         fn exp_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_most(at_least(x, EXP_LEAST), EXP_MOST), low);
@@ -30,8 +30,9 @@ macro_rules! exponential {
             [p, power_of_two(half, 0), power_of_two(other, 0)]
         }
 
-        /// Returns `p` and two powers of two with `e^(x + low) = 2ⁿ (1 + p)`, as `exp_parts` does, for `x ≤ 0`. The
-        /// second power is the constant `LOWERED`, so the first one is 2ⁿ/`LOWERED`, which is never subnormal.
+        /// Returns `p` and two powers of two whose product is `2ⁿ`, with `e^(x + low) = 2ⁿ (1 + p)` for an integer n,
+        /// as `exp_parts` does, but for `x ≤ 0` only. The second power is the constant `LOWERED`, so the first one is
+        /// 2ⁿ/`LOWERED`, which is never subnormal.
         #[inline(always)]
         fn decay_parts<const FUSED: bool>(x: $float, low: $float) -> [$float; 3] {
             let (shifted, p) = reduced_exp::<FUSED>(at_least(x, EXP_LEAST), low);

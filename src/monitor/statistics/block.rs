@@ -39,8 +39,8 @@ pub struct BlockStatistics {
     /// Over all updates: the sum of the ratios (norm of the update) / (norm of the parameters before it), and the
     /// number of updates.
     way: [f64; 2],
-    /// The highest mean of `ratio` over about [`WINDOW`] updates: in the whole run, and since the mean loss was
-    /// lowest.
+    /// The highest mean, over about [`WINDOW`] updates, of log10 of an update's norm divided by that of the
+    /// parameters. The first value is for the whole run, the second since the mean loss was lowest.
     longest: [f64; 2],
     /// log10 of three measures of the last update u: its root mean square, `‖u‖ / ‖gradient‖` and `‖u‖ /
     /// ‖parameters‖`. Which one is equal for all blocks depends on the optimizer. `None` if a norm is 0 or not finite,
@@ -87,7 +87,7 @@ impl BlockStatistics {
         }
     }
 
-    /// Whether name and shape are those of `block`.
+    /// Whether these statistics have the name and the shape of `block`.
     pub(super) fn is_of(&self, block: &Block<'_>) -> bool {
         self.name == block.name && [self.rows, self.columns] == block.shape
     }
@@ -144,7 +144,8 @@ impl BlockStatistics {
         self.sums.windows(2).filter(|pair| pair[0][0] == pair[1][0] && same(pair[0][1], pair[1][1])).count()
     }
 
-    /// Receives an update. `is_best` states whether the mean loss is the lowest so far.
+    /// Adds the `update` of the block to the statistics; `w` are the parameters before it. `is_best` states whether
+    /// the mean loss is the lowest so far.
     pub(super) fn update<T: Scalar>(&mut self, w: &[T], update: &[T], is_best: bool) {
         let of_update = survey(update);
         self.longest[1] = if is_best { f64::NEG_INFINITY } else { self.longest[1] };
@@ -178,8 +179,8 @@ impl BlockStatistics {
         self.paces
     }
 
-    /// Subtracts `largest`, the maxima over all blocks, from the three log10 values of [`paces`](Self::paces). The
-    /// difference that is nearest to 0 is added to the moments of the lag.
+    /// Subtracts from each of the three log10 values of [`paces`](Self::paces) its maximum over all blocks,
+    /// `largest`. The difference that is nearest to 0 is added to the moments that [`lag`](Self::lag) returns.
     pub(super) fn lags(&mut self, largest: [f64; 3]) {
         if let Some(paces) = self.paces {
             let behind = paces.iter().zip(largest).map(|(pace, most)| pace - most);

@@ -11,8 +11,8 @@ pub(super) struct Distance {
     /// The value of ‖∂L/∂y‖ √n at the first loss, with n values y, and the moments of its values divided by that first
     /// value; about the last five count.
     gradient: (f64, RunningMoments),
-    /// The weight of the rows of the current pass over that of all rows of the update, and the effective number of
-    /// these rows over their number. Both are 1 unless the trainer states them.
+    /// Two fractions of the current pass: the total loss weight of its rows over that of all rows of the update, and
+    /// the effective number of its rows over their number. Both are 1 unless the trainer states them.
     rows: [f64; 2],
 }
 
@@ -51,13 +51,14 @@ impl Distance {
         self.gradient.1
     }
 
-    /// Returns the moments of the distance relative to the outputs.
+    /// Returns the moments, over losses, of the root mean square distance from outputs to targets, divided by the
+    /// root mean square of the outputs.
     pub(super) fn moments(&self) -> RunningMoments {
         self.moments
     }
 
-    /// Returns the distance at the first loss, not relative to the outputs, and the root mean square of these outputs;
-    /// `None` before the first loss.
+    /// Returns two numbers at the first loss: the root mean square distance from outputs to targets, and the root
+    /// mean square of the outputs. `None` before the first loss.
     pub(super) fn first(&self) -> Option<[f64; 2]> {
         self.first
     }

@@ -53,9 +53,9 @@ pub struct LinkStatistics {
 pub(super) struct Parts(Survey, usize);
 
 impl Parts {
-    /// Adds the values that one call of a monitor received, the call with `at`: their norm and counts, `part`, and
-    /// their number, `values`. The first call of a pass replaces the values of the pass before. The last call returns
-    /// the norm and counts of all values and their number, other calls `None`.
+    /// Adds `part`, the norm and counts of the `values` values that a monitor received in one call for the link `at`.
+    /// The first call of a pass replaces the values of the pass before. The last call returns the norm and counts of
+    /// all values and their number, other calls `None`.
     pub(super) fn add(&mut self, at: &Link<'_>, part: Survey, values: usize) -> Option<(Survey, usize)> {
         let Parts(before, count) = *self;
         *self = if at.parts_before == 0 { Parts(part, values) } else { Parts(before.and(part), count + values) };
@@ -70,15 +70,15 @@ struct Units {
     /// Three consecutive ranges with a value for each unit: Σ |φ′|, the number of examples in this sum, and the
     /// number of examples for which the unit passed a non-zero gradient.
     sums: Vec<f64>,
-    /// The number of examples of the window so far; each time step of a sequence counts as one.
+    /// The number of examples in the current window of passes; each time step of a sequence counts as one.
     examples: f64,
-    /// Whether gradients of the current pass were added to `sums`.
+    /// Whether gradients of the current pass were added to the sums of |φ′|.
     is_read: bool,
-    /// The number of passes of the window so far.
+    /// The number of passes in the current window of passes.
     batches: u64,
-    /// The mean of |φ′| over units and examples.
+    /// The mean of the slope |φ′| of the activation φ over units and examples.
     slope: f64,
-    /// The fraction of units whose mean |φ′| is below [`SATURATED`] times sup |φ′|.
+    /// The fraction of units whose mean slope |φ′| is below [`SATURATED`] times sup |φ′|, φ the activation.
     saturated: f64,
     /// The fraction of units that passed no gradient for any example since the last whole window of [`BATCHES`] passes
     /// and [`EXAMPLES`] examples.
@@ -86,7 +86,8 @@ struct Units {
     /// In the first pass whose gradient is large enough to compute φ′: the mean slope, and the fractions of
     /// saturated units and of units that passed no gradient.
     first: Option<[f64; 3]>,
-    /// `inactive_fraction` at the end of the last whole window of passes.
+    /// The fraction of units that passed no gradient for any example of the last complete window of passes; `None`
+    /// before the end of the first.
     dead: Option<f64>,
 }
 

@@ -19,9 +19,9 @@ pub(crate) struct LogNorm(RunningMoments);
 /// How the norm of a gradient g compares with those before it; both fields are false for the first 25 gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unusual {
-    /// Whether ln ‖g‖ is more than 2.5 standard deviations above its mean.
+    /// Whether ln ‖g‖, g being the gradient of all parameters, is more than 2.5 standard deviations above its mean.
     pub spike: bool,
-    /// Whether ‖g‖ is more than ten times the typical norm.
+    /// Whether the norm of the gradient of all parameters is more than ten times its typical value.
     pub jump: bool,
 }
 
@@ -48,7 +48,7 @@ impl LogNorm {
         unusual
     }
 
-    /// Returns the moments of ln ‖g‖.
+    /// Returns the moments, over updates, of ln ‖g‖, g being the gradient of all parameters.
     pub(crate) fn moments(&self) -> RunningMoments {
         self.0
     }

@@ -17,9 +17,10 @@ pub(super) struct Mixing {
     mean: Vec<f64>,
     /// For each output column: the sum of ∂L/∂y over the rows of the last batch.
     sum: Vec<f64>,
-    /// B times the squared distance of a batch's mean from `mean`, summed over columns.
+    /// The moments, over batches, of the number of rows of a batch times the squared distance of its mean of ∂L/∂y
+    /// from the moving average, summed over output columns.
     between: RunningMoments,
-    /// The variance of the rows within a batch, summed over columns.
+    /// The moments, over batches, of the variance of ∂L/∂y over the rows of a batch, summed over output columns.
     within: RunningMoments,
     /// The number B of rows of the largest batch.
     rows: f64,

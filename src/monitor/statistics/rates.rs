@@ -13,7 +13,7 @@ pub(super) struct Rates {
     last: f64,
     highest: f64,
     /// The rate of the last update whose loss brought the mean loss to its lowest value, and the highest rate since;
-    /// NaN before one.
+    /// both NaN before the first such update.
     since_lowest: [f64; 2],
     count: usize,
 }

@@ -3,12 +3,12 @@
 use super::RunStatistics;
 use core::fmt;
 
-/// The number of passes after which outputs that began too large, or with a wrong mean, are assumed to have reached
-/// the loss of constant outputs. Also the number of consecutive high losses that count as a relapse.
+/// The number of passes after which outputs that are at first too large, or have a wrong mean, are assumed to have
+/// reached the loss of constant outputs. Also the number of consecutive high losses that count as a relapse.
 pub(super) const SETTLED: u64 = 10;
 
-/// The moving mean (of about five losses) after each of the last [`SETTLED`] losses; NaN where the run has fewer
-/// losses. The second array has these losses themselves, but for the first of the run.
+/// Two ring buffers for the last [`SETTLED`] losses: the moving mean (of about five losses) after each loss, and the
+/// losses themselves, without the first of the run. An entry without a loss is NaN.
 #[derive(Clone)]
 pub(super) struct RecentMeans([f64; SETTLED as usize], [f64; SETTLED as usize]);
 
@@ -18,7 +18,7 @@ impl Default for RecentMeans {
     }
 }
 
-/// Writes the number of means.
+/// Writes the number of stored means.
 impl fmt::Debug for RecentMeans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.iter().filter(|mean| !mean.is_nan()).count())
@@ -26,7 +26,8 @@ impl fmt::Debug for RecentMeans {
 }
 
 impl RecentMeans {
-    /// Adds the loss number `count` and the mean after it, in place of the oldest ones.
+    /// Stores `loss`, the loss number `count` of the run, and the moving `mean` after it, in place of the oldest
+    /// ones.
     pub fn push(&mut self, loss: f64, mean: f64, count: u64) {
         self.0[(count % SETTLED) as usize] = mean;
         if count > 1 {
@@ -34,8 +35,8 @@ impl RecentMeans {
         }
     }
 
-    /// Whether most of the last losses, the first of the run not counted, are above `line`: four fifths of them. Of
-    /// fewer than three, all must be a hundred times that high.
+    /// Whether at least four fifths of the stored losses, and at least three of them, are above `line`. With fewer
+    /// than three losses, all must be above `100 · |line|`. The first loss of the run does not count.
     pub fn most_are_above(&self, line: f64) -> bool {
         let above = |line: f64| self.1.iter().filter(|&&loss| loss > line).count();
         match above(f64::NEG_INFINITY) {
@@ -53,20 +54,22 @@ impl RecentMeans {
         libm::sqrt(known().map(|loss| (loss - mean) * (loss - mean)).sum::<f64>() / count)
     }
 
-    /// Returns the highest mean; NaN before [`SETTLED`] losses.
+    /// Returns the highest of the moving means of the loss after each of the last [`SETTLED`] losses; NaN before that
+    /// many losses.
     pub fn highest(&self) -> f64 {
         self.0.iter().fold(f64::NEG_INFINITY, |most, &mean| if most > mean || most.is_nan() { most } else { mean })
     }
 
-    /// Whether all means are above `line`; false before [`SETTLED`] losses.
+    /// Whether the moving means of the loss after each of the last [`SETTLED`] losses are all above `line`; false
+    /// before that many losses.
     pub fn are_above(&self, line: f64) -> bool {
         self.0.iter().all(|&mean| mean > line)
     }
 }
 
 impl RunStatistics {
-    /// Whether most of the last ten losses are above `line`, and so is the mean of about five, by more than `errors`
-    /// standard deviations of the ten.
+    /// Whether most of the last ten losses are above `line`, and the mean of about the last five exceeds `line` by
+    /// more than `errors` standard deviations. The standard deviation is that of the last ten losses.
     pub(crate) fn stays_above(&self, line: f64, errors: f64) -> bool {
         let apart = self.recent_loss().mean() - line;
         self.recent_means.most_are_above(line) && apart > errors * self.recent_means.deviation()

@@ -39,10 +39,10 @@ pub struct RunStatistics {
     pub(super) loss: RunningMoments,
     recent: RunningMoments,
     first_loss: Option<f64>,
-    /// The exponential mean of the first `SETTLED` losses; infinite before that many losses.
+    /// The exponential mean of the first ten losses; infinite before the tenth.
     settled_loss: f64,
     best_loss: f64,
-    /// The lowest exponential mean of the losses so far, from the `SETTLED`th on; infinite before.
+    /// The lowest exponential mean of the losses so far, from the tenth loss on; infinite before.
     lowest_mean: f64,
     pub(super) recent_means: RecentMeans,
     worst_rise: f64,
@@ -192,8 +192,8 @@ impl RunStatistics {
         }
     }
 
-    /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that is
-    /// not finite is the largest.
+    /// Receives the record of an update: ends the update, and keeps the origin of the largest spike. A gradient that
+    /// is not finite counts as the largest.
     pub(super) fn step(&mut self, step: &Step) {
         // A rank without a pass in the next update then has no gradient of its own.
         self.path = [f64::NAN; 2];
@@ -308,7 +308,7 @@ impl RunStatistics {
     pub fn distance(&self) -> RunningMoments {
         self.distance.moments()
     }
-    /// Returns the absolute [distance](Self::distance) and the outputs' root mean square at the first loss, if any.
+    /// Returns d and r of [`distance`](Self::distance) at the first loss; `None` before it.
     pub fn first_distance(&self) -> Option<[f64; 2]> {
         self.distance.first()
     }
@@ -316,7 +316,7 @@ impl RunStatistics {
     pub(crate) fn output_gradient(&self) -> RunningMoments {
         self.distance.gradient()
     }
-    /// Returns the mean of about five losses after the tenth (infinite before it), and of about the last 30 losses.
+    /// Returns the mean of about five losses at the tenth loss (infinite before it), and of about the last 30 losses.
     pub(crate) fn settled_and_usual_loss(&self) -> [f64; 2] {
         [self.settled_loss, self.loss.mean()]
     }

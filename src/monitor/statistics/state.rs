@@ -24,12 +24,12 @@ pub struct StateStatistics {
     /// The sums, over the time steps of the current pass, of log10 of the factors on the gradient's norm: first by
     /// weights, then by activations and gates, then by all others except additions.
     sums: [f64; 3],
-    /// The number of time steps in `sums`.
+    /// The number of time steps in the sums of log10 of the factors on the gradient's norm.
     steps: usize,
     /// The time step at which the gradient became exactly zero in the current pass, if it did.
     zero: Option<usize>,
     newest: usize,
-    /// The last time step of the sequence whose gradient is not zero in the current pass.
+    /// The last time step of the sequence at which the state gradient of the current pass is not zero.
     from: usize,
     /// Whether a gradient of the current pass is not zero.
     has_gradient: bool,
@@ -69,8 +69,8 @@ impl StateStatistics {
         }
     }
 
-    /// Receives the norm of the state gradient at a time step. Time steps come from the last to the first; one that
-    /// is not below the one before begins a new pass.
+    /// Receives the norm of the state gradient at the time step `step`. A pass reports its time steps from the last
+    /// to the first. A `step` that is not below the previous one begins a new pass.
     fn keep(&mut self, step: usize, norm: f64) {
         if self.norms.last().is_some_and(|&(last, _)| step >= last) {
             self.norms.clear();

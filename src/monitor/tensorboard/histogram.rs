@@ -4,14 +4,14 @@ use crate::scalar::{Scalar, to_f64};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 
-/// The number of low bits of an `f64` that do not affect its bucket, one of four between two powers of two. The bucket
-/// of magnitudes `[2^e (1 + q/4), 2^e (1 + (q+1)/4))` has the number `4 (e + 1023) + q`: the exponent and the first two
-/// bits of the fraction.
+/// The number of low bits of an `f64` that do not affect the number of its bucket. There are four buckets between two
+/// powers of two: magnitudes `[2^e (1 + q/4), 2^e (1 + (q+1)/4))` have the bucket number `4 (e + 1023) + q`. It
+/// consists of the exponent and the first two bits of the fraction.
 const DIGITS: u32 = 50;
 /// The number of the bucket that begins at 2^−160, below all numbers of `f32`. Smaller magnitudes are counted with 0.
 const LEAST: u64 = (1023 - 160) * 4;
-/// The number of the bucket that begins at 2^128, above all numbers of `f32`. It counts all magnitudes from this
-/// number on.
+/// The number of the bucket that begins at 2^128, above all numbers of `f32`. It counts all magnitudes of at least
+/// 2^128.
 const LARGEST: u64 = (1023 + 128) * 4;
 /// The index of the bucket of 0. Buckets of negative values have lower indices, and buckets of positive values higher
 /// ones.
@@ -58,7 +58,7 @@ pub(super) struct Histogram {
     pub sum_of_squares: f64,
     pub non_finite: u64,
     counts: Vec<u64>,
-    /// A range of indices outside which all counts are 0.
+    /// A range of bucket indices outside which all counts are 0.
     used: Range<usize>,
 }
 

@@ -1,6 +1,6 @@
-//! The few messages of an event file in the protobuf encoding, with their fields by number.
+//! The few protobuf messages of an event file, encoded with the field numbers of TensorFlow's definitions.
 //!
-//! Like protoc's code for proto3, a plain number that is 0 is not written. Sources: `event.proto`, `summary.proto`,
+//! As in protoc's code for proto3, a number field that is 0 is not written. Sources: `event.proto`, `summary.proto`,
 //! `histogram.proto` and `tensor.proto` of TensorFlow; the encoding is that of protobuf.dev.
 
 use super::histogram::{BUCKETS, Histogram};

@@ -26,12 +26,12 @@ use alloc::{string::String, vec::Vec};
 /// The source of a link's predicted decades: a link is one factor of the chain rule, such as a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PredictionSource {
-    /// A formula.
+    /// The decades follow from a formula.
     Theory,
-    /// Passes of a few random networks on random inputs.
+    /// The decades are means over passes of a few random networks on random inputs.
     Sampled,
-    /// No source: the link belongs to a custom layer that only a layer spec describes, or depends on the output of
-    /// such a layer.
+    /// The decades are unknown: the link belongs to a custom layer that only a layer spec describes, or depends on
+    /// the output of such a layer.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ pub struct PredictedLink {
     /// The layer's term in β, the variance over random networks of the log of one input's squared gradient norm: see
     /// [`Prediction::beta`].
     pub spread: f64,
-    /// The source of `decades`.
+    /// How the decades were obtained: from a formula, from random networks, or not at all.
     pub source: PredictionSource,
 }
 
@@ -243,11 +243,12 @@ impl Prediction {
     /// β, the variance of ln‖Ju‖² over random networks of this width, J the Jacobian for one input, u any
     /// direction.
     ///
-    /// The distribution is about N(−β/2, β) (Hanin & Nica 2018). Above 1, random variation decides whether one
-    /// input's gradient vanishes in a given network.
+    /// ln‖Ju‖² is distributed about as N(−β/2, β) (Hanin & Nica 2018). If β is above 1, random variation decides
+    /// whether one input's gradient vanishes in a given network.
     ///
-    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for ReLU 5/n
-    /// a layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share of the
+    /// Independent weights with n inputs add 2/n, an activation of n units 3(E φ′⁴/(E φ′²)² − 1)/n: for ReLU 5/n a
+    /// layer. The terms of a residual branch are multiplied by (s²χ_f/(1 + s²χ_f))², its squared share of the
+    /// gradient. Here s is the branch's scale, and χ_f the factor by which it multiplies the squared norm of a
     /// gradient. The random angle between the gradients of branch and skip adds a term. Layers without a formula add
     /// nothing.
     pub fn beta(&self) -> f64 {

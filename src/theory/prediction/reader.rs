@@ -23,11 +23,13 @@ pub(super) struct Reader<'a> {
     /// Runs passes of random networks and returns their statistics; `None` if the layer spec has a custom layer that
     /// cannot be built.
     pub draw: &'a dyn Fn() -> Result<Option<Sample>, Error>,
-    /// The result of `draw`; `None` until the first layer without a formula.
+    /// The statistics of the random networks that `draw` has returned; `None` before the first layer without a
+    /// formula, `Some(None)` if the layer spec cannot be built.
     pub sample: Option<Option<Sample>>,
     /// The predicted links (factors of the chain rule) in the order of the forward pass.
     pub links: Vec<PredictedLink>,
-    /// The depth scales ξ_c (numbers of layers over which correlations approach their limit) of the layers so far.
+    /// The depth scales ξ_c (numbers of layers over which correlations approach their limit) of the layers read so
+    /// far.
     pub scales: Scales,
     /// The number of time steps of a sequence at the output of the layers read so far.
     pub steps: usize,

@@ -1,4 +1,4 @@
-//! The prediction of a residual block.
+//! The predicted change of a gradient's norm by a residual block.
 
 use super::{
     PredictionSource,

@@ -1,4 +1,4 @@
-//! An activation of pre-activations with nonzero mean.
+//! An activation applied to pre-activations with nonzero mean.
 
 use crate::activation::{AnyActivation, Bounds};
 use alloc::vec::Vec;

@@ -48,7 +48,7 @@ pub(super) struct Scales {
     /// `[fan in · Var W, Var b]` of the last weights; `None` if no weights precede the next activation, or the mean of
     /// the bias is not 0.
     pub weights: Option<[f64; 2]>,
-    /// The number of pairs of weights and activation so far.
+    /// The number of pairs of weights and an activation among the layers read so far.
     pub layers: usize,
     /// Σ 1/ξ_c over the layers; ξ_c is the number of layers over which a correlation approaches its limit by a
     /// factor e. `None` before the first layer, or if a layer has no ξ_c.
@@ -57,7 +57,7 @@ pub(super) struct Scales {
     /// of this pair. ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a
     /// factor e; `None` without one.
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
-    /// Whether a layer so far has no ξ_c.
+    /// Whether one of the layers read so far has no depth scale ξ_c.
     pub lost: bool,
 }
 
