@@ -139,7 +139,7 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Tests φ′ in `f32` against `f64`.
+    /// Tests that φ′ in `f32` agrees with φ′ in `f64`, to rounding, at all test arguments.
     #[inline]
     pub(super) fn slopes(&mut self) {
         // If φ overflows at large arguments, the unit of errors overflows, too.
@@ -157,7 +157,7 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Tests φ in `f32` against `f64`.
+    /// Tests that φ in `f32` agrees with φ in `f64`, to rounding, at all test arguments.
     #[inline]
     pub(super) fn values(&mut self) {
         self.everywhere(Law::Precision, &SINGLE, "φ(z) against f64", ROUNDINGS, |suite, z| {
@@ -176,9 +176,9 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Notes, as a wrong φ′, an interval `slanted` over which the integral of φ′ is not the rise of φ. Otherwise notes
-    /// a jump `undeclared` of φ′ where the tangent of φ has none. Does nothing if φ′ was found wrong at a test
-    /// argument.
+    /// Notes a violation for `slanted`, an interval over which the integral of φ′ is not the rise of φ. If there is
+    /// none, notes one for `undeclared`, an argument at which φ′ jumps and the derivative of φ by dual numbers does
+    /// not, with its description. Does nothing if φ′ was found wrong at a test argument.
     #[inline]
     pub(super) fn later(&mut self, slanted: Option<Slanted>, undeclared: Option<(f64, String)>) {
         if self.trial.broken(Law::Derivative) || self.trial.broken(Law::Saturation) {

@@ -135,7 +135,8 @@ pub(in crate::testing) struct Heard<T> {
     pub(in crate::testing) last: bool,
     /// Whether the link is over time, from step to step.
     pub(in crate::testing) over_time: bool,
-    /// The input, and the largest distance from the output to φ of its input, where the report is of an activation φ.
+    /// For a forward report of an activation φ: the input z whose output y has the largest error |y − φ(z)|/(1 +
+    /// |φ(z)|), then this error. `None` for other reports.
     pub(in crate::testing) apart: Option<[f64; 2]>,
     /// The two slices of the report: `x` and `y`, or `dy` and `dx`.
     pub(in crate::testing) values: [Vec<T>; 2],

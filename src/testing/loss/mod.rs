@@ -61,7 +61,7 @@ macro_rules! loss_laws {
     };
 }
 
-/// The cases in which the laws of a loss are tested. The default accepts all outputs and leaves out no law.
+/// Options of [`loss_laws_with`]. The default accepts all numbers as outputs, and tests all laws.
 #[derive(Clone, Copy)]
 pub struct LossCases<'a> {
     /// Converts a number to a valid output, such as a probability.
@@ -149,8 +149,8 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
     loss_laws_with(losses, LossCases::default(), seed)
 }
 
-/// Tests the laws of [`loss_laws`] in the given cases, for a loss that does not accept all numbers as outputs, or that
-/// deliberately breaks a law.
+/// Tests the laws of [`loss_laws`] with the options `cases`, for a loss that does not accept all numbers as outputs,
+/// or that deliberately breaks a law.
 ///
 /// # Errors
 /// As [`loss_laws`].
