@@ -85,7 +85,8 @@ impl Suite<'_, '_> {
         false
     }
 
-    /// Notes that the tangent of φ at `z`, `found` in words, is 0 where the derivative is `slope`.
+    /// Notes a violation: the tangent of φ at `z` is 0 although the derivative is `slope`. `found` describes the
+    /// tangent.
     #[inline]
     pub(super) fn no_tangent(&mut self, slope: f64, found: &str, z: f64) {
         let place = "dual numbers: the value carries no tangent";

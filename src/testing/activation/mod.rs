@@ -106,10 +106,10 @@ struct Suite<'a, 't> {
     jumps: Vec<f64>,
     /// The declared kinks and jumps, and undeclared kinks that a test has found, in increasing order.
     breaks: Vec<f64>,
-    /// φ′ and φ″ at each of the `points`, from dual numbers.
+    /// φ′ (first) and φ″ (second) at each test argument, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the `points`, the largest |φ′| at the `points` of the interval that holds \[−1, 1\]
-    /// and this point. Points beside a pole of φ′ are left out.
+    /// For each test argument z, the largest |φ′| at the test arguments in the smallest interval that holds \[−1, 1\]
+    /// and z. Arguments beside a pole of φ′ are left out.
     sizes: Vec<f64>,
 }
 

@@ -37,7 +37,7 @@ pub struct Transforms<'a> {
     pub single: &'a dyn Fn() -> Box<dyn GradientTransform<f32>>,
     /// Constructs the transform in `f64`.
     pub double: &'a dyn Fn() -> Box<dyn GradientTransform<f64>>,
-    /// The formula that its updates must equal; `None` if no formula is given.
+    /// The formula that each update of the transform must equal; `None` if no formula is given.
     pub like: Option<Formula<'a>>,
 }
 
