@@ -125,9 +125,9 @@ pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {
 }
 
 /// Returns, as phrases, why `measured` and `predicted` differ: both are the change of the gradient's norm from loss
-/// to first weights, in decades (log10). `rows` are its factors. Empty if one of them is unknown, or if they agree.
-/// They agree if they differ by at most two standard deviations of the prediction between random networks, or by at
-/// most a factor of two.
+/// to first weights, in decades (log10). `rows` has the links (factors of the chain rule) of the report. Empty if
+/// `measured` or `predicted` is unknown, or if they agree. They agree if they differ by at most two standard
+/// deviations of the prediction between random networks, or by at most a factor of two.
 pub(super) fn reasons(
     diagnosis: &Diagnosis<'_>,
     rows: &[ReportRow],

@@ -18,8 +18,8 @@ pub(in crate::diagnosis) struct Tower {
     /// weights, in forward order; that layer is the first entry. Layers inside nested branches are left out. So is a
     /// norm right after the first weights, since it divides by their scale.
     layers: Vec<String>,
-    /// The path of the last layer with weights, if it is `Linear` and as wide as the branch, and the network has no
-    /// weights after the parallel layer.
+    /// The path of the last layer with weights in the branch, if it is `Linear` and as wide as the branch, and the
+    /// network has no weights after the parallel layer; otherwise `None`.
     pub outputs: Option<String>,
 }
 
