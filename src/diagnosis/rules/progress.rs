@@ -1,4 +1,5 @@
-//! Conclusions from the course of a loss: whether it fell, stands still, or shows that something was learned.
+//! Conclusions from the loss curve of a run: whether the loss fell, stands still, or shows that something was
+//! learned.
 
 use super::steps::matrices;
 use crate::{
@@ -17,14 +18,14 @@ const CERTAIN: f64 = 3.0;
 const LATELY: f64 = 10.0;
 
 impl Diagnosis<'_> {
-    /// The losses of outputs that need no input, if [`task`](Self::task) measured them and the loss is a mean: a sum
-    /// depends on the number of rows.
+    /// Returns the lowest loss of constant outputs and that of any outputs, for the targets of the data. `None`
+    /// unless [`task`](Self::task) measured them and the loss is a mean: a sum depends on the number of rows.
     fn bounds(&self) -> Option<&LossBounds> {
         self.task.as_ref()?.all.as_ref()
     }
 
-    /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error,
-    /// the entropy of the targets for a cross-entropy.
+    /// Returns the lowest loss of any outputs: 0 for a squared error, the entropy of the targets for a cross-entropy.
+    /// `None` unless [`task`](Self::task) measured it and it is finite.
     fn floor(&self) -> Option<f64> {
         self.bounds()?.floor
     }
@@ -62,7 +63,7 @@ impl Diagnosis<'_> {
         })
     }
 
-    /// Describes the recent loss, and the loss below which it would have [fallen](Self::has_fallen).
+    /// Returns a phrase with the recent loss, and the loss below which it would have [fallen](Self::has_fallen).
     pub(super) fn not_fallen(&self) -> String {
         let run = self.statistics.map(|statistics| statistics.run());
         let (first, recent) =

@@ -101,7 +101,7 @@ fn is_accused(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> bool {
 }
 
 /// Adds a finding about updates. If it reports a fault of a run that has hardly moved, findings of collapsed
-/// representations become notes: they rest on the course of the loss, and the parameters are nearly the initial ones.
+/// representations become notes: they rest on the loss curve, and the parameters are nearly the initial ones.
 fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Finding>) {
     if finding.severity > Severity::Note && diagnosis.has_hardly_moved() {
         let by_course = findings.iter_mut().filter(|it| it.cause == Cause::CollapsedRepresentation);

@@ -36,7 +36,7 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     }
 }
 
-/// Whether the first layer of one of the findings is the one at the path `layer`.
+/// Whether one of the findings has the layer at the path `layer` as its first layer.
 fn is_told(findings: &[Finding], layer: &str) -> bool {
     findings.iter().any(|finding| finding.layer == layer)
 }
