@@ -127,7 +127,7 @@ impl Sizes {
     }
 }
 
-/// Returns the sizes of the samples in `values`, `samples` in number and of equal length, with rows of `width` values.
+/// Measures the sizes of samples of equal length, `samples` in number, whose rows of `width` values are in `values`.
 fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
     Sizes::of(width, values.chunks((values.len() / samples.max(1)).max(1)))
 }
