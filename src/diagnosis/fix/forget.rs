@@ -8,9 +8,9 @@ use crate::{
 };
 use alloc::format;
 
-/// Draws the biases of gates by [`Chrono`] (Tallec & Ollivier 2018) for the number of steps that the task must
-/// remember. If this number is unknown, the number of steps of a sequence takes its place, or 100 for inputs of one
-/// step. Only cells with a gate that multiplies the former state change.
+/// Draws the biases of gates by [`Chrono`] (Tallec & Ollivier 2018) for the number of time steps that the task must
+/// remember. If this number is unknown, the number of time steps of a sequence takes its place, or 100 for inputs of
+/// one time step. Only cells with a gate that multiplies the former state change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForgetBias;
 

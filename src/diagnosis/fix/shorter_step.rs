@@ -1,4 +1,4 @@
-//! Shorter steps.
+//! A smaller learning rate.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};

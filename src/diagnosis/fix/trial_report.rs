@@ -33,7 +33,7 @@ pub struct TrialOutcome {
     /// The loss of each step's batch, averaged over the seeds.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub curve: Vec<f64>,
-    /// The same losses as `losses`, in the order of the seeds.
+    /// The losses after the last step of the trial, one for each seed, in the order of the seeds.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) by_seed: Vec<f64>,
 }
@@ -113,7 +113,7 @@ const LOWER: f64 = 1.0 / 1.1;
 /// convention.
 const AGREE: f64 = 3.0;
 /// The largest fraction of the median loss without a fix at which a fix helps if all seeds agree. Without this limit
-/// any gain would be enough if all seeds have the same loss, which has no spread.
+/// any gain would be enough if all seeds have the same loss, so that the spread is 0.
 const AGREED: f64 = 0.99;
 
 /// A fix has lost what was learned if this fraction of its median loss is above the median loss without it: the loss
