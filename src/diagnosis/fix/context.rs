@@ -16,7 +16,8 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// The facts from which fixes are proposed: network, inputs, finding, span.
+/// The facts from which fixes are proposed: network, inputs, finding, the number of time steps to remember, and facts
+/// of the run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FixContext<'a> {

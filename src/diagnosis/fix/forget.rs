@@ -1,4 +1,4 @@
-//! Gate biases for memory over the span of the task.
+//! Gate biases that keep the state for the number of time steps that the task must remember.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, gates::span, rewrite};
 use crate::{

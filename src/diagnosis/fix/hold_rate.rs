@@ -18,7 +18,7 @@ pub struct HoldRate {
     pub(super) of_loss: bool,
 }
 
-/// The fraction of the rate of the lowest loss that is held.
+/// The constant rate as a fraction of the learning rate at which the loss was lowest.
 const BELOW_EDGE: f64 = 0.1;
 /// The ratio of two learning rates above which they differ enough for a trial to show an effect.
 const STEP: f64 = LongerStep::LEAST;

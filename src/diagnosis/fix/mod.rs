@@ -92,7 +92,7 @@ pub enum Effort {
     Structure,
 }
 
-/// The change that a fix makes.
+/// The change of network, parameters, data, optimizer or training settings that a fix makes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {

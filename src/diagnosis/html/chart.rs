@@ -26,7 +26,7 @@ pub(super) struct Line<'a> {
     pub marks: bool,
 }
 
-/// Lines over a common horizontal axis.
+/// A line chart: one or more curves over a common horizontal axis.
 pub(super) struct Chart<'a> {
     pub title: &'a str,
     /// The text below the title, such as the unit of the values.

@@ -36,7 +36,7 @@ impl Tower {
         links.filter(counts).collect()
     }
 
-    /// Returns the path of the parallel layer.
+    /// Returns the path of the parallel layer to which the branch belongs.
     fn parent(&self) -> &str {
         self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
     }

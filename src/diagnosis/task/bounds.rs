@@ -18,7 +18,7 @@ use alloc::{boxed::Box, vec, vec::Vec};
 pub(in crate::diagnosis) const STEPS: usize = 120;
 /// The largest number of output values that a gradient descent varies one by one; it takes 32 bytes for each.
 const FREE: usize = 1 << 21;
-/// The number of bisections of the range of each output.
+/// The number of bisections of the range of each output, by which [`least`] finds the outputs of lowest loss.
 const HALVINGS: usize = 40;
 
 /// Losses that depend on the targets of some samples alone, and not on their inputs.

@@ -84,7 +84,7 @@ pub(in crate::diagnosis) struct Sizes {
 }
 
 impl Sizes {
-    /// Measures samples, each of rows of `width` values.
+    /// Measures the root mean square and the largest value of each of `samples`, slices of rows of `width` values.
     pub fn of<'s, T: Scalar>(width: usize, samples: impl Iterator<Item = &'s [T]>) -> Self {
         let mut sizes = Sizes { width, whole: Vec::new(), values: Vec::new(), counts: Vec::new() };
         for sample in samples {
