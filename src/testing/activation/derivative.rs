@@ -1,4 +1,4 @@
-//! Laws of the derivative: compared with dual numbers, at saturation, and in single precision.
+//! Laws of the derivative φ′ of an activation: compared with dual numbers, at saturation, and in single precision.
 
 use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, continuity::Slanted, truth};
 use crate::testing::{

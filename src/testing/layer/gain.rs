@@ -17,16 +17,16 @@ const ITERATIONS: usize = 12;
 /// The allowed relative excess over a bound, for rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// The factors on parameters and inputs at which bounds are tested.
+/// The factors on parameters (first) and inputs (second) at which bounds on gains are tested.
 const SIZES: [[f64; 2]; 6] = [[1.0, 1.0], [0.01, 1.0], [10.0, 1.0], [1.0, 30.0], [1.0, 1e4], [1.0, 0.01]];
 
-/// The number of steps of a short sequence at which bounds on outputs are tested.
+/// The number of time steps of a short sequence at which bounds on the gain of outputs are tested.
 const SHORT: usize = 5;
 
 /// The largest number of parameters of a layer whose bound on outputs is also tested at inputs from −8 to 8.
 const FEW: usize = 1000;
 
-/// The number of steps of the longest sequence at which bounds are tested.
+/// The number of time steps of the longest sequence at which bounds on gains are tested.
 const LONG: usize = 12;
 
 /// The windows of a sequence in which bounds on states are tested: their first steps, and their numbers of steps.

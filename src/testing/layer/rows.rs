@@ -14,7 +14,7 @@ use alloc::{format, vec, vec::Vec};
 
 /// The number of time steps of the sequences whose first time steps are also run alone.
 const LONG: usize = 12;
-/// The numbers of first steps that are run alone.
+/// The numbers of first time steps that are also run alone, without the rest of the sequence.
 const FIRST: [usize; 7] = [1, 2, 4, 5, 6, 8, 11];
 
 impl Suite<'_, '_> {

@@ -86,7 +86,7 @@ impl Debug for LossCases<'_> {
 /// whole gradient `dy`. For a loss, it is the magnitude of this loss plus that of a usual one.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// Numbers of rows and widths, in about increasing order.
+/// The numbers of rows and widths, as pairs, at which a loss is tested, in about increasing order.
 const SIZES: [[usize; 2]; 14] = [
     [1, 1],
     [1, 3],
@@ -220,7 +220,8 @@ impl Suite<'_, '_> {
         sizes
     }
 
-    /// Tests all laws at these sizes, each after the laws that it assumes.
+    /// Tests all laws at `sizes`, pairs of the number of rows and the width. Each law is tested after the laws that
+    /// it assumes.
     #[inline]
     fn run(&mut self, sizes: &[[usize; 2]]) {
         let (single, double) = (self.losses.single, self.losses.double);

@@ -257,7 +257,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         self.begun_with(blocks, w)
     }
 
-    /// Creates a run as [`begun`](Self::begun) does, with these blocks.
+    /// Creates a run as [`begun`](Self::begun) does, with the parameter blocks `blocks`.
     fn begun_with(&mut self, blocks: Blocks, w: Vec<T>) -> Option<Run<T>> {
         let (make, method) = (self.make, Cell::new("the constructor"));
         let made = caught(|| {
