@@ -27,7 +27,7 @@ use super::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// One thing that an [`Intervention`], a measurement of the gradient with a change, changes.
+/// One change of a network or of its inputs, whose effect on the gradient an [`Intervention`] measures or predicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,7 +98,7 @@ impl Alteration {
     }
 }
 
-/// Writes the changed thing as a noun phrase: `all weights at their critical gain`.
+/// Writes the changed part as a noun phrase: `all weights at their critical gain`.
 impl fmt::Display for Alteration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -86,7 +86,7 @@ impl Depth {
     }
 }
 
-/// Returns a function that tells whether a link, given by the path of its layer and its factor, does not count in the
+/// Returns a predicate of a link, given by the path of its layer and its factor: whether it does not count in the
 /// budget. Such a link is [`left_out`], or it lies between the input and the first trained weights, where no
 /// parameter needs the gradient.
 pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str, Factor) -> bool {
