@@ -25,8 +25,9 @@ struct Part<T> {
 
 /// Returns by how many standard errors over samples the loss is below that of constant outputs, which are the same
 /// for every row. It is the lower of two numbers: for `best`, the best constant outputs, and for the mean of the
-/// outputs themselves. Losses are compared sample by sample, so the noise of the targets is in both losses. `None`
-/// for fewer than [`FEW`] samples, and if the loss of a sample is not finite or not defined.
+/// outputs themselves. Losses are compared sample by sample, so the noise of the targets is in both. `None` for fewer
+/// than
+/// [`FEW`] samples, and if the loss of a sample is not finite or not defined.
 ///
 /// It takes up to four passes, over up to [`COMPARED`] samples.
 pub(super) fn errors_below_constant<T: Scalar>(
