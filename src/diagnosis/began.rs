@@ -1,5 +1,4 @@
-//! For a run whose loss does not fall: the faults that its first parameters, those before the first update, already
-//! have.
+//! For a run whose loss does not fall: the faults that its parameters had before the first update.
 
 use super::{Diagnosis, Finding, Report, Severity, difference, intervention::Experiments, rules, task::Task};
 use crate::batch_shape::BatchShape;

@@ -59,10 +59,10 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Measures the columns of the inputs `x`. `w` are the parameters of the network, whose ranges are in `blocks`.
-    /// `entering` has the values that reached the first layer with weights in a pass over `x`. `None` if a value is
-    /// not finite, if the first layer with weights reads indices or is custom, or if it does not have one input per
-    /// column.
+    /// Measures the columns of the inputs `x`, rows of `width` values. `w` are the parameters of the network, whose
+    /// ranges are in `blocks`. `entering` has the values that reached the first layer with weights in a pass over
+    /// `x`. `None` if a value is not finite, if the first layer with weights reads indices or is custom, or if it
+    /// does not have one input per column.
     pub fn of<T: Scalar>(blocks: &Blocks, w: &[T], width: usize, x: &[T], entering: &Entering) -> Option<Self> {
         let (layer, raw) = (entering.layer.as_ref()?, Standardize::of(width, x).ok()?);
         let of_layer = |block: &&Block<'_>| {

@@ -46,7 +46,7 @@ impl Curvature {
         self.of_edge().map(|_| -libm::expm1(-each * steps as f64))
     }
 
-    /// Returns the measurement as a phrase.
+    /// Returns, as a phrase, the largest curvature λ and the learning rate as a multiple of the largest stable rate.
     pub fn sentence(&self) -> String {
         let by = if self.is_exact { "" } else { ", by differences of gradients" };
         let (samples, largest) = (count(self.samples, "sample"), number(self.largest));
@@ -64,8 +64,8 @@ impl Curvature {
 impl Diagnosis<'_> {
     /// Adds the largest curvature λ of the loss, from at most 30 products with its Hessian. The rate of gradient
     /// descent is then judged by the edge of stability 2/λ instead of the size of updates. If
-    /// [`transform`](Self::transform) adds an optimizer that scales each gradient, the rate is judged by the size of
-    /// updates as before.
+    /// [`transform`](Self::transform) adds an optimizer that scales each gradient, the rate is still judged by the
+    /// size of updates.
     ///
     /// `rate` is the learning rate η of gradient descent, and `momentum` its momentum β, or 0. Descent with
     /// momentum is stable up to a rate of 2 (1 + β)/λ. The updates of an optimizer that scales each gradient, such

@@ -36,19 +36,19 @@ fn root_mean_square<T: Scalar>(values: &[T]) -> f64 {
     libm::sqrt(squares / values.len().max(1) as f64)
 }
 
-/// The root mean square of the parameters of one block: as its initializer draws them, as the diagnosis first saw
-/// them, and as it last saw them.
+/// The root mean square of the parameters of one block: as its initializer draws them, in the first monitored pass,
+/// and in the last.
 struct Size {
     block: String,
     is_bias: bool,
-    /// The root mean square that the initializer draws.
+    /// The root mean square of values that the initializer of the block draws.
     drawn: f64,
     /// The largest difference of `first` from `drawn`, as a fraction of `drawn`, that may be by chance. It is
     /// [`APART`]/√n for n random values, and at least 0.05.
     spread: f64,
-    /// The root mean square when the diagnosis first saw the parameters.
+    /// The root mean square of the block in the first monitored pass; without one, that of the given parameters.
     first: f64,
-    /// The root mean square when the diagnosis last saw the parameters.
+    /// The root mean square of the block in the last monitored pass; without one, that of the given parameters.
     last: f64,
 }
 
@@ -110,24 +110,25 @@ pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2]
     (most.first > most.drawn).then_some((most.block, [most.first, most.drawn]))
 }
 
-/// Returns the root mean square that the block named `block` had when first seen, if its initializer does not draw
-/// values of this size; otherwise `None`.
+/// Returns the root mean square of the block named `block` in the first monitored pass, or of the given parameters.
+/// `None` if its initializer draws values of this size.
 pub(super) fn loaded_size(diagnosis: &Diagnosis<'_>, block: &str) -> Option<f64> {
     let sizes = of_blocks(diagnosis)?;
     sizes.iter().find(|size| size.block == block && size.is_foreign()).map(|size| size.first)
 }
 
-/// Returns the names of the blocks that began smaller than their initializers draw them, by more than the factor
-/// [`changed`](super::Thresholds::changed). An ordinary update is large relative to such a block, which is no fault.
+/// Returns the names of the blocks whose first values were smaller than their initializers draw them, by more than
+/// the factor [`changed`](super::Thresholds::changed). An ordinary update is large relative to such a block, which is
+/// no fault.
 pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {
     let small = |size: &Size| size.first * diagnosis.thresholds.changed < size.drawn;
     of_blocks(diagnosis).unwrap_or_default().into_iter().filter(small).map(|size| size.block).collect()
 }
 
 /// Returns, as phrases, why `measured` and `predicted` differ: both are the change of the gradient's norm from loss
-/// to first weights, in decades (log10). `rows` are its factors. Empty if one of them is unknown, or if they agree.
-/// They agree if they differ by at most two standard deviations of the prediction between random networks, or by at
-/// most a factor of two.
+/// to first weights, in decades (log10). `rows` has the links (factors of the chain rule) of the report. Empty if
+/// `measured` or `predicted` is unknown, or if they agree. They agree if they differ by at most two standard
+/// deviations of the prediction between random networks, or by at most a factor of two.
 pub(super) fn reasons(
     diagnosis: &Diagnosis<'_>,
     rows: &[ReportRow],

@@ -41,8 +41,8 @@ pub struct Finding {
     pub cause: Cause,
     /// The severity of the fault.
     pub severity: Severity,
-    /// The path of the layer, as in a [`summary`](crate::network::summary), such as `2` or `3.branch.0`. It is the
-    /// first of [`layers`](Self::layers), and empty if the fault is in all of the network.
+    /// The path of the layer that has the fault, as in a [`summary`](crate::network::summary), such as `2` or
+    /// `3.branch.0`. It is the first of [`layers`](Self::layers), and empty if the fault is in all of the network.
     pub layer: String,
     /// All layers that have the fault, as ranges in the order of the forward pass; empty if the fault is in all of
     /// the network.

@@ -140,7 +140,8 @@ pub fn first_check_of_steps<T: Scalar>(
     first_check(network, x, BatchShape::sequences(x.len() / width / steps.max(1), steps), span, 0)
 }
 
-/// Panics with the report if it is not healthy.
+/// Panics with the text of the report if it is not healthy.
+/// [`assert_gradient_healthy!`](crate::assert_gradient_healthy) ends with this call.
 ///
 /// # Panics
 /// If the report has a finding more severe than a note, or is an error.

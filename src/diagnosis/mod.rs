@@ -1,5 +1,5 @@
-//! Diagnosis of a network's gradients: each fault with its layer, beginning, size and factor of the chain rule, and
-//! fixes for it.
+//! Diagnosis of a network's gradients: each fault with its layer, the pass in which it was first seen, its size, its
+//! factor of the chain rule, and fixes for it.
 
 mod began;
 mod cause;

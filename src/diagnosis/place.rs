@@ -14,9 +14,9 @@ use num_traits::Float;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LayerRange {
-    /// The path of the first layer.
+    /// The path of the first layer of the range, in the order of the forward pass.
     pub first: String,
-    /// The path of the last layer; for a single layer the same path.
+    /// The path of the last layer of the range; for a single layer, the path of that layer.
     pub last: String,
 }
 

@@ -1,14 +1,14 @@
-//! A report as a picture.
+//! Draws a report as an SVG picture: a bar for each link (factor of the chain rule).
 
 use super::{Report, report::ReportRow};
 use alloc::{format, string::String, vec::Vec};
 use plotters::prelude::*;
 
-/// The height of a row, in pixels.
+/// The height of the row of one link (factor of the chain rule), in pixels.
 const ROW: i32 = 18;
-/// The width of the column of names, in pixels.
+/// The width of the column with the names of the links, in pixels.
 const NAMES: i32 = 220;
-/// The width of the column of bars, in pixels.
+/// The width of the column with the bars, in pixels.
 const BARS: i32 = 520;
 /// The number of rows at the top, for the finding and the legend.
 const HEAD: i32 = 3;

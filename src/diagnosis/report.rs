@@ -1,4 +1,5 @@
-//! The report: the faults, and for each its layer, beginning, size and factor of the chain rule.
+//! The report of a diagnosis: each fault with its layer, the pass in which it was first seen, its size and its factor
+//! of the chain rule.
 
 use super::{
     Cause, Diagnosis, Finding, Severity, TrialReport, difference,
@@ -95,7 +96,7 @@ pub struct ReportState {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
-    /// The findings, the root cause first.
+    /// The findings, the root cause first and notes last.
     pub findings: Vec<Finding>,
     /// The change of the gradient's norm in decades (log10): a row for each link (factor of the chain rule), from
     /// loss to input.

@@ -14,8 +14,8 @@ use alloc::{
     vec::Vec,
 };
 
-/// The names of the transform settings that the text includes: those that determine the norm and the direction of an
-/// update.
+/// The names of the settings that the text of a transform includes: those that determine the norm and the direction
+/// of an update.
 const TOLD: [&str; 6] = ["rate", "momentum", "decay", "norm", "limit", "factor"];
 
 /// Returns the name of the loss's type.
@@ -117,7 +117,7 @@ const DIVIDING: [&str; 11] = [
 const LINEAR: [&str; 7] =
     ["Clip", "Penalty", "SkipNonFinite", "Schedule (", "ParameterGroups", "ReduceOnPlateau", "WeightAverage"];
 
-/// The relative learning rate of a group of blocks.
+/// The learning rate of a group of parameter blocks, relative to that of the blocks in no group.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GroupRate {
     /// The name of the group: a prefix of block names, written in quotes, or a role.

@@ -1,4 +1,4 @@
-//! Comparison to a tolerance, number by number.
+//! The traits of the crate `approx`, which compare two values to a tolerance, for dual numbers, bounds and shares.
 
 use super::Dual;
 use crate::{activation::Bounds, monitor::Shares, scalar::Scalar};

@@ -79,7 +79,7 @@ pub(super) fn arguments(kinks: &[f64], seed: u64) -> Vec<f64> {
     sorted(all)
 }
 
-/// Returns the finite values, each once, in increasing order.
+/// Returns the finite values of `all`, without duplicates, in increasing order.
 fn sorted(mut all: Vec<f64>) -> Vec<f64> {
     all.retain(|z| z.is_finite());
     all.sort_unstable_by(f64::total_cmp);
@@ -88,7 +88,7 @@ fn sorted(mut all: Vec<f64>) -> Vec<f64> {
 }
 
 /// Returns finite test arguments in increasing order: those of [`arguments`], and a grid that is fine enough to show
-/// short stretches in which an activation is wrong. `seed` shifts each of the three parts of the grid by a random
+/// narrow intervals in which an activation is wrong. `seed` shifts each of the three parts of the grid by a random
 /// fraction of its spacing. The spacing is just below 1/1024 up to ±10, and just below 1 up to ±10⁴: an irrational
 /// number, so that no function of round period has the same phase at all points. Beyond ±10 each point is exact in
 /// `f32`, and every second one elsewhere.

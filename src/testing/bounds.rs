@@ -52,8 +52,8 @@ pub(super) fn greatest(f: &dyn Fn(f64) -> f64, points: &[f64]) -> (f64, f64) {
 }
 
 /// Returns the arguments within ±10⁴ at which `f` jumps between adjacent floats, each with the signed height of its
-/// jump, in increasing order. They are found by bisection between neighbours of `points`. `breaks` are the places at
-/// which `f` may have a pole. `points` and `breaks` must be sorted.
+/// jump, in increasing order. They are found by bisection between neighbours of `points`. `breaks` are the arguments
+/// at which `f` may have a pole. `points` and `breaks` must be sorted.
 pub(super) fn jumps(f: &dyn Fn(f64) -> f64, points: &[f64], breaks: &[f64]) -> Vec<(f64, f64)> {
     let points: Vec<f64> = points.iter().copied().filter(|z| z.abs() <= REACH).collect();
     let values: Vec<f64> = points.iter().map(|&z| f(z)).collect();

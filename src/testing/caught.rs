@@ -15,9 +15,9 @@ pub(super) fn judged(mut trial: Trial, suite: impl FnOnce(&mut Trial)) -> Result
 /// Drops the result of a method that is called only to see whether it panics.
 pub(super) fn ignored<T>(_: T) {}
 
-/// Runs a suite. Tests that two calls, one after the other, give the same descriptions `told` of the implementation,
-/// each the name of a method and its answer, before the suite and after it. Passes may change them, as a counter
-/// does.
+/// Runs `suite`, and tests that the descriptive methods of an implementation give the same results in two consecutive
+/// calls, both before the suite and after it. `told` calls these methods, and returns the name and the result of
+/// each. Results before and after the suite may differ, as those of a counter do.
 pub(super) fn steady(
     trial: &mut Trial,
     told: &dyn Fn() -> Vec<(&'static str, String)>,
@@ -33,8 +33,8 @@ pub(super) fn steady(
     }
 }
 
-/// Calls methods that describe an implementation, each given by its name and a call. Returns whether none panics; the
-/// first panic is noted as a violation, with `label` and the method's name as its place.
+/// Calls the methods that describe an implementation; `questions` has the name of each and a closure that calls it.
+/// Returns whether none panics. The first panic is noted as a violation, at the place `label` plus the method's name.
 pub(super) fn answers(trial: &mut Trial, label: &str, questions: &[(&str, &dyn Fn())]) -> bool {
     for (name, ask) in questions {
         if let Err(panic) = caught(ask) {

@@ -25,7 +25,7 @@ macro_rules! laws {
 }
 
 laws! {
-    /// Activations, losses: compared with the tangent of a dual number passed through the value.
+    /// Activations, losses: the derivative agrees with the tangent of a dual number passed through the value.
     Derivative: "the derivative is that of the value",
     /// Activations: φ′ of a saturated unit, which is 0 only if the true value underflows the format.
     Saturation: "a saturated derivative is small, not zero",
@@ -39,9 +39,9 @@ laws! {
     BoundsTight: "the declared bounds are approached",
     /// Activations, losses, layers, initializers, transforms: results are finite, or infinite where the limit is.
     Extremes: "extreme values give finite results, or the infinite limit",
-    /// Activations, losses, transforms, initial values of layers: `f32` compared with `f64`.
+    /// Activations, losses, transforms, initial values of layers: results in `f32` agree with those in `f64`.
     Precision: "f32 agrees with f64 to rounding",
-    /// Activations, losses: NaN as input. A loss may also be infinite.
+    /// Activations, losses: the result for an input of NaN is NaN; a loss may also be infinite.
     NotANumber: "NaN in gives NaN out",
     /// Activations with inf φ′ ≥ 0: φ does not fall.
     Monotone: "a derivative that is never negative means a value that never falls",
@@ -80,21 +80,21 @@ laws! {
     Causal: "steps depend on no later step, unless the layer says so",
     /// Layers with dropout: masks are a function of [`DropoutKey`](crate::layer::DropoutKey).
     DropoutKey: "dropout masks differ by seed, step, sample and layer, and are off in evaluation",
-    /// Activations, layers, losses, transforms: a repeated evaluation, pass or run. Settings, told again.
+    /// Activations, layers, losses, transforms: repeated evaluations, passes, runs, and readings of settings.
     Repeatable: "the same pass gives the same bits",
     /// Layers: the modes `Evaluate` and `Infer` give the same output up to rounding.
     ModesAgree: "inference gives what evaluation gives",
     /// Layers: leaving out an optional gradient does not change the other gradients.
     OptionalGradients: "a gradient that is not requested changes no other",
-    /// Layers: without an initial state, or a gradient of the final one, a pass is as if these were zero.
+    /// Layers: an omitted initial state, or gradient of the final state, has the effect of zeros.
     AbsentState: "a state, or a gradient of it, that is not given is zero",
     /// Layers, transforms: frozen blocks have no effect on other results.
     FrozenBlocks: "freezing a block changes nothing else",
-    /// Layers whose samples are independent, at least in evaluation: a batch whose samples are reordered.
+    /// Layers of independent samples, at least in evaluation: reordered samples give the same rows, reordered.
     Permutation: "samples in another order give the same rows in that order",
-    /// Layers whose samples are independent, at least in evaluation: a batch that runs in several parts.
+    /// Layers of independent samples, at least in evaluation: a batch in several parts gives the bits of one pass.
     Split: "a batch in parts gives the same bits",
-    /// Layers whose samples are independent, at least in evaluation: a batch of sequences of unequal lengths.
+    /// Layers of independent samples, at least in evaluation: batches of sequences of unequal lengths.
     Ragged: "each sequence of a ragged batch gives, to the bit, what it gives alone",
     /// Layers with a state: passes over windows of a sequence, with the state carried by the caller, compared with one
     /// pass.
@@ -114,19 +114,19 @@ laws! {
     Uncorrelated: "entries of a stated variance are uncorrelated",
     /// Initializers that state orthogonality: tested on the drawn values.
     Orthogonality: "rows or columns are orthogonal, of the stated length",
-    /// Initializers, layers: initial values as a function of the seed.
+    /// Initializers, layers: initial values are a function of the seed, and differ for another seed.
     Seeded: "a seed decides every bit, and another seed other bits",
     /// Initializers, layers: no two rows of weights are equal, since such units would remain equal in training.
     Distinct: "random rows differ",
-    /// All implementations: panics on valid input.
+    /// All implementations: valid input causes no panic.
     NoPanic: "valid input does not make it panic",
-    /// All implementations: invalid input.
+    /// All implementations: invalid input returns an error, valid input does not.
     Refuses: "bad input comes back as an error, and valid input does not",
     /// Losses that declare a minimum at the target.
     Minimum: "the loss is least at the target, where its gradient is zero",
-    /// Losses: a row of weight zero, even one that holds NaN.
+    /// Losses: a row of weight zero, even one of NaN, changes neither the loss nor other gradients.
     Masked: "a row of weight zero is not read, and its gradient is zero",
-    /// Losses: the loss of a batch from the losses of its parts.
+    /// Losses: the losses of the parts of a batch combine to the loss of the whole batch.
     Reduction: "the losses of parts make the loss of the whole",
     /// Clipping transforms: no value of the gradient grows in magnitude.
     ReducesNorm: "a clip increases the magnitude of no value",
@@ -134,7 +134,7 @@ laws! {
     KeepsDirection: "a clip by norm keeps the direction",
     /// Clipping transforms: clipping a clipped gradient again changes nothing.
     Idempotent: "clipped twice is clipped once",
-    /// Optimizers without weight decay.
+    /// Optimizers without weight decay: a gradient of zero gives an update of zero.
     RestsAtZero: "a gradient of zero moves nothing",
     /// Schedules: the result is the incoming update times one number.
     Scales: "a schedule multiplies by one number, which is not negative",
@@ -145,11 +145,11 @@ laws! {
     Downhill: "an optimizer steps downhill",
     /// Optimizers: parameters whose gradient is 0 keep their size, or shrink by weight decay.
     Shrinks: "without a gradient an optimizer does not make the parameters grow",
-    /// Transforms: [`Outcome::Skip`](crate::transform::Outcome) is for some optimizer steps only.
+    /// Transforms: not every step of finite gradients returns [`Outcome::Skip`](crate::transform::Outcome).
     Applies: "not every step of finite gradients is skipped",
-    /// Transforms: rates, factors of clips and averages, as monitors and trainers read them.
+    /// Transforms: the learning rates, clip factors and weight averages that monitors and trainers read.
     TrueReports: "reported rates, factors and averages are those of the updates",
-    /// Transforms with a given formula.
+    /// Transforms with a given formula: each update equals that of the formula.
     Formula: "each update is that of the formula",
     /// Transforms: all values kept from step to step are in the state slice.
     Resumes: "the state slice is all that a resumed run needs",
@@ -253,7 +253,7 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// The findings of a suite so far: the violations, and the worst error of each law.
+/// The results of a test suite so far: the broken laws, and the worst error under each law.
 #[derive(Debug)]
 pub(super) struct Trial {
     subject: String,

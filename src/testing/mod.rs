@@ -24,7 +24,7 @@
 //!
 //! | test | tested | not promised: that |
 //! | --- | --- | --- |
-//! | every test | the laws at one seed; rare faults need other values of `CHAINRULE_SEED` | a fault at single floats is found: a search cannot try all 2⁶⁴; that settings stay the same in a run, as those with a counter do not; `f16` and `bf16`: parts are given in `f32`, `f64` and dual numbers, and in 8 to 11 bits rounding hides most faults |
+//! | every test | the laws at one seed; rare faults need other values of `CHAINRULE_SEED` | a fault at single floats is found: a search cannot try all 2⁶⁴; that settings stay the same in a run, as those with a counter do not; `f16` and `bf16`: implementations are tested in `f32`, `f64` and dual numbers, and in 8 to 11 bits rounding hides most faults |
 //! | [`activation_laws`] | φ′ is the derivative of φ, its bounds and kinks, over all floats of usual size | a peak, or a wrong stretch, narrower than 1/1024 up to ±10 and than 1 up to ±10⁴ is found; that φ″ on dual numbers is right beyond ±20, below 1e-4 of the largest φ′, or of an `ActivationKind::Custom`, for which it is 0 |
 //! | [`loss_laws`] | the value in both formats, the gradient in `f64` to 1e-11, masks, weights, parts, errors of invalid calls | a gradient is more accurate than 1e-3 in `f32`: rounding errors of the loss's own sums are as large; that it is the formula of a paper, or that every output is read; each element beyond 33 rows or columns: there one direction of 130 rows and of 129 columns is tested; in `f32`, where it refuses a parameter or target there |
 //! | [`initializer_laws`] | stated mean and variance to 2 %, range, no correlations, no shared magnitudes, gates | a moment that depends on a few entries is right (heavy tails); that a fact holds that is not stated; the moments of blocks of more than 130 rows or 64 columns, beyond a hundredth of the variance, or of other numbers of gates than 1 to 4 |
@@ -39,8 +39,9 @@
 //!
 //! An activation, layer or loss that deliberately breaks a law, such as a straight-through estimator, leaves it out
 //! by `except: [Adjoint]`. The printed report names such laws. Panics, writes outside the slices, blocks that do not
-//! tile the parameters, and passes that do not repeat cannot be left out. A part whose outputs or parameters must be
-//! of a kind, such as probabilities or positive numbers, converts numbers to them by `outputs:` or `parameters:`.
+//! tile the parameters, and passes that do not repeat cannot be left out. For an implementation that accepts only
+//! some numbers, such as probabilities or positive numbers, `outputs:`, `inputs:` or `parameters:` give a function
+//! that converts any number to a valid one.
 //!
 //! The seed is 0, or the value of the environment variable `CHAINRULE_SEED`.
 //!

@@ -23,11 +23,11 @@ pub(super) trait Probe: AnyActivation {
     fn values(&self, z: f64) -> (f32, f64);
     /// Returns φ′(z) in `f32` and in `f64`, from `y`, the values of φ that [`values`](Self::values) returned for `z`.
     fn slopes(&self, z: f64, y: (f32, f64)) -> [f64; 2];
-    /// Returns a copy.
+    /// Returns a copy of the activation.
     fn copied(&self) -> Box<dyn Probe>;
-    /// Returns the activation as data.
+    /// Returns the activation as data, its [`ActivationKind`].
     fn as_data(&self) -> ActivationKind;
-    /// Whether the activation is itself a custom one as data, which computes φ′ in `f64` alone.
+    /// Whether the activation is an `ActivationKind::Custom`, which computes φ′ in `f64` alone.
     fn is_custom_data(&self) -> bool;
 }
 

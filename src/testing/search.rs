@@ -209,7 +209,7 @@ struct Bracket {
     inner: Option<[(f64, f64); 2]>,
     /// The largest value of ±φ′ computed so far, and its argument.
     best: (f64, f64),
-    /// A lower bound on the maximum inside; −∞ if none is known.
+    /// A lower bound on the maximum of ±φ′ in the interval; −∞ if none is known.
     least: f64,
 }
 
@@ -218,7 +218,7 @@ impl Bracket {
         Bracket { low, high, inner: None, best, least: f64::NEG_INFINITY }
     }
 
-    /// Returns the sort key of candidates: a lower bound on the maximum inside.
+    /// Returns the key by which intervals are sorted: a lower bound on the maximum of ±φ′ in the interval.
     fn rank(&self) -> f64 {
         self.best.0.max(self.least)
     }

@@ -43,7 +43,7 @@ impl<T: Scalar> FixedRun<'_, T> {
     }
 }
 
-/// The result of [`Trial::apply_best`].
+/// The result of [`Trial::apply_best`]: the proposed fixes, the trial of them, and the run with the best one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct AppliedTrial<'a, T: Scalar> {

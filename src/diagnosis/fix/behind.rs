@@ -47,7 +47,7 @@ pub struct Behind {
 }
 
 impl Behind {
-    /// Returns, as a clause, whether the fixed network has faults other than the finding that the fix is for.
+    /// Returns a clause that says whether the fixed network has faults other than the finding that the fix is for.
     pub(super) fn others(&self) -> String {
         let is_named = |finding: &Finding| self.named.contains(&finding.cause);
         match &self.findings[..] {

@@ -16,7 +16,8 @@ use crate::{
 };
 use alloc::{string::String, vec::Vec};
 
-/// The facts from which fixes are proposed: network, inputs, finding, span.
+/// The facts from which fixes are proposed: network, inputs, finding, the number of time steps to remember, and facts
+/// of the run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FixContext<'a> {
@@ -26,7 +27,7 @@ pub struct FixContext<'a> {
     pub inputs: InputStatistics,
     /// The finding to fix.
     pub finding: &'a Finding,
-    /// The number of steps that the task must remember; `None` if it is unknown.
+    /// The number of time steps that the task must remember; `None` if it is unknown.
     pub span: Option<usize>,
     /// The typical norm of the gradient before clipping,
     /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm). With `None` a clip is proposed
@@ -37,7 +38,7 @@ pub struct FixContext<'a> {
     ///
     /// [`Trial::apply_best`]: super::Trial::apply_best
     pub first_parameters: Option<&'a [f64]>,
-    /// The momentum of the optimizer: gradients add up to steps 1/(1 − momentum) times as long. [`Trial::apply_best`]
+    /// The momentum β of the optimizer: gradients add up to updates 1/(1 − β) times as large. [`Trial::apply_best`]
     /// reads it from its optimizer if it is 0.
     ///
     /// [`Trial::apply_best`]: super::Trial::apply_best
@@ -79,15 +80,15 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Sets what a monitored run knows: the typical norm of its gradient, the parameters where it began, and its
-    /// learning rates.
+    /// Sets the typical norm of the gradient, the parameters where the run began, and its learning rates from the
+    /// statistics of a monitored run.
     #[must_use]
     pub fn statistics(self, statistics: &'a Statistics) -> Self {
         let norm = Some(statistics.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);
         let (run, first_parameters) = (Some(statistics.run()), statistics.first_parameters());
         FixContext { typical_norm: norm, first_parameters, run, ..self }
     }
-    /// Sets the number of steps that the task must remember.
+    /// Sets the number of time steps that the task must remember.
     #[must_use]
     pub fn span(self, steps: usize) -> Self {
         FixContext { span: Some(steps), ..self }
@@ -119,8 +120,8 @@ impl<'a> FixContext<'a> {
         FixContext { thresholds, ..self }
     }
 
-    /// Refuses a finding of another network: it names a path that is no layer or block of this network, nor above or
-    /// below one of them.
+    /// Returns an error for a finding about another network: one that names a path that is no layer or block of this
+    /// network, nor above or below one of them.
     pub(super) fn check_finding(&self) -> Result<(), Error> {
         let ranges = self.finding.layers.iter().flat_map(|range| [&range.first, &range.last]);
         let mut named: Vec<&str> = ranges.chain([&self.finding.layer]).map(|path| &**path).collect();
@@ -161,9 +162,10 @@ impl<'a> FixContext<'a> {
     }
 
     /// Returns `network`, a changed layer specification, with sound initial values in the layers that the finding
-    /// accuses, and a phrase for these values. A draw from the same initializers would bring the fault back. Biases of
-    /// a mean other than 0 become 0. Embedding tables at fault with a variance above 1 get a variance of 1, and norms
-    /// whose ε is at fault the usual ε. Other layers of the same description change too. `None` if no layer changes.
+    /// accuses, and a phrase for these values. A draw from the same initializers would bring the fault back. Biases
+    /// of a mean other than 0 become 0. Embedding tables at fault with a variance above 1 get a variance of 1, and
+    /// norms whose ε is at fault the usual ε. Other layers with an equal layer specification change, too. `None` if
+    /// no layer changes.
     pub(super) fn with_sound_draws(&self, network: &LayerSpec) -> Option<(LayerSpec, &'static str)> {
         let accused = survivors::accused(self.network, self.finding);
         let parts = self.network.parts();

@@ -10,8 +10,8 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::f64::consts::PI;
 
-/// Replaces activations through which the gradient or the angles between inputs vanish, and draws weights critical for
-/// the new ones.
+/// Replaces activations through which the gradient or the angles between inputs vanish, and draws weights at the
+/// critical gain of the new ones.
 ///
 /// Activations that saturate, or have no critical point, become tanh, which has mean 0 and slope 1 at 0. Dead units
 /// that the finding names get a leaky rectifier of slope 0.1 in place of their activation. Rectifiers that make all

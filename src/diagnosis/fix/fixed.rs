@@ -44,8 +44,9 @@ pub type FixedTrainer<T, C, G> = Trainer<T, Box<dyn Layer<T>>, C, G>;
 impl<T: Scalar> FixedNetwork<T> {
     /// Reports on the fixed network before training, from one batch.
     ///
-    /// The [`decades`](Report::decades) of the report are those from loss to first weights: measured on the batch, and
-    /// predicted. `span` is the number of steps that the task must remember; `None` means the whole sequence.
+    /// The [`decades`](Report::decades) of the report are those from loss to first weights: measured on the batch,
+    /// and predicted. `span` is the number of time steps that the task must remember; `None` means the whole
+    /// sequence.
     ///
     /// # Shapes
     /// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).

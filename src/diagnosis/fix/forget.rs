@@ -1,4 +1,4 @@
-//! Gate biases for memory over the span of the task.
+//! Gate biases that keep the state for the number of time steps that the task must remember.
 
 use super::{Cause, Effort, Fix, FixContext, FixStrategy, gates::span, rewrite};
 use crate::{
@@ -8,9 +8,9 @@ use crate::{
 };
 use alloc::format;
 
-/// Draws the biases of gates by [`Chrono`] (Tallec & Ollivier 2018) for the number of steps that the task must
-/// remember. If this number is unknown, the number of steps of a sequence takes its place, or 100 for inputs of one
-/// step. Only cells with a gate that multiplies the former state change.
+/// Draws the biases of gates by [`Chrono`] (Tallec & Ollivier 2018) for the number of time steps that the task must
+/// remember. If this number is unknown, the number of time steps of a sequence takes its place, or 100 for inputs of
+/// one time step. Only cells with a gate that multiplies the former state change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ForgetBias;
 

@@ -11,15 +11,16 @@ use crate::{
 use alloc::format;
 
 /// Replaces each recurrent layer without a gate that multiplies the former state by an LSTM. Its gates keep the state
-/// over the steps that the task must remember ([`Chrono`]).
+/// over the time steps that the task must remember ([`Chrono`]).
 ///
 /// The state is multiplied by gates that can learn to be near 1, instead of by the same matrix at every step
 /// (Hochreiter & Schmidhuber 1997).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatesInsteadOfTanh;
 
-/// Returns the number of steps over which the gates keep the state, at least 2: the number that the task must
-/// remember. If this number is unknown, it is the number of steps of a sequence, or 100 for inputs of one step.
+/// Returns the number of time steps over which the gates keep the state, at least 2: the number that the task must
+/// remember. If this number is unknown, it is the number of time steps of a sequence, or 100 for inputs of one time
+/// step.
 pub(super) fn span(context: &FixContext<'_>) -> usize {
     let sequence = Some(context.inputs.sequence_steps()).filter(|&steps| steps > 1);
     context.span.or(sequence).unwrap_or(100).max(2)

@@ -1,4 +1,4 @@
-//! A rate that is held in place of a schedule.
+//! A constant learning rate in place of a schedule.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy, LongerStep};
 use crate::{diagnosis::figures::number, error::Error};
@@ -6,7 +6,7 @@ use alloc::format;
 
 /// Replaces schedules that vary by a constant factor, if the rate of the run was clearly above or below it.
 ///
-/// The first proposal is the factor 1: the optimizer's own rate, which a schedule that ramps has left, and a warm-up
+/// The first proposal is the factor 1: the optimizer's own rate, which a decaying schedule has left, and a warm-up
 /// has not reached. The second is for a rate that is too high: a tenth of the rate at which the mean loss was lowest,
 /// if the rate rose clearly after that. It needs the optimizer's own rate, which
 /// [`Trial::apply_best`](super::Trial::apply_best) knows. A rate that rises until the loss does is a range test
@@ -18,9 +18,9 @@ pub struct HoldRate {
     pub(super) of_loss: bool,
 }
 
-/// The fraction of the rate of the lowest loss that is held.
+/// The constant rate as a fraction of the learning rate at which the loss was lowest.
 const BELOW_EDGE: f64 = 0.1;
-/// The ratio of two rates above which a trial may show a difference.
+/// The ratio of two learning rates above which they differ enough for a trial to show an effect.
 const STEP: f64 = LongerStep::LEAST;
 
 impl FixStrategy for HoldRate {

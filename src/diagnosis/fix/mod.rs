@@ -92,7 +92,7 @@ pub enum Effort {
     Structure,
 }
 
-/// The change that a fix makes.
+/// The change of network, parameters, data, optimizer or training settings that a fix makes.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Change {
@@ -109,13 +109,13 @@ pub enum Change {
     /// [`Trial`] measures it before any clipping, on its own data.
     FitClip,
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
-    /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].
+    /// Parameters that too large updates have ruined are drawn again, by [`Fix::apply`].
     ClipNorm(f64),
-    /// Multiplies the learning rate by this factor. Parameters that too long steps have spoiled are drawn again, by
+    /// Multiplies the learning rate by this factor. Parameters that too large updates have ruined are drawn again, by
     /// [`Fix::apply`].
     LearningRate(f64),
-    /// Holds the learning rate: schedules that vary are replaced by this constant factor on the optimizer's own rate.
-    /// Parameters that too long steps have spoiled are drawn again, by [`Fix::apply`].
+    /// Makes the learning rate constant: schedules that vary are replaced by this constant factor on the optimizer's
+    /// own rate. Parameters that too large updates have ruined are drawn again, by [`Fix::apply`].
     HoldRate(f64),
     /// Standardizes the data, by [`Standardize::apply`].
     Standardize(Standardize),
@@ -175,9 +175,9 @@ pub struct Fix {
     enough: bool,
     /// The layer specification that the fix was made from.
     of: LayerSpec,
-    /// Whether too long steps alone have spoiled the accused parameters: they are sound where the run began.
+    /// Whether too large updates alone have ruined the accused parameters: where the run began, they were sound.
     spoiled: bool,
-    /// Whether the fix removes the cause itself, not only its effect.
+    /// Whether the fix removes the cause itself, not only its effect; such fixes are ranked first.
     preferred: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The place in a schedule at which the trainings of a trial begin.
+//! The step of a learning-rate schedule at which the trainings of a trial begin.
 
 use super::{Change, Fix, Trial, training::Candidate};
 use crate::{
@@ -13,18 +13,20 @@ const LOOKED_UP: usize = 1024;
 
 /// Which trainings begin near the highest rate of the run. The others begin at step 0 of their schedules.
 ///
-/// Trained parameters have passed the warm-up that protects initial values, so trainings from them do. All trainings
-/// do if a fix changes the rate: it must hold where the rate is highest, and is compared with the others there.
+/// Trained parameters have passed the warm-up that protects initial values, so trainings from them begin near the
+/// highest rate. All trainings do so if a fix changes the rate: it must work where the rate is highest, and is
+/// compared with the other fixes there.
 #[derive(Clone, Copy, Default)]
 pub(super) struct NearPeak {
-    /// Whether a fix of the trial sets the rate, or its course.
+    /// Whether a fix of the trial changes the learning rate or its schedule.
     changes_rate: bool,
-    /// Whether the run has moved the current parameters.
+    /// Whether the run has changed the current parameters since it began.
     is_trained: bool,
 }
 
 impl NearPeak {
-    /// Returns the rule for a trial of `fixes`; `is_trained` is whether the run has moved the current parameters.
+    /// Returns the rule for a trial of `fixes`; `is_trained` is whether the run has changed the current parameters
+    /// since it began.
     pub fn of(fixes: &[Fix], is_trained: bool) -> Self {
         let is_of_rate = |fix: &Fix| {
             matches!(fix.change, Change::LearningRate(_) | Change::HoldRate(_) | Change::LongerSchedule { .. })

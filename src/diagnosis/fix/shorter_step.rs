@@ -1,4 +1,4 @@
-//! Shorter steps.
+//! A smaller learning rate.
 
 use super::{Cause, Change, Effort, Fix, FixContext, FixStrategy};
 use crate::{diagnosis::figures::number, error::Error};
@@ -13,12 +13,13 @@ use alloc::{format, string::String};
 /// the tenfold length with the usual β of 0.9; a larger β shortens the proposed steps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ShorterStep {
-    /// The index of the proposal: an element of [`LADDER`](Self::LADDER).
+    /// The index of the proposed rate, an element of [`LADDER`](Self::LADDER): 0 for the target ratio of update to
+    /// parameters, 1 for a tenth of it and 2 for a hundredth.
     pub(super) rung: u8,
 }
 
 impl ShorterStep {
-    /// The indices of the proposals for a rate that is too high, in the order in which they are made.
+    /// The indices of the rates that are proposed if the rate is too high, in the order of the proposals.
     pub(super) const LADDER: [u8; 3] = [0, 1, 2];
 }
 

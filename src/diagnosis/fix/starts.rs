@@ -10,15 +10,15 @@ use crate::{
 use alloc::{borrow::Cow, vec::Vec};
 use core::ops::Range;
 
-/// The parameters from which trainings start.
+/// The parameters from which the trainings of a trial start: the current ones, or those where the run began.
 pub(super) struct Starts<'w, T: Scalar> {
-    /// The current parameters; a copy of `began` if one of them is not finite.
+    /// The current parameters. If one of them is not finite, a copy of the parameters where the run began.
     pub(super) today: Cow<'w, [T]>,
     /// The parameters where the run began, or initial values if that is not known. Blocks that are not finite have
     /// initial values.
     began: Vec<T>,
-    /// Whether the run has moved the parameters: they differ from `began`, or, if the beginning is not known, cannot
-    /// be initial values. False if one of them is not finite.
+    /// Whether the run has changed the parameters: they differ from those where the run began or, if these are not
+    /// known, cannot be initial values. False if one of them is not finite.
     is_trained: bool,
     /// Whether the run is known to have begun from parameters that its initializers do not draw, such as loaded ones.
     is_loaded: bool,
@@ -49,13 +49,13 @@ impl<T: Scalar> Trial<'_, T> {
 }
 
 impl<T: Scalar> Starts<'_, T> {
-    /// Whether the run has moved the parameters since it began.
+    /// Whether the run has changed the parameters since it began.
     pub(super) fn is_trained(&self) -> bool {
         self.is_trained
     }
 
-    /// Returns the parameters `began`, and a phrase for them: where the run began, or initial values if that is not
-    /// known.
+    /// Returns the parameters where the run began, or initial values if these are not known, and a phrase that names
+    /// which of the two it is.
     pub(super) fn beginning(&self) -> (&[T], &'static str) {
         (&self.began, if self.is_known { "where the run began" } else { "initial values" })
     }
@@ -71,11 +71,11 @@ impl<T: Scalar> Starts<'_, T> {
 
     /// Returns the fix for a training from where the run began, and the parameters there. `None` if the run has not
     /// moved the parameters, or has made one NaN or infinite. A fix that draws most parameters again is returned only
-    /// if too long steps alone have spoiled parameters that were loaded. Any other fix is returned unless it changes
-    /// only rates, clipping or the schedule.
+    /// if too large updates alone have ruined parameters that were loaded. Any other fix is returned unless it
+    /// changes only rates, clipping or the schedule.
     ///
-    /// Parameters that too long steps alone have spoiled are sound where the run began: if it is known where, the
-    /// returned fix does not draw them again.
+    /// Parameters that too large updates alone have ruined were sound where the run began. If that start is known,
+    /// the returned fix does not draw them again.
     pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<Second<'f, '_, T>>, Error> {
         if !self.is_trained {
             return Ok(None);

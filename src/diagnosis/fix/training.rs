@@ -18,10 +18,10 @@ use alloc::{boxed::Box, vec, vec::Vec};
 /// The largest number of samples on which the losses of candidates are evaluated.
 const COMPARED: usize = 512;
 
-/// The trainer of a candidate, after its steps.
+/// The trainer of a [`Candidate`], after the steps of its training.
 type Trained<'a, T> = FixedTrainer<T, &'a dyn Loss<T>, Box<dyn GradientTransform<T>>>;
 
-/// A network, parameters, data and optimizer to train.
+/// A candidate of a trial: network, parameters, data and optimizer of one training, with or without a fix.
 pub(super) struct Candidate<'a, T: Scalar> {
     pub network: Box<dyn Layer<T>>,
     pub parameters: Vec<T>,
@@ -35,7 +35,8 @@ pub(super) struct Candidate<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> Trial<'a, T> {
-    /// Returns the network without a fix, with the parameters `w`.
+    /// Returns the candidate without a fix: the network with the parameters `w`, and the data and optimizer of the
+    /// trial.
     pub(super) fn as_it_is(&self, network: &LayerSpec, w: &[T]) -> Result<Candidate<'a, T>, Error> {
         let (network, parameters, transform) = (network.build::<T>()?, w.to_vec(), (self.transform)());
         let (data, in_order) = (self.data, self.in_order);

@@ -51,14 +51,15 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) in_order: bool,
     pub(super) batch_size: usize,
     pub(super) steps: usize,
-    /// The number of steps of the run.
+    /// The number of optimizer steps of the run whose network is to be fixed.
     pub(super) length: usize,
     /// The parameters where the run began; `None` if they are not known.
     pub(super) first_parameters: Option<&'a [f64]>,
     pub(super) seeds: u64,
     pub(super) limit: usize,
     pub(super) context: Option<&'a FixContext<'a>>,
-    /// The ratio to the median sample above which a sample has large inputs.
+    /// The ratio of a sample's size (the root mean square of its inputs, or the largest input) to that of the median
+    /// sample above which its inputs count as large.
     pub(super) large_input: f64,
     pub(super) near_peak: NearPeak,
 }
@@ -218,7 +219,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Ok(report)
     }
 
-    /// [`run`](Self::run) of fixes whose clips are measured.
+    /// Runs the trial as [`run`](Self::run) does, for `fixes` in which the norm of each clip has been measured.
     fn run_measured(&self, network: &LayerSpec, w: &[T], fixes: &[Fix]) -> Result<TrialReport, Error> {
         let built = network.build::<T>()?;
         let starts = self.starts(&*built, w)?;

@@ -33,7 +33,7 @@ pub struct TrialOutcome {
     /// The loss of each step's batch, averaged over the seeds.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub curve: Vec<f64>,
-    /// The same losses as `losses`, in the order of the seeds.
+    /// The losses after the last step of the trial, one for each seed, in the order of the seeds.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub(super) by_seed: Vec<f64>,
 }
@@ -113,7 +113,7 @@ const LOWER: f64 = 1.0 / 1.1;
 /// convention.
 const AGREE: f64 = 3.0;
 /// The largest fraction of the median loss without a fix at which a fix helps if all seeds agree. Without this limit
-/// any gain would be enough if all seeds have the same loss, which has no spread.
+/// any gain would be enough if all seeds have the same loss, so that the spread is 0.
 const AGREED: f64 = 0.99;
 
 /// A fix has lost what was learned if this fraction of its median loss is above the median loss without it: the loss
@@ -121,8 +121,8 @@ const AGREED: f64 = 0.99;
 const LOST: f64 = 1.0 / 1.5;
 
 impl TrialReport {
-    /// Sorts the outcomes. A short trial does not tell fixes apart whose losses are near each other: of these the one
-    /// that was proposed first leads, since it removes the cause itself with the least effort.
+    /// Sorts the outcomes. A short trial cannot distinguish fixes with nearly equal losses. Of these, the one that
+    /// was proposed first is ranked first, since it removes the cause itself with the least effort.
     pub(super) fn rank(&mut self) {
         let lowest = self.lowest();
         let bounds = self.bounds();
@@ -349,8 +349,8 @@ mod tests {
         report(floor, without, &[&[with]]).best() == Some(0)
     }
 
-    /// A short trial does not tell losses within 1.1 times apart: the proposed order does. A fix with losses of two
-    /// seeds is not ranked by the first seed alone.
+    /// A short trial cannot distinguish losses within a factor of 1.1: fixes with such losses keep the order in which
+    /// they were proposed. A fix with losses of two seeds is not ranked by the first seed alone.
     #[test]
     fn near_losses_keep_the_order_of_proposals() {
         let ranks = |fixes: &[&[f64]]| {

@@ -1,4 +1,4 @@
-//! Numbers over a run as lines.
+//! Line charts of numbers over the updates, passes or time steps of a run.
 
 use super::svg::{AXIS, Axis, LEFT, PLOT, Svg, shortened, ticks};
 use crate::diagnosis::figures::{count, number};
@@ -16,7 +16,7 @@ const LINE: f64 = 16.0;
 
 pub(super) const COLOURS: [&str; 6] = ["#1f5fa0", "#be4b28", "#3a7d34", "#7a4fa3", "#b08a00", "#00808c"];
 
-/// One line of a chart.
+/// One curve of a chart, with its points.
 pub(super) struct Line<'a> {
     pub name: &'a str,
     pub colour: &'a str,
@@ -26,7 +26,7 @@ pub(super) struct Line<'a> {
     pub marks: bool,
 }
 
-/// Lines over a common horizontal axis.
+/// A line chart: one or more curves over a common horizontal axis.
 pub(super) struct Chart<'a> {
     pub title: &'a str,
     /// The text below the title, such as the unit of the values.

@@ -1,4 +1,4 @@
-//! A report, and a run, as one HTML page that opens without a network.
+//! A report or a recorded run as one self-contained HTML page, which needs no internet connection.
 
 mod chart;
 mod heat_map;
@@ -26,14 +26,14 @@ const STYLE: &str = "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:68e
     path.wrong{stroke:#b3261e;stroke-width:1.5;fill:none}text.wrong{fill:#b3261e}.swatch{stroke:#888;stroke-width:.5}\
     table{border-collapse:collapse}td,th{padding:.1em 1em .1em 0;text-align:left;vertical-align:top}";
 
-/// Height of a bar's row, in pixels.
+/// The height of one row of the bar chart, in pixels.
 const ROW: f64 = 18.0;
 /// The x coordinate, in pixels, of a bar for a gradient whose norm does not change.
 const MIDDLE: f64 = LEFT + PLOT / 2.0;
 /// The length of the longest bar, in pixels.
 const HALF: f64 = PLOT / 2.0;
 
-/// Returns a complete HTML page, style sheet included. The title is escaped; the body is HTML already.
+/// Returns a complete HTML page, style sheet included. `title` is plain text, which is escaped; `body` is HTML.
 fn page(title: &str, body: &str) -> String {
     let title = escaped(title);
     format!(
@@ -54,9 +54,9 @@ fn section(finding: &Finding) -> String {
 }
 
 impl Report {
-    /// Returns the report as one HTML page, which needs no network and no script. It has the findings, the change of
-    /// the gradient's norm by layer and over monitored passes, the gradient of recurrent states over time, the loss
-    /// curves of trials, and the report as text.
+    /// Returns the report as one self-contained HTML page, which needs no internet connection and no script. It has
+    /// the findings, the change of the gradient's norm by layer and over monitored passes, the gradient of recurrent
+    /// states over time, the loss curves of trials, and the report as text.
     ///
     /// Of a curve of more than 500 points, the lowest and the highest of each of 250 groups of consecutive points are
     /// drawn. The monitored passes are those of [`history`](Self::history).

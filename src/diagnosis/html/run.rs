@@ -1,4 +1,4 @@
-//! A recorded run as a page.
+//! A recorded training run as an HTML page.
 
 use super::{
     axis_of,
@@ -18,10 +18,10 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 
 impl RunRecord {
-    /// Returns the run as one HTML page with everything in it, which needs no network and no script. It has the loss,
-    /// the learning rate, the norm of the gradient, and the budget over the updates (the decades by which each link, a
-    /// factor of the chain rule, changes the gradient's norm). With `report` it also has the findings and pictures of
-    /// that report.
+    /// Returns the run as one self-contained HTML page, which needs no internet connection and no script. It has the
+    /// loss, the learning rate, the norm of the gradient, and the budget over the updates (the decades by which each
+    /// link, a factor of the chain rule, changes the gradient's norm). With `report` it also has the findings and
+    /// pictures of that report.
     ///
     /// Of a curve of more than 500 points, the lowest and the highest of each of 250 groups of consecutive points are
     /// drawn. The decades of the links are drawn for the updates that [`budget`](Self::budget) recorded. A value that

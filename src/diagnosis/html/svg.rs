@@ -1,4 +1,4 @@
-//! Common parts of all pictures of a page: sizes, text, the horizontal axis.
+//! Elements that all SVG pictures of a page share: sizes in pixels, text, the horizontal axis.
 
 use crate::diagnosis::figures::number;
 use alloc::{

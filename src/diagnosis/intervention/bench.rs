@@ -35,7 +35,7 @@ impl Bench<'_> {
         self.passes.get().saturating_add(passes) <= self.most
     }
 
-    /// Returns the number of passes that were made.
+    /// Returns the number of passes, each forward and backward, that were made so far.
     pub(super) fn passes(&self) -> usize {
         self.passes.get()
     }
@@ -109,8 +109,8 @@ impl Bench<'_> {
         Ok(Some(w))
     }
 
-    /// Runs one forward and one backward pass, for a random gradient at the output, drawn from the standard normal
-    /// distribution. Returns their statistics.
+    /// Runs one forward and one backward pass of `network` with the parameters `w` on the inputs `x`, for a random
+    /// gradient at the output, drawn from the standard normal distribution. Returns the statistics of both.
     pub(super) fn pass(&self, network: &dyn Layer<f64>, w: &[f64], x: &[f64]) -> Result<Statistics, Error> {
         self.pass_with(network, w, x, &mut ())
     }

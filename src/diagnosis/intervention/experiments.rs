@@ -29,15 +29,16 @@ use core::cell::Cell;
 /// Interventions (gradient measurements with one change), each with the path of the changed layer.
 pub(super) type Tried = Vec<(String, Intervention)>;
 
-/// The measured budget, the change of the gradient's norm from loss to first weights in decades (log10), of a network
-/// on one batch. With the interventions, if it is outside the thresholds.
+/// The measured budget of a network on one batch: the change of the gradient's norm from loss to first weights, in
+/// decades (log10). If the budget is outside the thresholds, also the outcome of the interventions.
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Experiments {
     /// The decades (log10) by which the gradient's norm changes from loss to first weights, without a change.
     pub before: f64,
     /// The measurements of the pass without a change, with the given parameters.
     pub seen: Statistics,
-    /// Whether a given parameter is not finite. Then all but `seen` was measured with initial values.
+    /// Whether a given parameter is not finite. All measurements except [`seen`](Self::seen), the pass with the given
+    /// parameters, were then made with initial values.
     pub initial: bool,
     pub verdict: Verdict,
     /// The root mean square of the first pre-activations, with the given inputs and with inputs standardized by
@@ -47,16 +48,17 @@ pub(in crate::diagnosis) struct Experiments {
     /// Interventions in recurrent layers in which the gradient's norm changes too much over the sequence, each with
     /// the path of its layer. Their decades (log10) are those of one time step of the backward pass.
     pub over_time: Tried,
-    /// Whether the batch has at least [`FEW`] samples, and all have the same inputs.
+    /// Whether the batch has at least eight samples, and all have the same inputs.
     pub is_one_input: bool,
-    /// The inputs of the batch by column.
+    /// The sizes of the input columns of the batch, and their effects on the first pre-activations; `None` if they
+    /// cannot be measured.
     pub columns: Option<Columns>,
     /// The few samples of the batch, at most an eighth of all or one, whose inputs are far larger than those of the
     /// others, as a whole or by single values. Their effect on the gradient is included. `None` if there are none, or
     /// if the effect was not measured.
     pub outliers: Option<Outliers>,
-    /// The paths of the layers in `over_time` whose input weights have a larger norm than weights redrawn by their
-    /// initializer.
+    /// The paths of the recurrent layers in which the gradient's norm changes too much over the sequence, and whose
+    /// input weights have a larger norm than weights redrawn by their initializer.
     pub large: Vec<String>,
     /// The branches of parallel layers in which the gradient vanishes or explodes while the main path is sound, with
     /// their interventions.

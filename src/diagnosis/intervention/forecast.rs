@@ -58,7 +58,7 @@ impl Budget {
 }
 
 impl InputStatistics {
-    /// Returns the statistics with mean 0 and mean square 1.
+    /// Returns the statistics of these inputs after standardization: mean 0 and mean square 1.
     fn standardized(self) -> Self {
         InputStatistics::new(1.0).and_then(|unit| unit.steps(self.sequence_steps())).unwrap_or(self)
     }

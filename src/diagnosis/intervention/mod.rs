@@ -27,7 +27,7 @@ use super::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// One thing that an [`Intervention`], a measurement of the gradient with a change, changes.
+/// One change of a network or of its inputs, whose effect on the gradient an [`Intervention`] measures or predicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -98,7 +98,7 @@ impl Alteration {
     }
 }
 
-/// Writes the changed thing as a noun phrase: `all weights at their critical gain`.
+/// Writes the changed part as a noun phrase: `all weights at their critical gain`.
 impl fmt::Display for Alteration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -131,14 +131,14 @@ impl fmt::Display for Alteration {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Intervention {
-    /// The change.
+    /// The change of the network or of its inputs.
     pub alteration: Alteration,
     /// The decades (powers of ten of the gradient's norm) without the change: from loss to first weights, or over one
     /// time step of the backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub before: f64,
-    /// The decades (log10 change of the gradient's norm) with the change, over the same part of the backward pass as
-    /// `before`.
+    /// The decades (log10 change of the gradient's norm) with the change: from loss to first weights, or over one
+    /// time step of the backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub after: f64,
     /// Whether `before` and `after` are the decades over one time step of the backward pass, instead of those from
@@ -169,14 +169,14 @@ impl fmt::Display for Intervention {
 /// first weights.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// The smallest change after which the gradient neither vanishes nor explodes, by the thresholds; `None` if there
-    /// is none.
+    /// The smallest change of those tried after which the gradient neither vanishes nor explodes, by the thresholds;
+    /// `None` if there is none.
     pub mends: Option<Intervention>,
-    /// The layers that cause most of the change of the gradient's norm that `mends` repairs. If `mends` is a pair of
-    /// changes, these are the layers of its second change. Empty if the layers are not known.
+    /// The layers at fault: those that cause most of the change of the gradient's norm that the repairing change
+    /// removes. For a repair by a pair of changes, the layers of the second one. Empty if they are not known.
     pub layers: Vec<LayerRange>,
-    /// If `mends` is a pair of changes, the layers that cause most of the change of the gradient's norm that its
-    /// first change repairs; otherwise empty.
+    /// For a repair by a pair of changes, the layers that cause most of the change of the gradient's norm that the
+    /// first one removes; otherwise empty.
     pub layers_of_first: Vec<LayerRange>,
     /// The changes that were tried and after which the gradient still vanishes or explodes.
     pub ruled_out: Vec<Intervention>,

@@ -82,9 +82,9 @@ impl<T: Scalar> GradientMonitor<T> for Reach {
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Off {
     pub layer: String,
-    /// The fraction of such units with the parameters of the diagnosed network.
+    /// The fraction of units that output 0 for every row, with the parameters of the diagnosed network.
     pub share: f64,
-    /// The fraction of such units after all biases were set to 0.
+    /// The fraction of units that output 0 for every row, with all biases set to 0.
     pub unbiased: f64,
 }
 
@@ -163,10 +163,12 @@ impl Bench<'_> {
 #[derive(Clone, Debug)]
 pub(in crate::diagnosis) struct Loud {
     pub layer: String,
-    /// The root mean square of its outputs: with its own weights, and with weights redrawn at their critical gain.
+    /// The root mean square of the layer's outputs: with its own weights, and with weights redrawn at their critical
+    /// gain.
     pub sizes: [f64; 2],
-    /// The lower of two ratios: of the two `sizes`, and of the norm of the weights to that of the redrawn weights.
+    /// The lower of two ratios, each of the layer's own weights to redrawn ones: of the root mean squares of the
+    /// outputs, and of the norms of the weights.
     pub times: f64,
-    /// Whether no layer with weights follows.
+    /// Whether the layer is the last with weights in the network.
     pub is_last: bool,
 }

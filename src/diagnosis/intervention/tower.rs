@@ -18,8 +18,8 @@ pub(in crate::diagnosis) struct Tower {
     /// weights, in forward order; that layer is the first entry. Layers inside nested branches are left out. So is a
     /// norm right after the first weights, since it divides by their scale.
     layers: Vec<String>,
-    /// The path of the last layer with weights, if it is `Linear` and as wide as the branch, and the network has no
-    /// weights after the parallel layer.
+    /// The path of the last layer with weights in the branch, if it is `Linear` and as wide as the branch, and the
+    /// network has no weights after the parallel layer; otherwise `None`.
     pub outputs: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Tower {
         links.filter(counts).collect()
     }
 
-    /// Returns the path of the parallel layer.
+    /// Returns the path of the parallel layer to which the branch belongs.
     fn parent(&self) -> &str {
         self.path.rsplit_once('.').map_or("", |(parent, _)| parent)
     }

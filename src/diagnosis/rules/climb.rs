@@ -24,7 +24,7 @@ pub(super) fn points_up(diagnosis: &Diagnosis<'_>) -> Option<[f64; 2]> {
     strongest.filter(|[gradient, against]| gradient * against < 0.0)
 }
 
-/// Whether the gradient that the loss gives has the wrong sign.
+/// Whether the gradient that the loss returns has the wrong sign, so that updates raise the loss.
 pub(super) fn is_reversed(diagnosis: &Diagnosis<'_>) -> bool {
     diagnosis.task.as_ref().is_some_and(|task| task.is_reversed)
 }
@@ -34,7 +34,7 @@ pub(super) fn is_climb(finding: &Finding) -> bool {
     finding.cause == Cause::NoCauseFound && finding.decades.is_none()
 }
 
-/// Whether a finding is more than a note, and is not an [effect](left_behind) of the training.
+/// Whether a finding is more severe than a note, and is not an [effect](left_behind) of the training.
 fn is_other(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     finding.severity > Severity::Note && !left_behind(diagnosis, finding)
 }

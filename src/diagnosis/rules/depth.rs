@@ -28,12 +28,11 @@ pub(super) struct Depth {
     pub(super) rows: Vec<Row>,
     /// The decades (log10 change of the gradient's norm) from loss to first weights, without [`uncounted`] links.
     pub(super) total: f64,
-    /// `total` as predicted by theory; `None` if it is unknown.
+    /// The decades (log10 change of the gradient's norm) from loss to first weights by theory; `None` if unknown.
     pub(super) predicted: Option<f64>,
-    /// Whether `rows` and `total` were measured; otherwise theory predicts them.
+    /// Whether the decades of the links and their total were measured; otherwise theory predicts them.
     pub(super) measured: bool,
-    /// Whether `rows` and `total` are those of the first pass, since the gradient exploded in it and the run then
-    /// diverged.
+    /// Whether the decades are those of the first pass, since the gradient exploded in it and the run then diverged.
     pub(super) at_first: bool,
 }
 
@@ -62,8 +61,8 @@ impl Depth {
         })
     }
 
-    /// Returns `total`. The part of the weights of the layer `outputs`, the last weights of the network, is left out
-    /// if these weights alone shrink the gradient by more than the threshold of a
+    /// Returns the decades (log10) from loss to first weights. Those of the weights of `outputs`, the path of the
+    /// last layer with weights, are left out if they alone are below the threshold of a
     /// [bottleneck](Thresholds::bottleneck).
     pub(super) fn below_outputs(&self, diagnosis: &Diagnosis<'_>, outputs: Option<&String>) -> f64 {
         let is_output = |row: &&Row| row.factor == Factor::Weights && Some(&row.layer) == outputs;
@@ -87,7 +86,7 @@ impl Depth {
     }
 }
 
-/// Returns a function that tells whether a link, given by the path of its layer and its factor, does not count in the
+/// Returns a predicate of a link, given by the path of its layer and its factor: whether it does not count in the
 /// budget. Such a link is [`left_out`], or it lies between the input and the first trained weights, where no
 /// parameter needs the gradient.
 pub(in crate::diagnosis) fn uncounted(diagnosis: &Diagnosis<'_>) -> impl Fn(&str, Factor) -> bool {
@@ -340,7 +339,7 @@ impl Depth {
         found
     }
 
-    /// Describes the change of the gradient, and the number of layers over which it happens.
+    /// Returns a phrase with the change of the gradient's norm, and the number of layers over which it happens.
     pub(super) fn size(&self, network: &LayerSpec) -> String {
         let (blocks, hidden) = (residual_blocks(network), self.activations().count());
         let over = match (blocks, hidden) {

@@ -148,7 +148,7 @@ pub(super) fn loud(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 /// The ratio above which one size is far larger than another: of weights to redrawn weights, of their outputs, or of
 /// the first loss to that of constant outputs. Convention: a decade.
 const TIMES: f64 = 10.0;
-/// log10 of [`TIMES`].
+/// The ratio above which one size is far larger than another, in decades: log10 of [`TIMES`].
 pub(super) const LOADED: f64 = 1.0;
 
 /// Reports biases of the outputs that were changed or loaded, if the first loss was more than a decade above that of

@@ -40,7 +40,7 @@ impl Openings {
         Some(held(self.of("input").unwrap_or(1.0 - keeps), keeps, self.steps))
     }
 
-    /// Returns the fraction [`admitted`](Self::admitted) that would result with the gate that admits the input half
+    /// Returns the fraction [`admitted`](Self::admitted) of the input if the gate that admits the input were half
     /// open.
     fn admitted_half_open(&self) -> f64 {
         let keeps = self.keeps().map_or(0.5, |(_, keeps)| keeps);

@@ -11,7 +11,7 @@ use alloc::{format, vec::Vec};
 /// Lowers the severity of findings if the loss has [fallen](crate::diagnosis::Thresholds::fallen): by one degree, or
 /// to a note if it fell far from its [start](Diagnosis::start). Findings that are certain, or harmful even in a run
 /// whose loss falls, keep their severity. All findings keep it if the loss has risen again or diverged. Without
-/// measurements of data and targets, findings that rest mostly on the course of the loss are warnings at most.
+/// measurements of data and targets, findings that rest mostly on the loss curve are warnings at most.
 pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Finding]) {
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let rises = |run: &&RunStatistics| diagnosis.has_relapsed() || steps::diverges(diagnosis, run);
@@ -38,13 +38,13 @@ pub(in crate::diagnosis) fn temper(diagnosis: &Diagnosis<'_>, findings: &mut [Fi
     }
 }
 
-/// Whether the course of the loss is most of the evidence for the cause.
+/// Whether the loss curve is most of the evidence for findings of the cause.
 fn rests_on_loss(cause: Cause) -> bool {
     use Cause::*;
     matches!(cause, LearningRateTooHigh | LearningRateTooLow | CollapsedRepresentation | UnscaledTarget | Cliff)
 }
 
-/// Whether a falling loss is evidence against the cause.
+/// Whether a falling loss is evidence against findings of the cause, so that it lowers their severity.
 fn is_tempered(cause: Cause) -> bool {
     use Cause::*;
     !matches!(cause, UnmixedBatches | Overflow | NotANumber | Cliff)

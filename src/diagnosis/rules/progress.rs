@@ -1,4 +1,5 @@
-//! Conclusions from the course of a loss: whether it fell, stands still, or shows that something was learned.
+//! Conclusions from the loss curve of a run: whether the loss fell, stands still, or shows that something was
+//! learned.
 
 use super::steps::matrices;
 use crate::{
@@ -17,14 +18,14 @@ const CERTAIN: f64 = 3.0;
 const LATELY: f64 = 10.0;
 
 impl Diagnosis<'_> {
-    /// The losses of outputs that need no input, if [`task`](Self::task) measured them and the loss is a mean: a sum
-    /// depends on the number of rows.
+    /// Returns the lowest loss of constant outputs and that of any outputs, for the targets of the data. `None`
+    /// unless [`task`](Self::task) measured them and the loss is a mean: a sum depends on the number of rows.
     fn bounds(&self) -> Option<&LossBounds> {
         self.task.as_ref()?.all.as_ref()
     }
 
-    /// The lowest loss of any outputs, if [`task`](Self::task) measured it and it is finite: 0 for a squared error,
-    /// the entropy of the targets for a cross-entropy.
+    /// Returns the lowest loss of any outputs: 0 for a squared error, the entropy of the targets for a cross-entropy.
+    /// `None` unless [`task`](Self::task) measured it and it is finite.
     fn floor(&self) -> Option<f64> {
         self.bounds()?.floor
     }
@@ -62,7 +63,7 @@ impl Diagnosis<'_> {
         })
     }
 
-    /// Describes the recent loss, and the loss below which it would have [fallen](Self::has_fallen).
+    /// Returns a phrase with the recent loss, and the loss below which it would have [fallen](Self::has_fallen).
     pub(super) fn not_fallen(&self) -> String {
         let run = self.statistics.map(|statistics| statistics.run());
         let (first, recent) =
@@ -121,22 +122,23 @@ impl Diagnosis<'_> {
         run.recent_loss().mean() < self.part(run.highest_lately(), STILL)
     }
 
-    /// Whether the loss comes down to `line` in at most four times
-    /// [`patience`](crate::diagnosis::Thresholds::patience) more [training steps](Self::steps_to), at the pace at
+    /// Whether the loss falls to `line` within at most four times
+    /// [`patience`](crate::diagnosis::Thresholds::patience) more [training steps](Self::steps_to), at the rate at
     /// which it fell since it was `from`.
     pub(super) fn nears(&self, [from, line]: [f64; 2], run: &RunStatistics) -> bool {
         self.steps_to([from, line], run) <= (4 * self.thresholds.patience) as f64
     }
 
-    /// Whether the loss comes down to `line` in as many more [training steps](Self::steps_to) as were made.
+    /// Whether the loss falls to `line` within as many more [training steps](Self::steps_to) as were made.
     pub(super) fn comes_down(&self, line: f64, run: &RunStatistics) -> bool {
         let first = run.first_loss().unwrap_or(f64::NAN);
         self.steps_to([first, line], run) <= run.recent_loss().count() as f64
     }
 
-    /// Returns the number of training steps after which the loss is down at `line`, if it goes on to fall by the same
-    /// factor per step as since it was `from`, at the beginning. If it recently [falls](Self::falls) faster, that
-    /// pace counts. Infinite for a loss that does not fall.
+    /// Returns the number of further training steps in which the loss falls from its recent mean to `line`, by the
+    /// same factor per step as on average since the start, where it was `from`. If it recently [falls](Self::falls)
+    /// faster, the recent factor is used. Losses are measured from the lowest loss of any outputs, if that is known.
+    /// Infinite for a loss that does not fall.
     fn steps_to(&self, [from, line]: [f64; 2], run: &RunStatistics) -> f64 {
         let floor = self.floor().unwrap_or(0.0);
         let [from, highest, recent, line] =

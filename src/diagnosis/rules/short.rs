@@ -68,8 +68,8 @@ fn between(diagnosis: &Diagnosis<'_>, block: &BlockStatistics, findings: &mut Ve
 /// factor of three, which a linear warm-up exceeds within its first 25 updates.
 const GROWS: f64 = 0.5;
 
-/// log10 of the factor by which the sum of all updates grows if a warm-up goes on for as many more updates as were
-/// made: four times, for a rate that grows linearly.
+/// log10 of the factor by which the sum of all updates grows if a warm-up continues for as many more updates as were
+/// made: a factor of four, for a rate that grows linearly.
 const AS_MANY_MORE: f64 = 0.602;
 
 /// Whether a finding may explain why all updates were small: it is about the updates themselves, or about a fault
@@ -101,7 +101,7 @@ fn is_accused(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> bool {
 }
 
 /// Adds a finding about updates. If it reports a fault of a run that has hardly moved, findings of collapsed
-/// representations become notes: they rest on the course of the loss, and the parameters are nearly the initial ones.
+/// representations become notes: they rest on the loss curve, and the parameters are nearly the initial ones.
 fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Finding>) {
     if finding.severity > Severity::Note && diagnosis.has_hardly_moved() {
         let by_course = findings.iter_mut().filter(|it| it.cause == Cause::CollapsedRepresentation);
@@ -111,8 +111,8 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
 }
 
 /// Returns the number of updates after which the learning-rate schedule has ended, and the evidence as text; `None`
-/// for a schedule that goes on. It has ended if no parameter moves any more. It has also ended if the stated rate is
-/// below a hundredth of the first, and as many more updates of the last size would be
+/// for a schedule that has not ended. It has ended if no parameter moves any more. It has also ended if the stated
+/// rate is below a hundredth of the first, and as many more updates of the last size would be
 /// [short](crate::diagnosis::Thresholds::short_way) in sum.
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
     if diagnosis.has_no_information() || diagnosis.rate_returns {

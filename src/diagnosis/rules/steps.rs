@@ -21,7 +21,7 @@ pub(super) fn matrices<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'
     blocks.iter().filter(|block| matches!(block.role(), Role::Weight | Role::Recurrent))
 }
 
-/// Returns the first loss, the mean of recent losses and the number of passes between them, as text.
+/// Returns, as text, the first loss, the mean of recent losses and the number of passes between them.
 pub(super) fn course(run: &RunStatistics) -> String {
     let first = run.first_loss().unwrap_or(f64::NAN);
     format!("from {} to {} in {}", number(first), number(run.recent_loss().mean()), steps(run.passes()))
@@ -144,7 +144,8 @@ pub(super) fn exploded_at_first(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     began.filter(|_| diagnosis.statistics.is_some_and(|statistics| diverges(diagnosis, statistics.run())))
 }
 
-/// Reports weights that have [outgrown](overgrown) their first size while nothing was learned.
+/// Reports weight matrices that too large updates have made much larger than at first ([`overgrown`]) while nothing
+/// was learned.
 fn outgrown(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some((least, run)) = overgrown(diagnosis).zip(diagnosis.statistics.map(|statistics| statistics.run())) else {
         return;

@@ -1,4 +1,4 @@
-//! Rules about blocks that do not move, or hardly move, while others do.
+//! Rules about parameter blocks that do not change, or hardly change, while others do.
 
 use super::{
     above, layer_of_block,
@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Returns the blocks that are not frozen and have a gradient.
+/// Returns the statistics of the parameter blocks that are not frozen and have a gradient.
 fn with_gradient<'a>(diagnosis: &Diagnosis<'a>) -> impl Iterator<Item = &'a BlockStatistics> {
     let blocks = diagnosis.statistics.map_or(&[][..], |statistics| statistics.blocks());
     blocks.iter().filter(|block| !block.frozen() && block.gradient_norm() > 0.0)
@@ -28,7 +28,7 @@ pub(super) fn ended(diagnosis: &Diagnosis<'_>) -> Option<u64> {
     moved.map(BlockStatistics::still).min().filter(|&still| still >= diagnosis.thresholds.checks)
 }
 
-/// Describes how many of the blocks with a gradient have ever moved.
+/// Returns a phrase with the number of parameter blocks with a gradient that have ever changed.
 pub(super) fn moved_before(diagnosis: &Diagnosis<'_>) -> String {
     match with_gradient(diagnosis).all(BlockStatistics::moved) {
         true => String::from("all moved before"),
@@ -118,10 +118,11 @@ fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)>
     (alone && rate < line && diagnosis.is_stuck() && diagnosis.has_hardly_moved()).then_some((held, rate))
 }
 
-/// Reports weight matrices that move at most a hundredth as far as others. Three measures of an update are compared,
-/// one of which an optimizer makes equal for all blocks at one rate; so the rate of these matrices is lower. If the
-/// rates that the transforms of the run state explain this, it is a note unless the run is stuck. They explain it if
-/// the matrix moves more than a hundredth as far as its stated rate, over the highest one, says.
+/// Reports weight matrices whose updates are at most a hundredth of those of others. An update is measured by its
+/// norm, by its norm over that of the gradient, and by its norm over that of the parameters. An optimizer makes one
+/// of these equal for all blocks at one rate, so the rate of these matrices is lower. If the rates that the
+/// transforms of the run state explain this, it is a note unless the run is stuck. They explain it if the updates are
+/// more than a hundredth of what the ratio of the matrix's stated rate to the highest one predicts.
 pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = &diagnosis.thresholds;
     let line = lines.vanishing[0];

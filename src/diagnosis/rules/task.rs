@@ -285,7 +285,7 @@ fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool 
 /// Reports dropout whose masks change the outputs more than the inputs do, if no other fault was found. The loss has
 /// not fallen, with masks or without, and the masks add more to it than was learned below the loss of constant
 /// outputs. What masks add must [drown](Task::is_drowned) what can be learned, or the loss must stand still for four
-/// times [`patience`](crate::diagnosis::Thresholds::patience) losses: before that a slow run looks the same. A run
+/// times [`patience`](crate::diagnosis::Thresholds::patience) losses: before that, a slow run shows the same. A run
 /// that is [certainly](Diagnosis::beats_constants) below constant outputs is accused only if the masks
 /// [hide](Task::hides_more) more than it learned.
 pub(super) fn dropout(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {

@@ -36,7 +36,7 @@ fn forgets(diagnosis: &Diagnosis<'_>, layer: &str) -> (Cause, String) {
     }
 }
 
-/// Whether the first layer of one of the findings is the one at the path `layer`.
+/// Whether one of the findings has the layer at the path `layer` as its first layer.
 fn is_told(findings: &[Finding], layer: &str) -> bool {
     findings.iter().any(|finding| finding.layer == layer)
 }
@@ -187,8 +187,8 @@ fn bound(diagnosis: &Diagnosis<'_>, layer: &str) -> Option<f64> {
     activation.derivative_bounds().map(|bounds| bounds.magnitude())
 }
 
-/// Returns the intervention with which the gradient of this layer's state changes, over `span` time steps, by fewer
-/// decades (log10) than the threshold of a warning. `None` if none was found.
+/// Returns the intervention with which the gradient of the state of `layer`, a path, changes by fewer decades (log10)
+/// over `span` time steps than the threshold of a warning. `None` if none was found.
 fn mends<'a>(diagnosis: &'a Diagnosis<'_>, layer: &str, span: usize) -> Option<&'a Intervention> {
     let tried = diagnosis.experiments.as_ref()?.over_time.iter();
     let keeps = |tried: &&Intervention| (tried.after * span as f64).abs() < diagnosis.thresholds.over_time[0];

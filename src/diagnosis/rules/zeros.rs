@@ -47,8 +47,8 @@ pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { decades: Some(f64::NEG_INFINITY), is_proof: true, refuted_by, ..finding });
 }
 
-/// Returns the layers whose blocks with the role of `block` are 0 and have no gradient, with neighbours as one range.
-/// If there are none, returns the layer of `block`.
+/// Returns the layers whose parameter blocks with the role of `block` are all 0 and have no gradient; neighbouring
+/// layers are one range. If there are none, returns the layer of `block`.
 fn fixed(blocks: &[BlockStatistics], block: &BlockStatistics) -> Vec<LayerRange> {
     let alike = blocks.iter().filter(|other| other.role() == block.role());
     let found = LayerRange::runs(

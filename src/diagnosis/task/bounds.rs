@@ -18,7 +18,7 @@ use alloc::{boxed::Box, vec, vec::Vec};
 pub(in crate::diagnosis) const STEPS: usize = 120;
 /// The largest number of output values that a gradient descent varies one by one; it takes 32 bytes for each.
 const FREE: usize = 1 << 21;
-/// The number of bisections of the range of each output.
+/// The number of bisections of the range of each output, by which [`least`] finds the outputs of lowest loss.
 const HALVINGS: usize = 40;
 
 /// Losses that depend on the targets of some samples alone, and not on their inputs.
@@ -40,12 +40,13 @@ pub(in crate::diagnosis) struct LossBounds {
 const WITHOUT_END: f64 = 1e3;
 
 impl LossBounds {
-    /// Measures the losses for the targets of the batch `rows`.
+    /// Measures the lowest loss of constant outputs and that of any outputs, for the targets of the batch `rows`.
     pub(super) fn of<T: Scalar>(rows: &Rows<'_, T>) -> Result<Self, Error> {
         Self::with_outputs(rows).map(|(bounds, _)| bounds)
     }
 
-    /// Measures the losses [of](Self::of) a batch, and returns the best constant outputs with them.
+    /// Measures the lowest losses of a batch, as [`of`](Self::of) does, and returns with them the best constant
+    /// outputs: one value for each output column.
     pub(super) fn with_outputs<T: Scalar>(rows: &Rows<'_, T>) -> Result<(Self, Vec<f64>), Error> {
         let ([halfway, constant], outputs) = descend(rows, None)?;
         let is_unbounded = constant < WITHOUT_END * f64::min(halfway, -1.0);
@@ -120,8 +121,8 @@ fn free<T: Scalar>(rows: &Rows<'_, T>, constant: f64) -> Result<Option<f64>, Err
 /// distance.
 const NEAR_ZERO: [f64; 2] = [1e-2, -3e-2];
 
-/// Returns the loss of [`constant`] outputs after half of the steps of the gradient descent, and after all, and its
-/// last outputs.
+/// Runs the gradient descent of [`constant`]. Returns its loss after half of the steps (first) and after all
+/// (second), and the outputs with the latter: one row of outputs for each group of rows.
 fn descend<T: Scalar>(rows: &Rows<'_, T>, groups: Option<&[usize]>) -> Result<([f64; 2], Vec<f64>), Error> {
     let (width, count) = (rows.width, rows.count);
     let group = |row: usize| groups.map_or(0, |groups| groups[row]);
@@ -235,8 +236,8 @@ pub(super) fn is_reversed<T: Scalar>(rows: &Rows<'_, T>, y: &[T], dy: &[T], now:
 }
 
 impl Task {
-    /// Whether outputs of another size have a lower loss, by more than the outputs as they are have learned below the
-    /// loss of constant outputs.
+    /// Whether rescaled outputs have a loss that is lower by more than training has gained: the loss minus that of
+    /// rescaled outputs exceeds the loss of the best constant outputs minus the loss.
     pub fn hides_more(&self) -> bool {
         self.measured.chance().is_some_and(|chance| self.loss - self.rescaled > chance - self.loss)
     }

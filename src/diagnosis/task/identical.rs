@@ -17,9 +17,10 @@ pub(in crate::diagnosis) struct Identical {
     pub distinct: usize,
     /// The number of different classes of the compared samples; `None` for targets that are values.
     pub classes: Option<usize>,
-    /// Whether most of the compared samples that are not in `samples` also share their inputs with another sample.
+    /// Whether most of the compared samples without the most frequent inputs also share their inputs with another
+    /// sample.
     pub repeats: bool,
-    /// Whether all inputs of the largest group are 0, as in the empty rows of a sparse table.
+    /// Whether the most frequent inputs are all 0, as in the empty rows of a sparse table.
     pub are_empty: bool,
 }
 

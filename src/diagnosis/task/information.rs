@@ -8,7 +8,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// The number of permutations: the smallest p-value is 1/200.
+/// The number of random permutations of the targets in the test. The smallest possible p-value is 1/200.
 const PERMUTATIONS: u64 = 199;
 
 /// The largest number of samples in the test. If there are more, evenly spaced samples are taken.

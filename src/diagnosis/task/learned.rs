@@ -1,4 +1,5 @@
-//! Whether outputs tell more of the targets than outputs that are the same for every row.
+//! Whether the outputs of a network predict the targets better than constant outputs do, which are the same for every
+//! row.
 
 use super::{MOST, Rows, SAMPLES};
 use crate::{
@@ -13,7 +14,7 @@ use alloc::{vec, vec::Vec};
 /// The largest number of samples that are compared: with four times [`SAMPLES`], a loss 5 % below that of constant
 /// outputs is about three standard errors below it for a squared error.
 const COMPARED: usize = 4 * SAMPLES;
-/// The smallest number of samples whose spread has a meaning.
+/// The smallest number of samples for which a standard error is computed.
 const FEW: usize = 10;
 
 /// A batch of samples with its outputs.

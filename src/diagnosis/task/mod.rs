@@ -91,9 +91,10 @@ pub(super) struct Task {
     pub has_classes: bool,
     /// Whether the targets are classes, or values of which none is below 0, as probabilities are.
     pub has_shares: bool,
-    /// The inputs by column; `None` for indices, and if the first layer with weights does not read the input columns.
+    /// The sizes of the input columns, and their effects on the first pre-activations. `None` for inputs that are
+    /// indices, and if the first layer with weights does not read the input columns.
     pub columns: Option<Columns>,
-    /// Whether a given parameter is not finite, so that all was measured with initial values.
+    /// Whether a given parameter is not finite, so that everything was measured with initial values.
     pub initial: bool,
     /// The number of forward and backward passes that the measurements took.
     pub passes: usize,

@@ -84,7 +84,7 @@ pub(in crate::diagnosis) struct Sizes {
 }
 
 impl Sizes {
-    /// Measures samples, each of rows of `width` values.
+    /// Measures the root mean square and the largest value of each of `samples`, slices of rows of `width` values.
     pub fn of<'s, T: Scalar>(width: usize, samples: impl Iterator<Item = &'s [T]>) -> Self {
         let mut sizes = Sizes { width, whole: Vec::new(), values: Vec::new(), counts: Vec::new() };
         for sample in samples {
@@ -127,7 +127,7 @@ impl Sizes {
     }
 }
 
-/// Returns the sizes of the samples in `values`, `samples` in number and of equal length, with rows of `width` values.
+/// Measures the sizes of samples of equal length, `samples` in number, whose rows of `width` values are in `values`.
 fn sizes<T: Scalar>(width: usize, samples: usize, values: &[T]) -> Sizes {
     Sizes::of(width, values.chunks((values.len() / samples.max(1)).max(1)))
 }

@@ -1,4 +1,4 @@
-//! Laws of bounds, monotony and symmetry.
+//! Laws of activations that declare bounds on φ′, of those that never fall, and of odd ones.
 
 use super::{DOUBLE, Format, Reading, SLACK, Suite, TIGHT};
 use crate::{

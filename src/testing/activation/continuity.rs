@@ -40,9 +40,9 @@ fn in_parts(activation: &dyn Probe, integral: &dyn Fn(f64, f64) -> f64, a: f64, 
 pub(super) struct Slanted {
     pub a: f64,
     pub b: f64,
-    /// φ(b) − φ(a).
+    /// The rise of φ over the interval from a to b: φ(b) − φ(a).
     pub rise: f64,
-    /// The integral of φ′ from `a` to `b`.
+    /// The integral of φ′ over the interval from a to b.
     pub whole: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Laws of the derivative: compared with dual numbers, at saturation, and in single precision.
+//! Laws of the derivative φ′ of an activation: compared with dual numbers, at saturation, and in single precision.
 
 use super::{Format, ROUNDINGS, Reading, SINGLE, Suite, continuity::Slanted, truth};
 use crate::testing::{
@@ -85,7 +85,8 @@ impl Suite<'_, '_> {
         false
     }
 
-    /// Notes that the tangent of φ at `z`, `found` in words, is 0 where the derivative is `slope`.
+    /// Notes a violation: the tangent of φ at `z` is 0 although the derivative is `slope`. `found` describes the
+    /// tangent.
     #[inline]
     pub(super) fn no_tangent(&mut self, slope: f64, found: &str, z: f64) {
         let place = "dual numbers: the value carries no tangent";
@@ -139,7 +140,7 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Tests φ′ in `f32` against `f64`.
+    /// Tests that φ′ in `f32` agrees with φ′ in `f64`, to rounding, at all test arguments.
     #[inline]
     pub(super) fn slopes(&mut self) {
         // If φ overflows at large arguments, the unit of errors overflows, too.
@@ -157,7 +158,7 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Tests φ in `f32` against `f64`.
+    /// Tests that φ in `f32` agrees with φ in `f64`, to rounding, at all test arguments.
     #[inline]
     pub(super) fn values(&mut self) {
         self.everywhere(Law::Precision, &SINGLE, "φ(z) against f64", ROUNDINGS, |suite, z| {
@@ -176,9 +177,9 @@ impl Suite<'_, '_> {
         });
     }
 
-    /// Notes, as a wrong φ′, an interval `slanted` over which the integral of φ′ is not the rise of φ. Otherwise notes
-    /// a jump `undeclared` of φ′ where the tangent of φ has none. Does nothing if φ′ was found wrong at a test
-    /// argument.
+    /// Notes a violation for `slanted`, an interval over which the integral of φ′ is not the rise of φ. If there is
+    /// none, notes one for `undeclared`, an argument at which φ′ jumps and the derivative of φ by dual numbers does
+    /// not, with its description. Does nothing if φ′ was found wrong at a test argument.
     #[inline]
     pub(super) fn later(&mut self, slanted: Option<Slanted>, undeclared: Option<(f64, String)>) {
         if self.trial.broken(Law::Derivative) || self.trial.broken(Law::Saturation) {

@@ -1,4 +1,4 @@
-//! Laws of extremes: arguments at the end of the range, infinite ones and NaN.
+//! Laws of activations at extreme arguments: at the ends of the range of the format, infinite ones and NaN.
 
 use super::{Format, Suite};
 use crate::{

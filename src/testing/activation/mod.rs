@@ -106,10 +106,10 @@ struct Suite<'a, 't> {
     jumps: Vec<f64>,
     /// The declared kinks and jumps, and undeclared kinks that a test has found, in increasing order.
     breaks: Vec<f64>,
-    /// φ′ and φ″ at each of the `points`, from dual numbers.
+    /// φ′ (first) and φ″ (second) at each test argument, from dual numbers.
     truths: Vec<(f64, f64)>,
-    /// For each of the `points`, the largest |φ′| at the `points` of the interval that holds \[−1, 1\]
-    /// and this point. Points beside a pole of φ′ are left out.
+    /// For each test argument z, the largest |φ′| at the test arguments in the smallest interval that holds \[−1, 1\]
+    /// and z. Arguments beside a pole of φ′ are left out.
     sizes: Vec<f64>,
 }
 
@@ -245,7 +245,7 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | [`Repeatable`](Law::Repeatable) | a copy that is asked for φ of all arguments, and then for φ′ of all, gives the bits of φ and φ′ together; where not, nothing else is tried. Two calls of `settings` agree, and `kind` has the bits of φ |
 /// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too. On dual numbers φ″ is the derivative of φ′ |
 /// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
-/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at either it has the value of a side |
+/// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at a kink or a jump it has the value of one of its sides |
 /// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |
 /// | [`BoundsHold`](Law::BoundsHold) | the extremes found by search lie within the bounds and 4 ε sup \|φ′\| |
 /// | [`BoundsTight`](Law::BoundsTight) | the extremes of φ′ come within 1e-6 sup \|φ′\| of finite bounds, and φ′ is unbounded where a bound is ∞ |
@@ -268,7 +268,7 @@ pub fn activation_laws<A: Activation>(activation: &A, seed: u64) -> Result<Evide
     activation_laws_with(activation, ActivationCases::default(), seed)
 }
 
-/// The cases in which the laws of an activation are tested. The default leaves out no law.
+/// Options of [`activation_laws_with`]: the laws that are not tested. The default tests all laws.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ActivationCases<'a> {
     /// The laws that are not tested, such as [`Law::Derivative`] for a surrogate of the derivative of a step
@@ -276,7 +276,7 @@ pub struct ActivationCases<'a> {
     pub except: &'a [Law],
 }
 
-/// Tests the laws of [`activation_laws`] in the given cases, for an activation that deliberately breaks a law.
+/// Tests the laws of [`activation_laws`] except those of `cases`, for an activation that deliberately breaks a law.
 ///
 /// # Errors
 /// As [`activation_laws`].

@@ -1,4 +1,5 @@
-//! Laws of what is computed from an activation elsewhere: the activation as data, and φ″ on dual numbers.
+//! Laws of two values that other code computes from an activation φ: φ(z) of the activation as data, and φ″(z) as the
+//! tangent of φ′ on dual numbers.
 
 use super::{Suite, meets, truth};
 use crate::testing::{
@@ -7,10 +8,10 @@ use crate::testing::{
 };
 use alloc::format;
 
-/// One of so many test arguments is tried.
+/// Every `APART`-th test argument is tried, starting with the first.
 const APART: usize = 7;
 
-/// The number of consecutive arguments at which φ″ must be wrong.
+/// The number of consecutive test arguments at which φ″ must be wrong before a violation is noted.
 const ROW: usize = 3;
 
 impl Suite<'_, '_> {
@@ -32,10 +33,12 @@ impl Suite<'_, '_> {
     /// compared with difference quotients where these have converged. A φ′ computed through `f64` has no tangent.
     #[inline]
     pub(super) fn curvatures(&mut self) {
-        /// The distance of the arguments of a quotient, and the range in which arguments are tried.
+        /// Half the distance between the two arguments of a difference quotient of φ′. The tried arguments z have |z|
+        /// in the range `TRIED`.
         const STEP: f64 = 1.0 / 65_536.0;
         const TRIED: [f64; 2] = [0.01, 20.0];
-        /// The least quotient, as a fraction of the largest |φ′|: below, it may consist of rounding errors.
+        /// The smallest tested difference quotient of φ′, as a fraction of the largest |φ′|. A smaller one may
+        /// consist of rounding errors.
         const LEAST: f64 = 1e-4;
         let excepted = self.trial.excepts(Law::Derivative) || self.activation.is_custom_data();
         if excepted || self.trial.broken(Law::Derivative) {

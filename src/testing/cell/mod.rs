@@ -37,8 +37,8 @@ const WIDE: [(usize, usize); 4] = [(3, 8), (2, 9), (1, 33), (34, 2)];
 /// The numbers of inputs and units at which the adjoint is tested with zoneout.
 const ZONED: (usize, usize) = (3, 8);
 
-/// Tries the laws of a cell, unrolled by [`Recurrent`] at several widths. The gradients are also tested without biases
-/// and with zoneout.
+/// Tests the laws of a cell, unrolled by [`Recurrent`] at several widths. The gradients are also tested without
+/// biases and with zoneout.
 ///
 /// All laws of [layers](super::layer_laws), and:
 ///

@@ -9,7 +9,7 @@ use alloc::vec;
 use core::convert::Infallible;
 use rand_core::{Rng, TryRng};
 
-/// A generator that notes whether it was used.
+/// A random generator that notes whether it was used.
 struct Counted<R> {
     inner: R,
     used: bool,

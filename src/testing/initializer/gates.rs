@@ -1,4 +1,4 @@
-//! The laws of `fill_gates`.
+//! The laws of [`Initializer::fill_gates`], which fills a block whose gates are stacked in its rows.
 
 use super::{Facts, MOMENTS, between_gates, differ, lengths, moments, range, repeatable};
 use crate::{
@@ -17,20 +17,21 @@ const GATES: [Gate; 4] =
 /// Shapes of one gate: each block to fill has four such gates, stacked.
 const SHAPES: [Shape; 3] =
     [Shape::new(8, 5, Role::Recurrent), Shape::new(6, 1, Role::Bias), Shape::new(5, 7, Role::Weight)];
-/// The number of entries of a gate from which its moments are estimated: a variance that is 10 % off is 12 standard
-/// errors away.
+/// The number of entries of a gate from which its moments are estimated, for blocks of four gates. A variance that is
+/// 10 % off is then 12 standard errors away.
 const ENTRIES: usize = 32_768;
-/// The number of these entries for other numbers of gates.
+/// The number of entries of a gate from which its moments are estimated, for blocks of one to three gates.
 const FEW: usize = 8_192;
 
-/// Tests the laws of an initializer on a block with gates stacked in its rows.
+/// Tests the laws of an initializer on blocks with one to four gates stacked in their rows.
 pub(super) fn gates(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     for (gates, entries) in [(&GATES[..], ENTRIES), (&GATES[..1], FEW), (&GATES[..2], FEW), (&GATES[1..], FEW)] {
         of_gates(initializer, gates, entries, seed, trial);
     }
 }
 
-/// Tests the laws on blocks of these `gates`. Moments are estimated from this number of `entries` of a gate.
+/// Tests the laws of an initializer on blocks with `gates` stacked in their rows. Moments are estimated from
+/// `entries` entries of each gate.
 fn of_gates(initializer: &dyn Initializer, gates: &[Gate], entries: usize, seed: u64, trial: &mut Trial) {
     for shape in SHAPES {
         let size = shape.rows * shape.columns;

@@ -29,11 +29,11 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// The cases in which the laws of a layer are tested. The default adds no shapes, accepts all numbers and leaves out no
-/// law.
+/// Options of [`layer_laws_with`](super::layer_laws_with). The default adds no batch shapes, accepts all numbers as
+/// inputs and parameters, and tests all laws.
 #[derive(Clone, Copy)]
 pub struct LayerCases<'a> {
-    /// Batch shapes, in addition to those of the suite.
+    /// Batch shapes at which the layer is tested, in addition to those of the suite.
     pub shapes: &'a [BatchShape<'a>],
     /// Converts a normal number to a valid input, such as an index. A valid input must be converted to itself.
     pub inputs: &'a dyn Fn(f64) -> f64,

@@ -1,4 +1,4 @@
-//! The key of dropout masks.
+//! The law that dropout masks are a function of the dropout key: seed, training step, sample and place of the layer.
 
 use super::{Asked, Given, Suite};
 use crate::{

@@ -33,7 +33,7 @@ pub(super) fn describes(layer: &dyn Layer<f64>, trial: &mut Trial) -> bool {
     )
 }
 
-/// Returns what a layer tells of itself as data: the name of each method, and the text of its answer.
+/// Returns, for each method that describes a layer as data, its name and its result as text.
 pub(super) fn told(layer: &dyn Layer<f64>) -> Vec<(&'static str, String)> {
     vec![("spec", format!("{:?}", layer.spec())), ("dims", format!("{:?}", layer.dims()))]
 }

@@ -17,23 +17,24 @@ const ITERATIONS: usize = 12;
 /// The allowed relative excess over a bound, for rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// The factors on parameters and inputs at which bounds are tested.
+/// The factors on parameters (first) and inputs (second) at which bounds on gains are tested.
 const SIZES: [[f64; 2]; 6] = [[1.0, 1.0], [0.01, 1.0], [10.0, 1.0], [1.0, 30.0], [1.0, 1e4], [1.0, 0.01]];
 
-/// The number of steps of a short sequence at which bounds on outputs are tested.
+/// The number of time steps of a short sequence at which bounds on the gain of outputs are tested.
 const SHORT: usize = 5;
 
 /// The largest number of parameters of a layer whose bound on outputs is also tested at inputs from −8 to 8.
 const FEW: usize = 1000;
 
-/// The number of steps of the longest sequence at which bounds are tested.
+/// The number of time steps of the longest sequence at which bounds on gains are tested.
 const LONG: usize = 12;
 
 /// The windows of a sequence in which bounds on states are tested: their first steps, and their numbers of steps.
 const WINDOWS: [[usize; 2]; 10] = [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5], [4, 1], [3, 2], [2, 3], [6, 6], [0, LONG]];
 
 impl Suite<'_, '_> {
-    /// Draws the values of a pass without a state, with parameters and inputs multiplied by the two `sizes`.
+    /// Draws random values for a pass without an initial state, with the parameters multiplied by `weights` and the
+    /// inputs by `inputs`.
     #[inline]
     fn sized(&mut self, shape: BatchShape<'_>, [weights, inputs]: [f64; 2], stream: u64) -> Option<Given<f64>> {
         self.inputs = Inputs { size: inputs, ..USUAL };
@@ -67,8 +68,9 @@ impl Suite<'_, '_> {
         self.gain_aligned();
     }
 
-    /// Tests the stated bound at parameters that are all positive, and small inputs. The gain of a product or sum of
-    /// positive matrices is near the product or sum of their gains. So a bound that omits a term is exceeded.
+    /// Tests the stated bound on the gain, the spectral norm of ∂y/∂x, at parameters that are all positive, and small
+    /// inputs. The gain of a product or sum of positive matrices is near the product or sum of their gains. So a
+    /// bound that omits a term is exceeded.
     #[inline]
     fn gain_aligned(&mut self) -> Option<()> {
         let shape = BatchShape::batch(1);
@@ -90,8 +92,8 @@ impl Suite<'_, '_> {
         Some(())
     }
 
-    /// Tests the stated bound at rows of equal values, 8 in a unit from −8 to 8, where the derivative of an activation
-    /// has its extremes.
+    /// Tests the stated bound on the gain, the spectral norm of ∂y/∂x, at inputs that all have one value: −8 to 8 in
+    /// steps of 1/8, where the derivative of an activation has its extremes.
     #[inline]
     fn gain_along(&mut self, shape: BatchShape<'_>) -> Option<()> {
         let usual = self.sized(shape, SIZES[0], 5)?;
@@ -105,8 +107,8 @@ impl Suite<'_, '_> {
         Some(())
     }
 
-    /// Tests the stated bound at parameters and inputs of the given `sizes`. `None` if it is exceeded, or if a pass
-    /// fails.
+    /// Tests the stated bound on the gain, the spectral norm of ∂y/∂x, at random parameters and inputs multiplied by
+    /// the two `sizes`. `None` if the bound is exceeded, or if a pass fails.
     #[inline]
     fn gain_at(&mut self, shape: BatchShape<'_>, mode: Mode, sizes: [f64; 2]) -> Option<()> {
         let given = self.sized(shape, sizes, 5)?;
@@ -114,13 +116,15 @@ impl Suite<'_, '_> {
         self.gain_of(shape, mode, sizes, given, (bound, ITERATIONS))
     }
 
-    /// Returns the finite bound that the layer states for the parameters of `given`; `None` for none.
+    /// Returns the finite bound on the gain, the spectral norm of ∂y/∂x, that the layer states for the parameters of
+    /// `given`; `None` if it states none.
     #[inline]
     fn bound(&self, given: &Given<f64>, shape: BatchShape<'_>) -> Option<f64> {
         self.layers.double.gain_bound(&given.w, shape).filter(|bound| *bound != f64::INFINITY)
     }
 
-    /// Tests the stated `bound` at the parameters and the input of `given`, by `iterations` steps of power iteration.
+    /// Tests the stated `bound` on the gain, the spectral norm of ∂y/∂x, at the parameters and the input of `given`,
+    /// by `iterations` steps of power iteration.
     #[inline]
     fn gain_of(
         &mut self,

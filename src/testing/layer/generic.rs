@@ -21,7 +21,8 @@ const GENERIC: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 /// Batch sizes at and around the widths of registers and tiles, for kernels with separate code for remainders.
 const REMAINDERS: [usize; 18] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 31, 32, 33, 64, 1025];
 
-/// The batch sizes up to which the shapes of `EXTENTS` are enough for the laws of memory.
+/// The largest batch size at which the laws of memory are not tested here: up to it, the tests at the batch shapes of
+/// `EXTENTS` are enough.
 const FEW: usize = 11;
 
 /// Batch shapes of many rows. Their halves end within tiles of 4, 8 and 16 rows.
@@ -80,8 +81,9 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Compares outputs and final states of a pass in `f64` and `f32` with those of the generic loops that dual numbers
-    /// run. Returns what was given and the results. `None` if a pass fails.
+    /// Compares outputs and final states of a pass in `f64` and `f32` with those of the generic loops that dual
+    /// numbers run. Returns the values given to the pass, and its results in `f64` (first) and `f32` (second). `None`
+    /// if a pass fails.
     #[inline]
     fn generic(&mut self, asked: Asked<'_>, stream: u64) -> Option<(Given<f64>, [Results<f64>; 2])> {
         let given = self.draw(asked.shape, stream)?;

@@ -10,8 +10,8 @@ use crate::{
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
-/// The difference between `f32` and `f64` that is allowed, as a fraction of the largest value. It leaves room for a
-/// matrix decomposition in `f32`. Values from different random numbers differ by far more.
+/// The allowed difference between initial values in `f32` and in `f64`, as a fraction of the largest value. It leaves
+/// room for a matrix decomposition in `f32`. Values from different random numbers differ by far more.
 const ALLOWED: f64 = 1e-3;
 
 /// The number of seeds whose initial values are compared.
@@ -90,8 +90,8 @@ impl Suite<'_, '_> {
     }
 }
 
-/// Whether values rise and fall in turn as random ones do, at half of all inner values or more. Ramps and waves of a
-/// formula do not.
+/// Whether at least half of the inner values are larger, or smaller, than both of their neighbours, as among random
+/// numbers. Ramps and slow waves of a formula are not like that.
 #[inline]
 fn zigzags(values: &[f64]) -> bool {
     let turns = values.windows(3).filter(|three| (three[0] < three[1]) != (three[1] < three[2])).count();

@@ -16,15 +16,15 @@ pub(super) const EXTENTS: [BatchShape<'static>; 5] = [
 pub(super) struct Inputs {
     /// The factor on the inputs, which are normal numbers.
     pub(super) size: f64,
-    /// Whether the values of a row are equal.
+    /// Whether all input values of a row are equal.
     pub(super) alike: bool,
     /// Whether each input has its own random factor, log-uniform from 0.01 to 10⁴.
     pub(super) mixed: bool,
-    /// The factor on the state; `None` for a pass without it.
+    /// The factor on the initial state; `None` for a pass without an initial state.
     pub(super) state: Option<f64>,
     /// The factor on the parameters.
     pub(super) parameters: f64,
-    /// Whether the buffers are those that earlier passes in training left.
+    /// Whether the pass starts from buffers, such as running means, that earlier passes in training have updated.
     pub(super) later: bool,
     /// The factor on the gradients of output and final state.
     pub(super) gradient: f64,

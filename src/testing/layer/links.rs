@@ -156,8 +156,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests that the reports `heard` of an activation have its values as output. Places of violations begin with
-    /// `at`.
+    /// Tests that the reports of activations φ among `heard` have the output φ(z) for their input z. Places of
+    /// violations begin with `at`.
     #[inline]
     fn activations(&mut self, at: &str, names: &[String], heard: &[Heard<f64>]) {
         const ALLOWED: f64 = 1e-3;
@@ -193,9 +193,10 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the reports of the first link of a layer with branches: one forward, of its input and output, and one
-    /// backward, to the gradient of its input. Of a layer without parts, each link is reported backward. Places of
-    /// violations begin with `at`.
+    /// Tests the reports of a layer's own links (factors of the chain rule) to a monitor. The first link of a layer
+    /// with branches must be reported once in the forward pass, with the input and output of the layer. It must also
+    /// be reported once in the backward pass, ending with the gradient of the input. For a layer without inner
+    /// layers, each link must be reported in the backward pass. Places of violations begin with `at`.
     fn own_reports<T: Scalar>(
         &mut self,
         [path, at]: [&str; 2],

@@ -140,8 +140,8 @@ pub fn layer_laws_at(layers: Layers<'_>, shapes: &[BatchShape<'_>], seed: u64) -
     layer_laws_with(layers, LayerCases { shapes, ..LayerCases::default() }, seed)
 }
 
-/// Tests the laws of [`layer_laws`] in the given cases: for a layer that does not accept all numbers as inputs or
-/// parameters, or that deliberately breaks a law.
+/// Tests the laws of [`layer_laws`] with the options `cases`: for a layer that does not accept all numbers as inputs
+/// or parameters, or that deliberately breaks a law.
 ///
 /// # Errors
 /// As [`layer_laws`].

@@ -23,27 +23,32 @@ use alloc::{format, vec::Vec};
 /// of two modes is due to rounding.
 const NUDGES: u64 = 8;
 
-/// The standard deviation of these changes, in units of the last place.
+/// The standard deviation of a random change of the last digits of a parameter or an input, in units of the last
+/// place.
 const NUDGE: f64 = 32.0;
 
-/// The allowed error of a gradient on dual numbers: as a fraction of its norm, and of the norm of a usual one.
+/// The allowed error of the value of a gradient on dual numbers is the sum of two terms: the first fraction times the
+/// norm of the gradient, plus the second times the norm of a usual gradient.
 const DUAL: [f64; 2] = [1e-11, 1e-13];
 
-/// The distance of the passes whose gradients give a difference quotient.
+/// The distance, along a random direction of parameters and input, of the two passes whose gradients give a
+/// difference quotient.
 const STEP: f64 = 1.0 / 131_072.0;
 
 /// The number of random cases that must all show a wrong tangent: in a single one there may be a kink.
 const DRAWS: u64 = 3;
 
 impl Suite<'_, '_> {
-    /// Tests that the modes agree after passes in training that changed the buffers.
+    /// Tests, in the scalar called `name`, that inference and evaluation agree after passes in training that changed
+    /// the buffers.
     pub(super) fn modes_agree_later<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, 3);
         let Some(given) = self.draw(shape, 2) else { return };
         self.modes_agree(layer, name, &given, &Asked::new(shape));
     }
 
-    /// Tests, in both formats, that the modes agree at values of the magnitudes `self.inputs`.
+    /// Tests, in `f32` and `f64`, that inference and evaluation agree for random values of the magnitudes
+    /// `self.inputs`.
     #[inline]
     pub(super) fn modes_agree_at(&mut self, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 1) else { return };
@@ -118,8 +123,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the backward pass on dual numbers, by which curvatures are computed: it gives the gradients of that in
-    /// `f64`, and their tangents are the derivatives of these.
+    /// Tests the backward pass on dual numbers, by which curvatures are computed. Its gradients must have the values
+    /// of the gradients in `f64`, and as tangents the derivatives of these gradients.
     #[inline]
     pub(super) fn dual_backward(&mut self) {
         for shape in [BatchShape::batch(2), EXTENTS[4]] {

@@ -41,17 +41,17 @@ impl<T: Scalar> Given<T> {
     }
 }
 
-/// The settings of a pass.
+/// The settings of a test pass: shape and mode, the former content of its memory, and which values are omitted.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::testing) struct Asked<'a> {
     pub(in crate::testing) shape: BatchShape<'a>,
     pub(in crate::testing) mode: Mode,
     pub(in crate::testing) dropout: DropoutKey,
-    /// The content of `saved` and `scratch` before the pass.
+    /// The value that fills `saved` and `scratch` before the pass.
     pub(in crate::testing) garbage: f64,
-    /// The content of `y`, `dx` and the states before the pass, which must be overwritten.
+    /// The value that fills `y`, `dx` and the states before the pass, which must be overwritten.
     pub(in crate::testing) leftover: f64,
-    /// The content of `dw` before the pass.
+    /// The value that fills `dw` before the pass.
     pub(in crate::testing) gradient: f64,
     /// Whether the layer must overwrite `dw` instead of adding to it.
     pub(in crate::testing) overwrite_dw: bool,
@@ -135,7 +135,8 @@ pub(in crate::testing) struct Heard<T> {
     pub(in crate::testing) last: bool,
     /// Whether the link is over time, from step to step.
     pub(in crate::testing) over_time: bool,
-    /// The input, and the largest distance from the output to φ of its input, where the report is of an activation φ.
+    /// For a forward report of an activation φ: the input z whose output y has the largest error |y − φ(z)|/(1 +
+    /// |φ(z)|), then this error. `None` for other reports.
     pub(in crate::testing) apart: Option<[f64; 2]>,
     /// The two slices of the report: `x` and `y`, or `dy` and `dx`.
     pub(in crate::testing) values: [Vec<T>; 2],

@@ -86,7 +86,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests as [`own_memory`](Self::own_memory), with few passes, for batches of many rows.
+    /// Tests the laws of [`own_memory`](Self::own_memory) with fewer passes, for batches of many rows.
     pub(super) fn many_rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 3) else { return };
         let usual = Asked::new(shape);

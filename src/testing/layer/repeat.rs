@@ -105,7 +105,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Without `std` there are no threads.
+    /// Tests nothing: without `std` there are no threads.
     #[cfg(not(feature = "std"))]
     fn threads<T: Scalar>(&mut self, _: &dyn Layer<T>, _: &str, _: &Given<f64>, _: &Results<T>, _: &Asked<'_>) {}
 }

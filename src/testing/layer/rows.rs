@@ -14,7 +14,7 @@ use alloc::{format, vec, vec::Vec};
 
 /// The number of time steps of the sequences whose first time steps are also run alone.
 const LONG: usize = 12;
-/// The numbers of first steps that are run alone.
+/// The numbers of first time steps that are also run alone, without the rest of the sequence.
 const FIRST: [usize; 7] = [1, 2, 4, 5, 6, 8, 11];
 
 impl Suite<'_, '_> {
@@ -253,8 +253,9 @@ fn parts() -> [(BatchShape<'static>, Vec<Vec<usize>>); 3] {
     ]
 }
 
-/// Returns laws of rows for a batch shape, each with the groups of samples that run apart: two halves and the
-/// reversed order if all samples have one length, otherwise single samples.
+/// Returns the laws of rows to test at the batch shape `shape`, each with groups of sample indices; each group is run
+/// as a batch of its own. Samples of one length are grouped into two halves, and in reversed order; up to 8 samples
+/// of different lengths run singly.
 fn groups(shape: BatchShape<'_>) -> Vec<(Law, BatchShape<'_>, Vec<Vec<usize>>)> {
     /// The largest number of samples that run alone.
     const ALONE: usize = 8;

@@ -17,13 +17,13 @@ use alloc::{format, string::ToString, vec, vec::Vec};
 /// Numbers of rows and widths beyond those at which each derivative is tested by itself.
 const LARGE: [[usize; 2]; 2] = [[130, 2], [2, 129]];
 
-/// The distance from the outputs at which gradients give a difference quotient.
+/// The distance from the outputs, in both directions, at which two gradients give a difference quotient.
 const STEP: f64 = 1.0 / 131_072.0;
 
 impl Suite<'_, '_> {
-    /// Tests, in a case of this size, that targets which the loss takes with usual outputs are taken with all
-    /// outputs, in each format and on dual numbers. In `f32` the loss may be unable to hold a parameter or a target,
-    /// which is noted.
+    /// Tests that targets which the loss accepts with usual outputs are accepted with other outputs, too: in `f32`,
+    /// in `f64` and on dual numbers. `size` is the number of rows and the width. In `f32` the loss may be unable to
+    /// hold a parameter or a target, which is noted.
     #[inline]
     pub(super) fn accepts(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
         let case = self.draw(size, outputs, weighted, 1);
@@ -41,7 +41,7 @@ impl Suite<'_, '_> {
         self.accepted(self.losses.single, "f32", &case);
     }
 
-    /// Tests that a loss in the scalar called `name` takes a case whose targets it takes with other outputs.
+    /// Tests that a loss in the scalar called `name` accepts `case`, whose targets it accepts with other outputs.
     fn accepted<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) {
         if let Ok(Err(error)) = case.of(loss, &mut vec![scalar(0.0); case.y.len()]) {
             let expected = "a loss, as for these targets with other outputs in f64";
@@ -49,7 +49,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests values, parts and the gradient of batches with many rows or columns.
+    /// Tests batches with many rows or columns: the value of the loss, its combination from two parts of the batch,
+    /// and its gradient.
     #[inline]
     pub(super) fn large(&mut self) {
         for (size, weighted) in LARGE.into_iter().flat_map(|size| [false, true].map(|weighted| (size, weighted))) {

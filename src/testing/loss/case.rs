@@ -9,7 +9,7 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The kind of targets of a case.
+/// The kind of targets in a test case of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Targets {
     /// A probability distribution in each row, which every loss of values accepts.
@@ -44,7 +44,7 @@ impl Targets {
     ];
 }
 
-/// The magnitude of the outputs of a case.
+/// The magnitude of the outputs in a test case of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outputs {
     /// Normal numbers.

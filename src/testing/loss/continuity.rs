@@ -13,7 +13,8 @@ const JUMP: f64 = 1e-9;
 /// The number of intervals of a segment at first, and the most that are tried.
 const INTERVALS: [usize; 2] = [16, 1024];
 
-/// The least distances of the ends of a segment from the targets, or from 0.
+/// The smallest distance of the two ends of a segment of outputs from the targets, or from 0, in two series of
+/// segments.
 const REACHES: [f64; 2] = [4.0, 40.0];
 
 /// The number of segments for each of [`REACHES`]: a single one may miss a jump that involves few of the outputs.

@@ -61,7 +61,7 @@ macro_rules! loss_laws {
     };
 }
 
-/// The cases in which the laws of a loss are tested. The default accepts all outputs and leaves out no law.
+/// Options of [`loss_laws_with`]. The default accepts all numbers as outputs, and tests all laws.
 #[derive(Clone, Copy)]
 pub struct LossCases<'a> {
     /// Converts a number to a valid output, such as a probability.
@@ -86,7 +86,7 @@ impl Debug for LossCases<'_> {
 /// whole gradient `dy`. For a loss, it is the magnitude of this loss plus that of a usual one.
 const ALLOWED: [(&str, f64); 2] = [("f64", 1e-11), ("f32", 1e-3)];
 
-/// Numbers of rows and widths, in about increasing order.
+/// The numbers of rows and widths, as pairs, at which a loss is tested, in about increasing order.
 const SIZES: [[usize; 2]; 14] = [
     [1, 1],
     [1, 3],
@@ -149,8 +149,8 @@ pub fn loss_laws(losses: Losses<'_>, seed: u64) -> Result<Evidence, Violations> 
     loss_laws_with(losses, LossCases::default(), seed)
 }
 
-/// Tests the laws of [`loss_laws`] in the given cases, for a loss that does not accept all numbers as outputs, or that
-/// deliberately breaks a law.
+/// Tests the laws of [`loss_laws`] with the options `cases`, for a loss that does not accept all numbers as outputs,
+/// or that deliberately breaks a law.
 ///
 /// # Errors
 /// As [`loss_laws`].
@@ -220,7 +220,8 @@ impl Suite<'_, '_> {
         sizes
     }
 
-    /// Tests all laws at these sizes, each after the laws that it assumes.
+    /// Tests all laws at `sizes`, pairs of the number of rows and the width. Each law is tested after the laws that
+    /// it assumes.
     #[inline]
     fn run(&mut self, sizes: &[[usize; 2]]) {
         let (single, double) = (self.losses.single, self.losses.double);

@@ -1,4 +1,4 @@
-//! Arguments of one activation.
+//! A strategy that draws arguments of one activation.
 
 use super::{finite, numbers::within};
 use crate::{

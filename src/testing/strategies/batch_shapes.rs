@@ -1,4 +1,4 @@
-//! Batches, sequences and ragged sequences.
+//! Strategies that draw batch shapes: batches, sequences and ragged sequences.
 
 use super::{Limits, widths};
 use crate::batch_shape::BatchShape;

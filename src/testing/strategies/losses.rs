@@ -1,4 +1,4 @@
-//! Losses, and outputs with targets.
+//! Strategies that draw losses, and outputs with targets.
 
 use super::{numbers::within, widths};
 use crate::{

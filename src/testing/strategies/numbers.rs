@@ -1,4 +1,4 @@
-//! Floats, values and widths.
+//! Strategies that draw floats, vectors of values, and widths.
 
 use crate::scalar::{Scalar, scalar, to_f64};
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! Activations, initializers and cells.
+//! Strategies that draw activations, initializers and cells.
 
 use super::numbers::hundredths;
 use crate::{

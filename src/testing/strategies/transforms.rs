@@ -1,4 +1,4 @@
-//! Optimizers, and chains around them.
+//! Strategies that draw optimizers, and chains of transforms around them.
 
 use super::numbers::hundredths;
 use crate::{

@@ -57,9 +57,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests the updates of the other blocks if those named `name` or below it are frozen, as in `blocks`. They must
-    /// be the updates of a run without frozen blocks in which the parameters and gradients of these blocks are 0.
-    /// Rounding, and a common factor of all updates of an optimizer step, are allowed.
+    /// Tests the updates of all other blocks while the blocks named `name` or below it are frozen, as in `blocks`.
+    /// The updates must be those of a run without frozen blocks in which the parameters and gradients of the blocks
+    /// at `name` are 0. Rounding, and a common factor of all updates of an optimizer step, are allowed.
     fn beside_frozen(&mut self, name: &str, blocks: &Blocks) {
         let silence = |values: &mut [T]| {
             blocks.iter().filter(|block| block.frozen).for_each(|block| values[block.range.clone()].fill(T::zero()));

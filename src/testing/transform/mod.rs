@@ -37,7 +37,7 @@ pub struct Transforms<'a> {
     pub single: &'a dyn Fn() -> Box<dyn GradientTransform<f32>>,
     /// Constructs the transform in `f64`.
     pub double: &'a dyn Fn() -> Box<dyn GradientTransform<f64>>,
-    /// The formula that its updates must equal; `None` if no formula is given.
+    /// The formula that each update of the transform must equal; `None` if no formula is given.
     pub like: Option<Formula<'a>>,
 }
 
@@ -257,7 +257,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         self.begun_with(blocks, w)
     }
 
-    /// Creates a run as [`begun`](Self::begun) does, with these blocks.
+    /// Creates a run as [`begun`](Self::begun) does, with the parameter blocks `blocks`.
     fn begun_with(&mut self, blocks: Blocks, w: Vec<T>) -> Option<Run<T>> {
         let (make, method) = (self.make, Cell::new("the constructor"));
         let made = caught(|| {

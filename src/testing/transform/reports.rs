@@ -37,15 +37,16 @@ impl<T: Scalar> Suite<'_, '_, T> {
         Some([("averaged_weights()", averaged), ("result()", result)])
     }
 
-    /// Notes that a reported number, described by `what`, is not the one of the updates.
+    /// Notes a violation: the number that the method named in `what` reports is `found`, but the updates show
+    /// `expected`.
     pub(super) fn untrue(&mut self, what: &str, expected: String, found: f64) {
         let place = format!("{}, {what}", self.name);
         self.trial.breaks(Law::TrueReports, place, expected, number(found), "");
     }
 
-    /// Tests that the learning rate that `rate_mut` gives access to, if any, is the one in use. With a rate of 0, the
-    /// gradient has less effect on the updates, or none. With half the rate, the reported `learning_rate` is not
-    /// higher.
+    /// Tests that the learning rate in `rate_mut` is the one in use, for a transform that returns one. With a rate of
+    /// 0, the gradient has less effect on the updates, or none. With half the rate, the reported `learning_rate` is
+    /// not higher.
     pub(super) fn rates(&mut self) {
         let (gradient, mut effects, mut reported) = (self.random(5, 1.0), Vec::new(), Vec::new());
         for factor in [1.0, 0.5, 0.0] {

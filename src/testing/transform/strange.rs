@@ -27,7 +27,7 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that a metric, such as a validation loss, that is not finite causes no panic, and that later updates are
+    /// Tests that a NaN or infinite metric, such as a validation loss, causes no panic, and that later updates are
     /// finite.
     pub(super) fn metrics(&mut self) {
         for metric in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

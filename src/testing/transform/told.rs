@@ -1,4 +1,5 @@
-//! Laws of what a transform tells of itself, and of late steps.
+//! Laws of the settings, state length and learning rate that a transform reports, and of optimizer steps of large
+//! index.
 
 use super::{FEW, Suite, reports::alone};
 use crate::{
@@ -11,14 +12,15 @@ use crate::{
 };
 use alloc::format;
 
-/// Steps beyond the counts of 16 and 32 bits.
+/// Indices of late optimizer steps, around the largest values of counters of 16 and 32 bits and beyond.
 const LATE: [u64; 5] = [(1 << 16) - 1, 1 << 16, (1 << 32) - 1, 1 << 32, 1 << 40];
 
-/// The relative distance up to which an update tells the rate by which it was made.
+/// The relative error up to which an update equals the gradient, or its sign, times a learning rate.
 const NEAR: f64 = 1e-3;
 
 impl<T: Scalar> Suite<'_, '_, T> {
-    /// Tests what the transform tells of itself, and late steps.
+    /// Tests that the settings and the state length do not change in a run, that late optimizer steps have finite
+    /// updates, and that the reported learning rate is the one in use.
     pub(super) fn told(&mut self) {
         self.steady();
         self.late();
@@ -51,7 +53,8 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that steps beyond the counts of 16 and 32 bits have finite updates.
+    /// Tests that optimizer steps with the indices [`LATE`], beyond the range of 16-bit and 32-bit counters, have
+    /// finite updates.
     fn late(&mut self) {
         for late in LATE {
             let Some(mut run) = self.fresh(None) else { return };
