@@ -44,8 +44,8 @@ pub struct TrainConfig {
     /// With patience, every fit ends with the parameters of the lowest validation loss of its run, even if a callback
     /// or an error ends the fit within an epoch.
     pub patience: Option<usize>,
-    /// An epoch counts as better, and its parameters are kept, only if its validation loss is below the lowest one so
-    /// far by more than this value. The default is 0.
+    /// The least improvement for early stopping: an epoch counts as better, and its parameters are kept, only if its
+    /// validation loss is below the lowest one so far by more than this value. The default is 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub min_delta: f64,
     /// The windows of time steps of truncated backpropagation through time, with an update for each window. `None`
@@ -110,8 +110,8 @@ impl Truncation {
 }
 
 impl Default for TrainConfig {
-    /// Returns batches of 32, an update for each batch, 10 epochs, seed 0, shuffled samples, no early stopping, no
-    /// truncation and one thread.
+    /// Returns the default settings: batches of 32 samples, an update for each batch, 10 epochs, seed 0, shuffled
+    /// samples, no early stopping, no truncation and one thread.
     fn default() -> Self {
         TrainConfig {
             batch_size: 32,

@@ -39,7 +39,7 @@ pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 /// A callback after each update; returning `Break` ends the fit once all updates from the current samples are made.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
-/// Writes which options are set.
+/// Writes which of the options (validation data, monitor, callbacks) are set.
 impl<T: Scalar> fmt::Debug for FitOptions<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut options = f.debug_struct("FitOptions");
@@ -54,13 +54,13 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { validation: None, monitor: None, on_epoch: None, on_step: None }
     }
 
-    /// Sets the data for validation after each epoch. A fit checks it before the first update.
+    /// Sets the data on which the loss is computed after each epoch. A fit checks this data before the first update.
     #[must_use]
     pub fn validation(self, data: &'a dyn Source<T>) -> Self {
         FitOptions { validation: Some(data), ..self }
     }
 
-    /// Sets the monitor of the training passes.
+    /// Sets the monitor that observes activations and gradients in the training passes.
     #[must_use]
     pub fn monitor(self, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         FitOptions { monitor: Some(monitor), ..self }
