@@ -38,8 +38,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// gradient is checked: parameters that are not finite are found within 64 updates.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
-    /// [`RankRule::TooMany`] for more ranks than shards. [`Error::InvalidState`] with a
+    /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than
+    /// 4,096; [`RankRule::TooMany`] for more ranks than shards. [`Error::InvalidState`] with a
     /// [`Truncation`](super::Truncation).
     pub fn set_data_parallel(&mut self, parallel: DataParallel<T>) -> Result<(), Error> {
         parallel.check()?;

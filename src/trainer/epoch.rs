@@ -137,8 +137,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.fit_with(data, FitOptions::new())
     }
 
-    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks. All validation data is
-    /// checked before the first update, except inputs in files.
+    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks. All validation data
+    /// is checked before the first update, except inputs in files.
     ///
     /// # Errors
     /// The errors of [`fit`](Self::fit). [`DataRule::Validation`], with the error of [`evaluate`](Self::evaluate) as

@@ -184,9 +184,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// a `min_delta` that is negative or not finite. With a [`Truncation`]:
     /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, if a layer reads later time steps
     /// or changes their number; [`Error::InvalidState`] if `accumulation_steps` exceeds 1.
-    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) if the output has neither the input's time steps nor
-    /// one. The errors of [`Loss::check_width`], as for [`CrossEntropy`](crate::loss::CrossEntropy) and one output;
-    /// of [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`], [`Optimizer::new`].
+    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) if the number of output time steps is neither that
+    /// of the input nor 1. The errors of [`Loss::check_width`], as for `CrossEntropy` with one output; of
+    /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`], [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
         Self::with_parameters(network, parameters, loss, transform, settings)
