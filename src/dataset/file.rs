@@ -26,15 +26,13 @@ pub enum FileTargets<T> {
 }
 
 /// Samples in files: a data set that a trainer reads batch by batch, so that memory does not grow with the number of
-/// samples. -then samples that lie near each other are read together, and the order needs no memory for each sample.
-/// +then samples that are near each other in the file are read together, and the sample order needs no memory for
-/// each sample.
+/// samples.
 ///
 /// The batches have the same bits as those of a [`Dataset`](super::Dataset) with the same values in memory. A value
 /// that is not finite causes an error when it is read. Shuffle file data in groups of consecutive samples, with
-/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): then samples that lie near each other
-/// are read together, and the order needs no memory for each sample. On several [ranks](crate::distributed) each rank
-/// opens the same files, and reads only the samples of its own shards.
+/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): then samples that are near each other
+/// in the file are read together, and the sample order needs no memory for each sample. On several
+/// [ranks](crate::distributed) each rank opens the same files, and reads only the samples of its own shards.
 ///
 /// # Shapes
 /// Inputs: \[samples\] for a width of 1, \[samples, width\], or \[samples, steps, width\].

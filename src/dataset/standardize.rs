@@ -15,11 +15,9 @@ pub(crate) fn varies(mean: f64, deviation: f64) -> bool {
 }
 
 /// Standardization of data, with a mean and a standard deviation for each column: x ← (x − mean) / standard
-/// deviation. A constant column becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3. -Fit the
-/// standardization on the training part alone, and apply it to every part: +Fit the standardization on the training
-/// data alone, and apply it to all data:
+/// deviation. A constant column becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
 ///
-/// Fit the standardization on the training part alone, and apply it to every part:
+/// Fit the standardization on the training data alone, and apply it to all data:
 ///
 /// ```
 /// use chainrule::dataset::{Dataset, Standardize};
