@@ -9,8 +9,8 @@ use core::ops::Range;
 /// is a power of two that divides its start.
 ///
 /// Shards are added in increasing order. Two subtrees with the same parent are merged as soon as both are complete.
-/// At the end the largest subtrees within the shards of the rank remain: one if the number of ranks is a power of
-/// two, otherwise at most twice the binary logarithm of the number of shards.
+/// At the end the largest subtrees within the shards of the rank remain. That is one subtree if the number of ranks
+/// is a power of two, otherwise at most twice the binary logarithm of the number of shards.
 #[derive(Clone, Debug)]
 pub(super) struct ShardSums<T> {
     /// The range of shards of each subtree that has a sum, in the order of the shards.
