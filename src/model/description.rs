@@ -29,7 +29,8 @@ pub(super) const DESCRIPTION: &str = "model";
 /// `std`, levels are not counted while a description is read, and stacks are small, so the limit remains 128.
 const MOST_BRACKETS: usize = if cfg!(feature = "std") { 4 * MAX_DEPTH + 16 } else { 128 };
 
-/// Reads the description of a model from the header of its file.
+/// Reads the description of a model from the header of its file. The nesting of its JSON is checked first, so that
+/// deep nesting cannot overflow the stack.
 pub(super) fn describe(header: &Header) -> Result<Description, Error> {
     let text = header.metadata.get(DESCRIPTION).map_or("", String::as_str);
     if brackets(text) > MOST_BRACKETS {

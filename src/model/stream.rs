@@ -23,7 +23,8 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
-/// Runs a network on a sequence, time step by time step, and keeps the recurrent state from step to step.
+/// Runs a network on a sequence, time step by time step. Each step returns the output for the sequence up to that
+/// step, and the recurrent state is kept for the next step.
 ///
 /// The outputs have the same bits as those of one pass over the whole sequence. If the network has one output for a
 /// whole sequence, for example through [`LastStep`](crate::layer::LastStep), a step returns the output for the

@@ -123,7 +123,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`descend`](Self::descend) with any `rate`: the caller has checked it.
+    /// Runs [`descend`](Self::descend) without a check of `rate`, which the caller has made.
     #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
