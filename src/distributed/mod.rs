@@ -229,8 +229,8 @@ impl<T> Communicator<T> for () {
     }
 }
 
-/// A shared rank, which one trainer after the other can use: for example the rank of an MPI job, unique in its
-/// process.
+/// A communicator that several trainers share and use one after the other: for example that of an MPI job, unique in
+/// its process.
 impl<T, C: Communicator<T> + ?Sized> Communicator<T> for Arc<C> {
     fn rank(&self) -> usize {
         (**self).rank()

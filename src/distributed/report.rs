@@ -61,7 +61,8 @@ impl Requests {
         self.ends || self.stops
     }
 
-    /// Returns the requests that at least one rank makes; `self` are those of this rank. All ranks must call it.
+    /// Returns the requests (such as to end the fit) that at least one rank makes; `self` are those of this rank. All
+    /// ranks must call it.
     pub(super) fn of_any<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Self, Error> {
         let digit = |set| if set { '1' } else { '0' };
         let own = [self.ends, self.stops, self.compares, self.other_data].map(digit).iter().collect();

@@ -124,9 +124,9 @@ pub enum DataRule {
     ArrayLength {
         /// The meaning of the axis whose lengths differ: `samples` or `steps`.
         axis: &'static str,
-        /// The number of samples or time steps of the inputs.
+        /// The length of the axis `axis` of the inputs: their number of samples or time steps.
         expected: usize,
-        /// The number of samples or time steps of the targets.
+        /// The length of the axis `axis` of the targets: their number of samples or time steps.
         found: usize,
     },
     /// A data file that breaks a rule of the file format in which it is read.

@@ -126,7 +126,7 @@ pub enum Error {
         row: usize,
         /// The class label, which is not below `classes`.
         label: usize,
-        /// The number of classes: one for each column of the output.
+        /// The number of classes, which is the number of columns of the output.
         classes: usize,
     },
     /// A sample index that is not below the number of samples of the data.
@@ -357,7 +357,7 @@ pub enum Error {
     /// A value that a file of a checkpoint, a model or a state dict may not hold.
     #[error("{name}: in a file it must be {rule}, found {found}; {}", message::value_remedy(name))]
     CheckpointValue {
-        /// The name of the number, block or slice that holds the value.
+        /// The name of the number, block or slice whose value is not allowed.
         name: String,
         /// The rule that the value in the file breaks, as text.
         rule: &'static str,

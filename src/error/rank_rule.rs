@@ -84,7 +84,7 @@ pub enum RankRule {
         rank: usize,
         /// The index, in the data set, of the sample whose loss or gradient is not finite.
         sample: usize,
-        /// The number of the parameter update in which it happened, from 0.
+        /// The number of the update whose loss or gradient is not finite, from 0.
         step: u64,
     },
     /// A shard (a part of a batch) with a loss or gradient that is not finite, although no sample alone has one: the
@@ -101,7 +101,7 @@ pub enum RankRule {
         shard: usize,
         /// The indices, in the data set, of the samples of the shard.
         samples: Vec<usize>,
-        /// The number of the parameter update in which it happened, from 0.
+        /// The number of the update whose loss or gradient is not finite, from 0.
         step: u64,
     },
 }

@@ -9,14 +9,14 @@ use crate::{
 /// The class weights and the ignored class of a loss whose targets are classes.
 #[derive(Clone, Copy)]
 pub(super) struct ClassWeights<'a> {
-    /// One weight per class; empty for weights of 1.
+    /// The weight of each class in the loss; empty if all weights are 1.
     pub weights: &'a [f64],
     /// The class whose rows add no loss, gradient or weight; `None` if no class is ignored.
     pub ignored: Option<usize>,
 }
 
 impl ClassWeights<'_> {
-    /// Returns the weight of `class`.
+    /// Returns the weight of `class` in the loss: 1 if no class weights are set.
     pub fn of<T: Scalar>(&self, class: usize) -> T {
         self.weights.get(class).map_or(T::one(), |&weight| scalar(weight))
     }

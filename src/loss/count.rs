@@ -28,7 +28,7 @@ impl PoissonNll {
         Self::default()
     }
 
-    /// Adds the constant `ln t!`, by Stirling's formula, for targets above 1.
+    /// Adds the constant `ln t!`, by Stirling's formula, to the loss of each target t above 1.
     #[must_use]
     pub fn full(self) -> Self {
         PoissonNll { full: true, ..self }

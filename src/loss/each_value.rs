@@ -66,8 +66,8 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
 ///
 /// The weights v, finite and not negative, are part of the targets: for outputs of `width` values, a row of targets
 /// has `width` targets and then `width` weights. A value of weight 0 is masked: neither its output nor its target is
-/// read, and its gradient is exactly zero. In a [`Dataset`](crate::dataset::Dataset), which refuses NaN, its target
-/// may be any finite number. Row weights multiply the weights of their rows.
+/// read, and its gradient is exactly zero. In a [`Dataset`](crate::dataset::Dataset), which accepts no NaN, its
+/// target may be any finite number. Row weights multiply the weights of their rows.
 ///
 /// The loss ℓ is [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
 /// [`Huber`](super::Huber), [`SmoothL1`](super::SmoothL1), [`Pinball`](super::Pinball),

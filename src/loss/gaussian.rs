@@ -58,7 +58,7 @@ impl GaussianNll {
         Self::default()
     }
 
-    /// Adds the constant `½ ln 2π` for each mean.
+    /// Adds the constant `½ ln 2π` to the loss of each mean.
     #[must_use]
     pub fn full(self) -> Self {
         GaussianNll { full: true, ..self }

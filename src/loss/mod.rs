@@ -64,7 +64,7 @@ pub enum Reduction {
     /// the row weights.
     #[default]
     Mean,
-    /// The sum of the losses, each times its row weight.
+    /// The sum of the losses of all rows, each times its row weight.
     Sum,
 }
 

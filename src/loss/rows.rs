@@ -182,10 +182,10 @@ impl<'a, T: Scalar> Rows<'a, T> {
         require_length("targets", self.rows, classes.len()).map(|()| classes)
     }
 
-    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` receives the index, weight, output,
-    /// gradient and sum of a row: it adds the loss of the row to the sum, and overwrites the gradient. `share` is the
-    /// factor on the loss of each value, such as 1 over the total weight. A row of weight 0 is not read, and has the
-    /// gradient 0.
+    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` receives the index, weight, output
+    /// and gradient of a row, and the running sum of all losses. It adds the loss of the row to the sum, and
+    /// overwrites the gradient of the row. `share` is the factor on the loss of each value, such as 1 over the total
+    /// weight. A row of weight 0 is not read, and has the gradient 0.
     pub(super) fn evaluate(
         self,
         share: Share<T>,

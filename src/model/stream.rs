@@ -218,7 +218,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(&self.y)
     }
 
-    /// Starts a new sequence: sets the state to zero.
+    /// Starts a new sequence: sets the recurrent state to zero.
     pub fn reset(&mut self) {
         for stage in &mut self.stages {
             stage.workspace.clear_state();

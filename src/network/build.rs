@@ -27,7 +27,7 @@ impl LayerSpec {
     ///
     /// # Errors
     /// [`Error::CustomPart`], with its path, for a custom activation, cell or layer, which
-    /// [`build_with`](Self::build_with) takes from a registry. [`Error::InvalidLayer`] for layers nested more than
+    /// [`build_with`](Self::build_with) builds by a registry. [`Error::InvalidLayer`] for layers nested more than
     /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`], [`Parallel::new`],
     /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for settings outside
     /// their range.

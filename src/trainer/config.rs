@@ -34,8 +34,8 @@ pub struct TrainConfig {
     /// The groups are shuffled, and so are the samples within each group, by [`shuffle`](crate::random::shuffle) with
     /// the number of the epoch. The order of the groups has the seed `!seed`; the order of the samples of group k has
     /// the seed `seed + k · φ`, φ = 9E3779B97F4A7C15 in hexadecimal. A batch may have samples of two groups. For data
-    /// in a file, samples that lie near each other are then read together. Memory is needed for the list of groups
-    /// and for the order of one group. A group of all samples has the same effect as `None`.
+    /// in a file, samples that are near each other in the file are then read together. Memory is needed for the list
+    /// of groups and for the order of one group. A group of all samples has the same effect as `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub shuffle_block: Option<usize>,
     /// The number of consecutive epochs without a lower validation loss after which a run ends; `None` for no early

@@ -56,7 +56,7 @@ impl EpochSum {
     }
 }
 
-/// The monitor and the callback that the updates of a fit call, and what ends the fit.
+/// The monitor and the callback of the updates of a fit, and flags that control its epochs.
 struct EpochOptions<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<Box<OnStep<'f>>>,

@@ -75,7 +75,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         kept(&self.workspace, &self.optimizer)
     }
 
-    /// Forgets the lowest validation loss and the values kept at it, for example because the parameters were
+    /// Discards the lowest validation loss and the values kept at it, for example because the parameters were
     /// replaced.
     pub(crate) fn forget_best(&mut self) {
         self.run().forget_best();

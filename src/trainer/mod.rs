@@ -390,7 +390,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
     /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if the optimizers of the
-    /// ranks differ. The best values of the run are forgotten if the optimizer's state then holds the [resulting
+    /// ranks differ. The best values of the run are discarded if the optimizer's state then holds the [resulting
     /// weights](Self::result) and did not before, or the reverse.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();

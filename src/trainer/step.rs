@@ -236,8 +236,8 @@ impl<T: Scalar> Run<'_, T> {
     /// gradient in the workspace with the sum of the groups' gradients, each times its share: `share(weight)`, with
     /// `weight` the total weight of the group's rows.
     ///
-    /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are skipped, the
-    /// gradient is unchanged and the sum is 0. The gradients of many parts are added in pairs, level by level.
+    /// Returns the sum of the losses, times the same shares. Groups of weight 0 are skipped; if all are skipped, the
+    /// gradient is unchanged and the sum is 0. The gradients of many groups are added in pairs, level by level.
     pub(super) fn accumulate(
         &mut self,
         reader: &mut Reader<'_, T>,

@@ -244,7 +244,7 @@ impl<T: Scalar> DataParallel<T> {
 
     /// Adds the sum vectors of all ranks (losses, buffers and gradient). All ranks must call it, and each gets the
     /// total. `recorded` states whether this rank makes a record of the update. Returns \[whether any rank makes a
-    /// record, whether any rank has requests\].
+    /// record, whether any rank has requests, such as to end the fit\].
     pub(crate) fn add_ranks(&mut self, recorded: bool) -> Result<[bool; 2], Error> {
         let flags = [recorded, self.ranks() > 1 && self.requests != Requests::default()];
         let places = [self.before_buffers() - 2, self.before_buffers() - 1];
@@ -284,8 +284,8 @@ impl<T: Scalar> DataParallel<T> {
         })
     }
 
-    /// Stores `gradient`, the gradient of the whole update, as the total if no sums were made, that is, if one rank
-    /// made the update in one pass.
+    /// Stores `gradient`, the gradient of the whole update, so that [`totals`](Self::totals) returns it. It does
+    /// nothing if sums over shards were made, that is, unless one rank made the update in one pass.
     pub(crate) fn keep(&mut self, gradient: &[T]) -> Result<(), Error> {
         if self.sums.is_empty() {
             let first = self.before_gradient();
@@ -317,8 +317,8 @@ impl<T: Scalar> DataParallel<T> {
         (self.ranks() > 1).then_some(counted)
     }
 
-    /// Returns the requests that at least one rank makes, and clears the requests of this rank. All ranks must call
-    /// it.
+    /// Returns the requests (such as to end the fit) that at least one rank makes, and clears those of this rank. All
+    /// ranks must call it.
     pub(crate) fn requests_of_any(&mut self) -> Result<Requests, Error> {
         core::mem::take(&mut self.requests).of_any(&mut self.ranks)
     }
