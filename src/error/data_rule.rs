@@ -132,7 +132,7 @@ pub enum DataRule {
     /// A data file that breaks a rule of the file format in which it is read.
     #[error("{file}: {reason}")]
     FileFormat {
-        /// The path of the file, followed by the name of the tensor if the file holds several.
+        /// The path of the data file, followed by the name of the tensor if it holds several tensors.
         file: String,
         /// The rule of the file format that the file breaks, as text.
         reason: String,
@@ -140,7 +140,7 @@ pub enum DataRule {
     /// A data file whose numbers have a type, such as `i64`, that the called reader does not support.
     #[error("{file} has numbers of type {found}, but {expected} is needed; convert the file")]
     FileType {
-        /// The path of the file, followed by the name of the tensor if the file holds several.
+        /// The path of the data file, followed by the name of the tensor if it holds several tensors.
         file: String,
         /// The number types that the called reader supports, as text.
         expected: &'static str,
@@ -150,7 +150,7 @@ pub enum DataRule {
     /// A data file that ends before all the samples that its header states.
     #[error("{file} ends within sample {sample} of {samples} (0 to {}); write it again", samples.saturating_sub(1))]
     FileEnds {
-        /// The path of the file, followed by the name of the tensor if the file holds several.
+        /// The path of the data file, followed by the name of the tensor if it holds several tensors.
         file: String,
         /// The index of the first sample of which the file lacks values.
         sample: usize,

@@ -9,10 +9,10 @@ pub enum LayerRule {
     /// A network inside another, such as the branch of a residual layer, that has no layers.
     #[error("it has no layers; add at least 1")]
     NoLayers,
-    /// A method that returns two different values for the same arguments.
+    /// A method of a layer or cell that returns two different values for the same arguments.
     #[error("`{method}` returns another value than before; it must return the same one every time")]
     Changed {
-        /// The name of the method, such as `output_shape`.
+        /// The name of the method whose values differ, such as `output_shape`.
         method: &'static str,
     },
     /// A block (a named range of parameters) whose range ends below its start.

@@ -392,7 +392,7 @@ pub enum Error {
     CheckpointVersion {
         /// The path of the file with the unknown version, or `the data` for bytes in memory.
         origin: String,
-        /// The format version of the file.
+        /// The format version of the file, which this crate does not read.
         found: String,
         /// The format version that this crate reads.
         expected: u32,

@@ -18,7 +18,7 @@ pub struct CosineDistance {
 }
 
 impl CosineDistance {
-    /// Creates the loss with the mean over rows.
+    /// Creates the loss, reduced to the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }

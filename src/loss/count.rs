@@ -23,7 +23,7 @@ pub struct PoissonNll {
 }
 
 impl PoissonNll {
-    /// Creates the loss with the mean over all values, without the constant `ln t!`.
+    /// Creates the loss, reduced to the mean over all values, without the constant `ln t!`.
     pub fn new() -> Self {
         Self::default()
     }

@@ -43,7 +43,7 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// Creates the cross-entropy with the mean over rows, without smoothing, class weights or an ignored class.
+    /// Creates the loss, reduced to the mean over rows, without label smoothing, class weights or an ignored class.
     pub fn new() -> Self {
         Self::default()
     }
@@ -206,7 +206,7 @@ pub struct BinaryCrossEntropy {
 }
 
 impl BinaryCrossEntropy {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }

@@ -152,14 +152,14 @@ impl Pinball {
 }
 
 impl MeanSquaredError {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl MeanAbsoluteError {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }

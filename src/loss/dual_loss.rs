@@ -90,7 +90,7 @@ pub struct DualLoss<F> {
 }
 
 impl<F: RowLoss> DualLoss<F> {
-    /// Creates the loss with the mean over rows.
+    /// Creates a loss from the loss of one row, `loss`, reduced to the mean over rows.
     pub fn new(loss: F) -> Self {
         DualLoss { loss, reduction: Reduction::Mean }
     }

@@ -32,7 +32,7 @@ pub struct KlDivergence {
 }
 
 impl KlDivergence {
-    /// Creates the loss with the mean over rows.
+    /// Creates the loss, reduced to the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
@@ -107,7 +107,7 @@ pub struct NegativeLogLikelihood {
 }
 
 impl NegativeLogLikelihood {
-    /// Creates the loss with the mean over rows, without class weights or an ignored class.
+    /// Creates the loss, reduced to the mean over rows, without class weights or an ignored class.
     pub fn new() -> Self {
         Self::default()
     }

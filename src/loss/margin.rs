@@ -43,7 +43,7 @@ impl Default for MultiMargin {
 }
 
 impl MultiMargin {
-    /// Creates the loss with the mean over rows and the margin 1.
+    /// Creates the loss with the margin 1, reduced to the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
@@ -153,7 +153,7 @@ pub struct Hinge {
 }
 
 impl Hinge {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }

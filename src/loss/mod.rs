@@ -39,7 +39,7 @@ use rows::{Total, check_finite, class_of, require_classes, total_weight};
 #[derive(Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Target<'a, T> {
-    /// One class index per row.
+    /// Class labels: one class index, counted from 0, for each row.
     Classes(&'a [usize]),
     /// Values: \[rows, w\], where w is the [`target_width`](Loss::target_width) of the loss, by default the width of
     /// the output.

@@ -162,7 +162,7 @@ impl ConfusionMatrix {
         (0..self.classes).map(|actual| self.count(actual, predicted)).sum()
     }
 
-    /// Returns the fraction of samples whose predicted class is their true one.
+    /// Returns the accuracy: the fraction of samples whose predicted class is their true class.
     pub fn accuracy(&self) -> f64 {
         let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
         right as f64 / self.counts.iter().sum::<u64>() as f64

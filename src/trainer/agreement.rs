@@ -169,8 +169,8 @@ impl<T: Scalar> Run<'_, T> {
         own
     }
 
-    /// Whether `own` is true on any rank. All ranks must call it: it waits for the values of the others. Without
-    /// data-parallel training it returns `own`.
+    /// Whether `own` is true on any rank. All ranks must call it, because it exchanges the values of all ranks.
+    /// Without data-parallel training it returns `own`.
     pub(super) fn any_rank(&mut self, own: bool) -> Result<bool, Error> {
         self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
     }

@@ -90,9 +90,10 @@ pub struct TrainConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Truncation {
-    /// The number of time steps of a window. The last window of a sequence may have fewer.
+    /// The number of consecutive time steps in a window. The last window of a sequence may have fewer.
     pub window: usize,
-    /// Whether a window starts from the final state of the window before it.
+    /// Whether a window starts from the final recurrent state of the window before it, instead of the initial state
+    /// of the sequence.
     pub carry: bool,
 }
 
@@ -102,7 +103,8 @@ impl Truncation {
         Truncation { window, carry: true }
     }
 
-    /// Starts each window from the initial state of its sequence.
+    /// Sets [`carry`](Self::carry) to false: each window starts from the initial state of its sequence, not from the
+    /// final state of the window before it.
     #[must_use]
     pub const fn without_carry(self) -> Self {
         Truncation { carry: false, ..self }

@@ -19,7 +19,8 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Computes loss and accuracy of the weights that training [results in](Self::result) on `data`, without dropout.
+    /// Computes loss and accuracy on `data` of the weights that are the [result of training](Self::result), without
+    /// dropout.
     ///
     /// # Errors
     /// [`DataRule::Width`] if the width of the data is not that of the network's input; [`Error::InvalidState`] for

@@ -177,8 +177,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_after_forward(loss, weight, monitor)
     }
 
-    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y` in the workspace. `loss`, L,
-    /// and `weight`, the total weight of the rows, are stored in the result.
+    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y`, with y the outputs, in the
+    /// workspace. The loss L, `loss`, and the total weight of its rows, `weight`, are stored in the result.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -340,7 +340,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(Updated { loss, weight, outcome })
     }
 
-    /// Returns an error if a parameter is not finite, unless the chain has a
+    /// Returns an error if a parameter is not finite, unless the chain of transforms has a
     /// [`SkipNonFinite`](crate::transform::SkipNonFinite).
     pub(super) fn check_parameters(&self) -> Result<(), Error> {
         if self.optimizer.guarded() {

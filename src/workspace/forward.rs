@@ -192,9 +192,9 @@ impl<T: Scalar> Memory<T> {
         }
     }
 
-    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` time steps that no capacity holds.
-    /// The error states one capacity: of those with enough time steps the one with the most samples, or, if none has
-    /// enough, the one with the most time steps.
+    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` time steps that is within no
+    /// capacity. The error states one capacity: of those with enough time steps the one with the most samples, or, if
+    /// none has enough, the one with the most time steps.
     #[cold]
     fn beyond_capacity(&self, &BatchShape { batch, steps, .. }: &BatchShape<'_>) -> Error {
         let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);
