@@ -19,7 +19,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 pub(crate) use message::Figure;
 use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, non_finite_remedy, target_remedy};
 
-/// The error of any function of the crate: why an argument, a file or a call was refused.
+/// The error that functions of this crate return: why an argument, a file or a call was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
