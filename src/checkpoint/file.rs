@@ -10,9 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The start of the name of a partial file: a new file before it is renamed. 16 random hexadecimal digits follow.
+/// The start of the name of a partial file: the new content of a file, before it is renamed to its final name. 16
+/// random hexadecimal digits follow.
 const BEFORE: &str = ".chainrule-";
-/// The end of the name of a partial file, after the digits.
+/// The end of the name of a partial file, after the random digits: see [`BEFORE`].
 const AFTER: &str = ".partial";
 
 /// Returns all bytes of the file at `path`. Returns an error for anything but a regular file, such as a folder or a
@@ -66,8 +67,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Flushes a folder to the disk, so that a rename in it survives a crash. On a system that cannot flush folders it
-/// does nothing and returns no error.
+/// Flushes the entries of a folder to the disk, so that a rename in it survives a crash. On a system that cannot
+/// flush folders it does nothing and returns no error.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     let Ok(folder) = File::open(folder) else { return Ok(()) };
     match folder.sync_all() {
@@ -84,8 +85,8 @@ fn not_regular() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
 }
 
-/// Returns the target of the symbolic link at `path`, with all further links followed, or `path` itself if it is not
-/// a link. The target need not exist.
+/// Returns the path of the file to which the symbolic link at `path` points, with all further links followed, or
+/// `path` itself if it is not a link. That file need not exist.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_path_buf();
     for _ in 0..40 {
@@ -100,7 +101,8 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "too many symbolic links"))
 }
 
-/// Creates a partial file in `folder`, and locks it until it is closed. Returns its path and the file.
+/// Creates a partial file (the new content of a file before it is renamed) in `folder`, and locks it until it is
+/// closed. Returns (its path, the file).
 ///
 /// If another process locks or removes the file before this one has locked it, a new file is created. On a system
 /// without file locks, the partial files of dead processes are never removed.
@@ -124,9 +126,10 @@ fn create_partial(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
-/// Removes the partial files in `folder` that no process has locked: the processes that wrote them are dead.
+/// Removes the partial files (new contents of files before they are renamed) in `folder` that no process has locked:
+/// the processes that wrote them are dead.
 ///
-/// Errors are ignored: such a file may belong to another user, and saving can still succeed.
+/// Errors are ignored: a partial file may belong to another user, and saving can still succeed.
 fn remove_abandoned(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -12,26 +12,26 @@ use alloc::{
 use core::{fmt, ops::Range};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
-/// The key of the metadata in the header. No tensor may have this name.
+/// The key of the metadata in the header of a safetensors file. No tensor may have this name.
 pub(crate) const METADATA: &str = "__metadata__";
 
-/// The number of bytes at the start of a file that hold the length of the header.
+/// The number of bytes at the start of a safetensors file that hold the length of the header.
 const PREFIX: usize = 8;
 
 /// The header of a safetensors file: its metadata, and an entry for each tensor.
 pub(crate) struct Header {
     pub metadata: BTreeMap<String, String>,
-    /// The names and entries of the tensors, in the order of their values in the file.
+    /// (name, entry) of each tensor, in the order of the values in the file.
     pub tensors: Vec<(String, Tensor)>,
 }
 
-/// The entry of a tensor in the header.
+/// The entry of a tensor in the header of a safetensors file: number format, shape, and position of the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tensor {
     pub dtype: String,
     pub shape: Vec<usize>,
-    /// The index of the first byte of the tensor's values, and of the byte after the last, counted from the end of
+    /// \[index of the first byte of the tensor's values, index after the last byte\], both counted from the end of
     /// the header.
     pub data_offsets: [usize; 2],
 }
@@ -83,8 +83,8 @@ impl<'de> Deserialize<'de> for Header {
     }
 }
 
-/// Returns the bytes of a file with this header, and with `values`, the bytes of all tensors in the order of the
-/// header. If the header cannot be written as JSON, the error is the reason as text.
+/// Returns the bytes of a safetensors file with this header, and with `values`, the bytes of all tensors in the order
+/// of the header. If the header cannot be written as JSON, the error is the reason as text.
 pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     let mut json = serde_json::to_vec(header).map_err(|error| error.to_string())?;
     json.resize(json.len().next_multiple_of(PREFIX), b' ');
@@ -95,8 +95,8 @@ pub(crate) fn write(header: &Header, values: &[u8]) -> Result<Vec<u8>, String> {
     Ok(file)
 }
 
-/// Splits the bytes of a file into the header and the bytes of all tensors. The error names the violated rule of the
-/// format.
+/// Splits the bytes of a safetensors file into (header, bytes of all tensors). The error is the violated rule of the
+/// format, as text.
 ///
 /// No allocation exceeds the size of the file: lengths in the header are compared with the length of the file.
 pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
@@ -123,8 +123,8 @@ pub(crate) fn read(file: &[u8]) -> Result<(Header, &[u8]), String> {
 
 /// A checksum that detects every change of one byte, and all but 1 in 2⁶⁴ other changes.
 ///
-/// For each byte the sum is replaced by a bijective function of itself that depends on the byte. Source: Fowler, Noll
-/// & Vo (FNV-1a, 64 bits).
+/// For each byte the checksum is replaced by a bijective function of itself that depends on the byte. Source: Fowler,
+/// Noll & Vo (FNV-1a, 64 bits).
 pub(crate) struct Checksum(u64);
 
 impl Checksum {
@@ -132,15 +132,15 @@ impl Checksum {
         Checksum(0xCBF2_9CE4_8422_2325)
     }
 
-    /// Adds the number of bytes, as 8 bytes, to the checksum, and then the bytes.
+    /// Extends the checksum by the number of bytes, as 8 bytes, and then by the bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         for &byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
 
-    /// Returns the checksum of a file, as 16 hexadecimal digits. It covers everything except the metadata entry
-    /// `own_entry`, which holds the checksum itself.
+    /// Returns the checksum of a file with this header and these tensor bytes, as 16 hexadecimal digits. It covers
+    /// everything except the metadata entry with the key `own_entry`, which holds the checksum itself.
     pub fn of(header: &Header, values: &[u8], own_entry: &str) -> String {
         let mut sum = Self::new();
         for (key, value) in header.metadata.iter().filter(|(key, _)| *key != own_entry) {

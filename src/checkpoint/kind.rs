@@ -1,4 +1,4 @@
-//! The kinds of safetensors files: a model, the checkpoint of a run, a file of another program.
+//! The kinds of safetensors files: a model, the checkpoint of a training run, a file of another program.
 
 use super::{
     BYTES, CHECKSUM, damaged,
@@ -7,7 +7,7 @@ use super::{
 use crate::error::Error;
 use alloc::string::{String, ToString};
 
-/// A kind of file that this crate writes.
+/// A kind of safetensors file that this crate writes: a model or a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     Model,
@@ -23,7 +23,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the version of this kind's format. The crate writes and reads only this version.
+    /// Returns the version of the format of this kind of file. The crate writes and reads only this version.
     const fn current(self) -> u32 {
         match self {
             FileKind::Model => 1,
@@ -31,7 +31,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the metadata entry, a key and a value, that states the kind of the file and the version of its format.
+    /// Returns the metadata entry (key, value) that states the kind of the file and the version of its format.
     pub(crate) fn entry(self) -> (String, String) {
         (self.key().into(), self.current().to_string())
     }
@@ -43,7 +43,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the clause of an error message that names the call which reads this kind of file.
+    /// Returns the remedy in an error message about a file of this kind: the call that reads such files.
     const fn remedy(self) -> &'static str {
         match self {
             FileKind::Model => "read it with `Model::load` or `Model::from_bytes`",
@@ -52,9 +52,9 @@ impl FileKind {
     }
 }
 
-/// Splits a safetensors file of any program into its header and the bytes of its values. Returns [`Error::FileKind`]
-/// for a zip archive, which `torch.save` writes, and [`Error::CheckpointFormat`] for other bytes that are not a
-/// safetensors file.
+/// Splits a safetensors file of any program into (header, bytes of the values). Returns [`Error::FileKind`] for a zip
+/// archive, which `torch.save` writes, and [`Error::CheckpointFormat`] for other bytes that are not a safetensors
+/// file.
 pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     // A file of `torch.save` is a zip archive.
     if bytes.starts_with(b"PK\x03\x04") {
@@ -68,8 +68,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Header, &[u8]), Error> {
     format::read(bytes).map_err(damaged)
 }
 
-/// Splits a file of kind `kind` into its header and the bytes of its values. Returns an error for damaged bytes, a
-/// file of another kind, a wrong checksum, and a version of the format that is not the current one.
+/// Splits a file of kind `kind` into (header, bytes of the values). Returns an error for damaged bytes, a file of
+/// another kind, a wrong checksum, and a version of the format that is not the current one.
 pub(crate) fn read(bytes: &[u8], kind: FileKind) -> Result<(Header, &[u8]), Error> {
     let (header, data) = open(bytes)?;
     let Some(version) = header.metadata.get(kind.key()) else {

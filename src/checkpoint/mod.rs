@@ -1,4 +1,4 @@
-//! Saving and loading a run: resumed training gives the same bits as training without a break.
+//! Saving and loading of a training run: resumed training gives the same bits as training without a break.
 //!
 //! A checkpoint is a file, or bytes, in the safetensors format, which other tools read. Each parameter block is a
 //! tensor under its name. The metadata holds a description of the network, of the chain of transforms and of the
@@ -56,18 +56,18 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// Whether a checkpoint may hold NaN and ±∞.
+/// Whether a checkpoint that is written or read may hold NaN and ±∞.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Values {
-    /// No NaN, and no ±∞ except in the state of an optimizer, for transforms that [allow
+    /// No NaN is allowed, and no ±∞ except in the state of an optimizer, for transforms that [allow
     /// ±∞](crate::transform::TransformSpec::infinite_state()).
     #[default]
     Finite,
-    /// All values, including NaN and ±∞, for a run that has diverged.
+    /// All values are allowed, including NaN and ±∞, for a run that has diverged.
     Any,
 }
 
-/// The parameters of a network and the state of a run.
+/// A checkpoint: the parameters of a network and the state of its training run.
 ///
 /// ```
 /// use chainrule::{checkpoint::{Checkpoint, Values}, layer::Linear};
@@ -113,16 +113,17 @@ struct About {
     numbers: BTreeMap<String, u64>,
 }
 
-/// The metadata key of the description of the run.
+/// The metadata key under which a checkpoint holds the description of its run, as JSON.
 const ABOUT: &str = "about";
-/// The metadata key of the checksum.
+/// The metadata key under which a file holds its checksum.
 pub(crate) const CHECKSUM: &str = "checksum";
 
-/// The prefix of the names of tensors that are not parameter blocks, for example that of the optimizer's state.
+/// The prefix of the names of the tensors in a file that are not parameter blocks, for example that of the
+/// optimizer's state.
 const RESERVED: &str = "chainrule/";
 
-/// Returns the name of a block's tensor: the block's name, or `chainrule/block/` followed by it if the name begins
-/// with `chainrule/` or is `__metadata__`.
+/// Returns the name under which a file holds the parameter block `name`: the name itself, or `chainrule/block/`
+/// followed by it if it begins with `chainrule/` or is `__metadata__`.
 pub(crate) fn block_tensor(name: &str) -> Cow<'_, str> {
     let reserved = name.starts_with(RESERVED) || name == METADATA;
     if reserved { Cow::Owned(format!("{RESERVED}block/{name}")) } else { Cow::Borrowed(name) }
@@ -139,15 +140,15 @@ pub(crate) fn refused(name: &str, rule: &'static str, found: impl ToString) -> E
     Error::CheckpointValue { name: name.into(), rule, found: found.to_string() }
 }
 
-/// The name, in error messages, of bytes that were not read from a file.
+/// The origin that error messages state for bytes that were not read from a file.
 const BYTES: &str = "the data";
 
 pub(crate) fn damaged(reason: impl ToString) -> Error {
     Error::CheckpointFormat { origin: BYTES.into(), reason: reason.to_string() }
 }
 
-/// Removes the tensor of `block` from `tensors`, which are keyed by name, and returns it. Returns an error if it is
-/// missing or its shape is not that of the block.
+/// Removes the tensor of the parameter block `block` from `tensors`, which are keyed by name, and returns it. Returns
+/// an error if it is missing or its shape is not that of the block.
 pub(crate) fn take_tensor<'a>(
     tensors: &mut BTreeMap<&str, &'a Tensor>,
     block: &Block<'_>,
@@ -161,8 +162,8 @@ pub(crate) fn take_tensor<'a>(
     Ok(tensor)
 }
 
-/// Returns [`Error::CheckpointValue`] if `values` has a NaN, or ±∞ while `infinite` is false. The error calls the
-/// values `name`.
+/// Returns [`Error::CheckpointValue`] if `values` has a NaN, or ±∞ while `infinite` is false. `name` is the name of
+/// the values in the error.
 fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<(), Error> {
     let rule = if infinite {
         "not NaN, unless `Values::Any` is asked for"
@@ -175,8 +176,8 @@ fn require_sound<T: Scalar>(name: &str, values: &[T], infinite: bool) -> Result<
     }
 }
 
-/// Returns an error if two blocks have the same name, or if the blocks do not cover `parameters` values in order,
-/// without gap or overlap.
+/// Returns an error if two parameter blocks have the same name, or if the blocks do not cover `parameters` values in
+/// order, without gap or overlap.
 fn require_blocks(blocks: &Blocks, parameters: usize) -> Result<(), Error> {
     let (mut names, mut end) = (BTreeSet::new(), 0);
     for block in blocks {
@@ -208,8 +209,8 @@ fn blocks_of<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Blocks {
 }
 
 impl<T: Scalar> Checkpoint<T> {
-    /// Creates a checkpoint of `parameters`, without optimizer state, buffers or counters, and with
-    /// [`Values::Finite`].
+    /// Creates a checkpoint of `parameters`, without optimizer state, buffers, counters or a description of the
+    /// network, and with [`Values::Finite`].
     pub fn new(parameters: Vec<T>) -> Self {
         let (slices, numbers) = (BTreeMap::new(), BTreeMap::new());
         Checkpoint { parameters, slices, numbers, values: Values::Finite, about: About::default() }
@@ -331,8 +332,8 @@ impl<T: Scalar> Checkpoint<T> {
     }
 
     /// Returns the differences between `network` and the network of the checkpoint that do not prevent loading, such
-    /// as another dropout rate, and an error for any other difference. A checkpoint [made](Self::new) only of
-    /// parameters does not describe its network, and has no differences.
+    /// as another dropout rate, and an error for any other difference. A checkpoint that [`new`](Self::new) made of
+    /// parameters alone does not describe its network, and has no differences.
     fn compare_network(&self, network: &(impl Layer<T> + ?Sized)) -> Result<Vec<Difference>, Error> {
         match &self.about.network[..] {
             [] => Ok(Vec::new()),

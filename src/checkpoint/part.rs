@@ -1,4 +1,4 @@
-//! The description of a run in a checkpoint, and its comparison with the current run.
+//! The description of the layers and transforms of a run in a checkpoint, and its comparison with the current run.
 
 use super::mismatch;
 use crate::{
@@ -39,8 +39,8 @@ impl fmt::Display for Difference {
 
 /// The differences between a checkpoint and the run that loaded it. It is empty if the run continues as it was saved.
 ///
-/// It is a list of [`Difference`]s that must be used: where a setting differs, the run continues with the present
-/// one, and its bits are not those of an uninterrupted run.
+/// It is a list of [`Difference`]s that must be used: if a setting differs, the run continues with its current value,
+/// and its bits are not those of an uninterrupted run.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, loss::MeanSquaredError, trainer::{TrainConfig, Trainer}, transform::Sgd};
@@ -54,7 +54,7 @@ impl fmt::Display for Difference {
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 ///
-/// The compiler warns of a call that discards them; here the warning is an error:
+/// The compiler warns of a call whose differences are discarded; in this example the warning is an error:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -91,7 +91,7 @@ impl<'a> IntoIterator for &'a Differences {
     }
 }
 
-/// Writes one difference per line.
+/// Writes one line for each difference.
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().enumerate().try_for_each(|(i, difference)| {
@@ -101,8 +101,8 @@ impl fmt::Display for Differences {
     }
 }
 
-/// Returns a [`Difference`] for each name whose value differs between the settings `current` and `saved`, with `prefix`
-/// before the name. A missing value counts as empty.
+/// Returns a [`Difference`] for each setting whose value differs between `current` and `saved`, both keyed by name,
+/// with `prefix` before the name. A missing value counts as empty.
 pub(super) fn differences(
     prefix: &str,
     current: &BTreeMap<String, String>,
@@ -147,8 +147,8 @@ impl Part {
         self
     }
 
-    /// Returns the kind and the settings that must agree, as text, for example
-    /// `Linear, bias true, inputs 3, outputs 2`.
+    /// Returns the kind of the layer or transform, and its settings that must agree, as text, for example `Linear,
+    /// bias true, inputs 3, outputs 2`.
     fn in_full(&self) -> String {
         let facts = self.must_match.iter().map(|(name, value)| format!(", {name} {value}"));
         core::iter::once(self.kind.clone()).chain(facts).collect()
@@ -189,8 +189,9 @@ pub(super) fn compare(current: &[Part], saved: &[Part]) -> Result<Vec<Difference
     Ok(found)
 }
 
-/// Returns the kinds and settings of the transforms of a chain, in order. Loading requires that the kinds agree and
-/// that each transform has a state of the saved length; settings may differ.
+/// Returns the descriptions of the transforms of a chain for a checkpoint, in order: their kinds and settings.
+/// Loading requires that the kinds agree and that each transform has a state of the saved length; settings may
+/// differ.
 pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     let part = |(i, spec): (usize, &TransformSpec)| Part {
         at: format!("transform {}", i + 1),
@@ -201,7 +202,8 @@ pub(super) fn transforms(specs: &[TransformSpec]) -> Vec<Part> {
     specs.iter().enumerate().map(part).collect()
 }
 
-/// Returns the paths, kinds and settings of the layers of a network; each layer precedes the layers inside it.
+/// Returns the descriptions of the layers of a network for a checkpoint: paths, kinds and settings. Each layer
+/// precedes the layers inside it.
 ///
 /// Initializers are left out: they have no effect after initialization.
 pub(super) fn layers(network: &LayerSpec) -> Vec<Part> {

@@ -1,4 +1,4 @@
-//! The number formats of files.
+//! The number formats of the values in model and checkpoint files.
 
 use super::refused;
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The number format of the values in a file.
+/// The number format of the values in a model, checkpoint or state dict file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// 64 bits.
+    /// IEEE 754 binary64, the format of `f64`: 64 bits.
     F64,
-    /// 32 bits.
+    /// IEEE 754 binary32, the format of `f32`: 32 bits.
     F32,
     /// IEEE 754 binary16: 16 bits, a significand of 11 binary digits, values up to 65504.
     F16,
@@ -24,7 +24,7 @@ impl Precision {
     /// Returns the number format that has the size and the precision of the scalar type `T`.
     ///
     /// # Errors
-    /// [`Error::CheckpointValue`] for a scalar type whose size or precision is that of no format here.
+    /// [`Error::CheckpointValue`] for a scalar type whose size or precision is that of none of these formats.
     pub fn of<T: Scalar>() -> Result<Self, Error> {
         match (size_of::<T>(), to_f64(T::epsilon())) {
             (8, e) if e == f64::EPSILON => Ok(Precision::F64),
@@ -35,7 +35,7 @@ impl Precision {
         }
     }
 
-    /// Returns the name of the format in safetensors, and the size of a number in bytes.
+    /// Returns (the name of the format in safetensors, the size of a number in bytes).
     pub(crate) const fn dtype(self) -> (&'static str, usize) {
         match self {
             Precision::F64 => ("F64", 8),
@@ -50,8 +50,9 @@ impl Precision {
         [Self::F64, Self::F32, Self::F16, Self::Bf16].into_iter().find(|precision| precision.dtype().0 == name)
     }
 
-    /// Appends `x` to `bytes`, rounded to the nearest number of the format, little-endian. For a format narrower than
-    /// `f64` it returns `None` if the number that it has appended is NaN or infinite, for example after an overflow.
+    /// Appends `x`, rounded to the nearest number of the format, to `bytes`, little-endian. For a format narrower
+    /// than `f64` it returns `None` if the number that it has appended is NaN or infinite, for example after an
+    /// overflow.
     pub(crate) fn write(self, bytes: &mut Vec<u8>, x: f64) -> Option<()> {
         let first = bytes.len();
         match self {
@@ -63,8 +64,8 @@ impl Precision {
         (self == Precision::F64 || self.read(&bytes[first..]).is_finite()).then_some(())
     }
 
-    /// Decodes the number of this format in `bytes`, little-endian. [`dtype`](Self::dtype) states the number of
-    /// bytes.
+    /// Decodes a number of this format from `bytes`, little-endian. [`dtype`](Self::dtype) states how many bytes it
+    /// has.
     pub(crate) fn read(self, bytes: &[u8]) -> f64 {
         let word = bytes.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
         match self {
@@ -79,9 +80,9 @@ impl Precision {
 /// A 16-bit binary floating-point format: sign, exponent and fraction.
 #[derive(Clone, Copy)]
 struct Small {
-    /// The number of bits of the fraction.
+    /// The number of bits of the fraction in the format.
     digits: i32,
-    /// The exponent of the smallest normal number, `2^least`.
+    /// The exponent e of the smallest normal number of the format, `2^e`.
     least: i32,
 }
 
@@ -94,12 +95,13 @@ impl Small {
         power(-self.digits)
     }
 
-    /// Returns the bits of infinity: all exponent bits set.
+    /// Returns the bits that represent infinity in the format: all exponent bits set.
     fn infinity(self) -> u16 {
         0x7FFF >> self.digits << self.digits
     }
 
-    /// Returns the bits of the number of the format nearest to `x`, ties to even. For NaN all fraction bits are set.
+    /// Returns the bits of the number of the format that is nearest to `x`, with ties to even. For NaN all fraction
+    /// bits are set.
     fn bits(self, x: f64) -> u16 {
         if x.is_nan() {
             return 0x7FFF;
@@ -113,7 +115,7 @@ impl Small {
         bits.min(f64::from(self.infinity())) as u16 | sign
     }
 
-    /// Returns the number of the format with these bits.
+    /// Returns the number that these bits represent in the format.
     fn value(self, bits: u16) -> f64 {
         let (field, fraction) = (i32::from((bits & 0x7FFF) >> self.digits), f64::from(bits & ((1 << self.digits) - 1)));
         let magnitude = if bits & 0x7FFF >= self.infinity() {

@@ -1,4 +1,4 @@
-//! Checkpoints of a trainer's run.
+//! Checkpoints of a trainer: saving and restoring the state of its training run.
 
 use super::{Checkpoint, Difference, Differences, Values, mismatch, part, refused, require_blocks, require_sound};
 use crate::{
@@ -14,39 +14,41 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 #[cfg(feature = "std")]
 use std::path::Path;
 
-/// The name of the optimizer's state among the slices of a checkpoint.
+/// The name under which [`Checkpoint::slices`] holds the optimizer's state.
 const STATE: &str = "optimizer.state";
-/// The name of the recurrent state from which the next pass starts, in the slices of a checkpoint.
+/// The name under which [`Checkpoint::slices`] holds the recurrent state from which the next pass starts.
 const CARRIED: &str = "carried";
-/// The name of the values at the lowest validation loss, kept for early stopping, in the slices of a checkpoint. They
-/// are parameters, buffers and, if it holds the weights that are evaluated (such as an average), the optimizer state.
+/// The name under which [`Checkpoint::slices`] holds the values at the lowest validation loss, kept for early
+/// stopping. They are parameters, buffers and, if it holds the weights that are evaluated (such as an average), the
+/// optimizer state.
 const BEST: &str = "best";
-/// The name of the buffers of the network, such as running statistics, among the slices of a checkpoint.
+/// The name under which [`Checkpoint::slices`] holds the buffers of the network, such as running statistics.
 const BUFFERS: &str = "buffers";
 
-/// The name of the number of updates among the numbers of a checkpoint.
+/// The name under which [`Checkpoint::numbers`] holds the number of updates.
 const STEPS: &str = "steps";
-/// The name of the number of finished epochs, over all runs, among the numbers of a checkpoint.
+/// The name under which [`Checkpoint::numbers`] holds the number of finished epochs, over all runs.
 const EPOCHS: &str = "epochs";
-/// The name of the seed among the numbers of a checkpoint.
+/// The name under which [`Checkpoint::numbers`] holds the seed.
 const SEED: &str = "seed";
-/// The name of a learning rate that was set by a call, stored as the bits of an `f64`, among the numbers of a
-/// checkpoint. It is absent if the transform's own rate is in use.
+/// The name under which [`Checkpoint::numbers`] holds the learning rate that was set by a call, as the bits of an
+/// `f64`. The number is absent if the optimizer's own rate is in use.
 const RATE: &str = "learning rate";
-/// The name of the number of epochs since the lowest validation loss, among the numbers of a checkpoint. Early
+/// The name under which [`Checkpoint::numbers`] holds the number of epochs since the lowest validation loss. Early
 /// stopping compares it with the patience.
 const WAITED: &str = "waited";
-/// The name of the lowest validation loss, stored as the bits of an `f64`, among the numbers of a checkpoint.
+/// The name under which [`Checkpoint::numbers`] holds the lowest validation loss, as the bits of an `f64`.
 const BEST_LOSS: &str = "best loss";
-/// The name of the number of epochs that were finished before this run, among the numbers of a checkpoint.
+/// The name under which [`Checkpoint::numbers`] holds the number of epochs that were finished before this run.
 const BEGAN: &str = "epochs before the run";
-/// The name, among the numbers of a checkpoint, of a flag (0 or 1): early stopping or a monitor has ended the run.
+/// The name under which [`Checkpoint::numbers`] holds 1 if early stopping or a monitor has ended the run, otherwise
+/// 0.
 const STOPPED: &str = "stopped early";
-/// The name, among the numbers of a checkpoint, of a flag (0 or 1): the parameters are those of the lowest validation
-/// loss.
+/// The name under which [`Checkpoint::numbers`] holds 1 if the parameters are those of the lowest validation loss,
+/// otherwise 0.
 const RESTORED: &str = "best restored";
 
-/// The state of a training run, borrowed from a checkpoint. Its numbers are within their ranges.
+/// The state of a training run, borrowed from a checkpoint, with its numbers checked to be within their ranges.
 struct Run<'a, T> {
     state: &'a [T],
     carried: &'a [T],
@@ -58,8 +60,8 @@ struct Run<'a, T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the current state of the run: parameters, optimizer state, buffers, a learning rate that was set,
-    /// recurrent state, and the position in the run (updates, epochs, early stopping).
+    /// Returns a checkpoint with the current state of the training run: parameters, optimizer state, buffers, a
+    /// learning rate that was set, recurrent state, and the position in the run (updates, epochs, early stopping).
     ///
     /// The order of samples and the dropout masks are functions of the seed, the epoch and the number of updates, so
     /// there is no other random state.
@@ -94,8 +96,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         run
     }
 
-    /// Restores the state of a checkpoint. Returns the differences between this run and the saved one that do not
-    /// prevent restoring, such as another batch size; it is empty if there are none.
+    /// Restores the state of the training run that a checkpoint holds. Returns the differences between this run and
+    /// the saved one that do not prevent restoring, such as another batch size; the list is empty if there are none.
     ///
     /// On an error the trainer is unchanged.
     ///
@@ -136,10 +138,10 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Differences(differences))
     }
 
-    /// Restores only the parameters and buffers of a checkpoint, and keeps the rest of this run. Averages of
-    /// parameters, as a [`WeightAverage`](crate::transform::WeightAverage) computes them, start again at the restored
-    /// parameters. The best epoch so far of an interrupted run is forgotten. Returns the differences between the
-    /// networks that do not prevent restoring, such as another dropout rate.
+    /// Restores only the parameters and buffers of a checkpoint, and keeps the optimizer state and the position of
+    /// this run. Averages of parameters, as a [`WeightAverage`](crate::transform::WeightAverage) computes them, start
+    /// again at the restored parameters. The values kept at the lowest validation loss are discarded. Returns the
+    /// differences between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
     /// [`Error::Checkpoint`], naming the layer, for the parameters of another network. [`Error::CheckpointValue`] for
@@ -152,7 +154,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Differences(differences))
     }
 
-    /// Copies the parameters and the buffers of `checkpoint` to the trainer. The caller has checked their lengths.
+    /// Copies the parameters and the buffers of `checkpoint` to the trainer. The caller must have checked their
+    /// lengths.
     fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
         if let Some(buffers) = checkpoint.slices.get(BUFFERS) {
@@ -160,7 +163,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Saves the state of the run, its [`checkpoint`](Self::checkpoint), in a file.
+    /// Saves a [`checkpoint`](Self::checkpoint), the state of the training run, in a file.
     ///
     /// # Errors
     /// The errors of [`Checkpoint::save`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for which
@@ -173,7 +176,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         checkpoint.save(self.network(), path)
     }
 
-    /// Returns the state of the run, its [`checkpoint`](Self::checkpoint), as the bytes of a file.
+    /// Returns a [`checkpoint`](Self::checkpoint), the state of the training run, as the bytes of a file.
     ///
     /// # Errors
     /// The errors of [`Checkpoint::to_bytes`]; [`Error::CheckpointValue`] for values of the run, such as NaN, for
@@ -185,8 +188,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Restores the state of the run that [`save`](Self::save) wrote to the file at `path`. Returns the differences
-    /// between this run and the saved one that do not prevent restoring, such as another batch size. Only if it is
-    /// empty does the run continue to the bits of an uninterrupted one.
+    /// between this run and the saved one that do not prevent restoring, such as another batch size. The run
+    /// continues with the bits of an uninterrupted one only if there are no differences.
     ///
     /// The settings of this trainer are kept, except for the seed, which becomes the saved one. On an error the
     /// trainer is unchanged.
@@ -209,7 +212,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Restores only the parameters and buffers in the file at `path`, for inference or another training run. Returns
-    /// the differences between the networks that do not prevent restoring.
+    /// the differences between the networks that do not prevent restoring, such as another dropout rate.
     ///
     /// # Errors
     /// The errors of [`Checkpoint::load`] and [`restore_parameters`](Self::restore_parameters).
@@ -218,7 +221,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore_parameters(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Returns the error that [`restore`](Self::restore) would return for the numbers, the slices or the optimizer
+    /// Returns an error if [`restore`](Self::restore) would return one for the numbers, the slices or the optimizer
     /// state of `checkpoint`, which was made from this trainer. The networks are not compared.
     fn check(&self, checkpoint: &Checkpoint<T>) -> Result<(), Error> {
         let run = self.saved_run(checkpoint)?;
@@ -245,8 +248,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(differences)
     }
 
-    /// Returns an error if `values`, from the slice `name`, are not valid buffers of the network: a value is not
-    /// finite, or a variance is below 0. With [`Values::Any`] all values are accepted.
+    /// Returns an error if `values`, the slice of the checkpoint with the name `name`, are not valid buffers of the
+    /// network: a value is not finite, or a variance is below 0. With [`Values::Any`] all values are accepted.
     fn check_buffers(&self, checkpoint: &Checkpoint<T>, name: &str, values: &[T]) -> Result<(), Error> {
         if checkpoint.values == Values::Any {
             return Ok(());
@@ -312,9 +315,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Run { state, carried, best, steps, seed: number(SEED)?, rate, progress })
     }
 
-    /// Returns an error if the optimizer state `state` does not have the length of this trainer's. With
-    /// [`Values::Finite`] also for NaN, for ±∞ unless the transform allows it, and for values below 0 that a
-    /// transform excludes.
+    /// Returns an error if `state` does not have the length of this trainer's optimizer state. With
+    /// [`Values::Finite`] it also returns an error for NaN, for ±∞ unless the transform allows it, and for values
+    /// below 0 that a transform excludes.
     fn check_state(&self, values: Values, state: &[T]) -> Result<(), Error> {
         let expected = self.optimizer().state().len();
         if state.len() != expected {
@@ -341,7 +344,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(())
     }
 
-    /// Returns the names and values, as text, of the training settings that are compared when a checkpoint is loaded.
+    /// Returns the values, as text and keyed by name, of the training settings that are compared when a checkpoint is
+    /// loaded.
     fn described_settings(&self) -> BTreeMap<String, String> {
         let settings = self.settings();
         let blocks = self.workspace().blocks().iter();
@@ -364,5 +368,5 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The largest accepted number of epochs in a checkpoint. It fits a `usize` on every target.
+/// The largest number of epochs that is accepted from a checkpoint. It fits a `usize` on every target.
 const MOST_EPOCHS: u64 = 1 << 31;

@@ -1,4 +1,4 @@
-//! Data sets from arrays of the crate `ndarray`.
+//! Creation of data sets from arrays of the crate `ndarray`.
 
 use super::{Dataset, targets::Targets};
 use crate::{
@@ -20,12 +20,14 @@ enum Kind<'a, T> {
 }
 
 impl<'a, T> ArrayTarget<'a, T> {
-    /// Class indices: \[samples\], or \[samples, steps\] for one class at each time step.
+    /// Creates targets that are class indices, of shape \[samples\], or \[samples, steps\] for one class at each time
+    /// step.
     pub fn classes<D: Dimension>(classes: ArrayView<'a, usize, D>) -> Self {
         ArrayTarget(Kind::Classes(classes.into_dyn()))
     }
 
-    /// Values: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps, outputs\].
+    /// Creates targets that are numbers, of shape \[samples\] for an output of width 1, \[samples, outputs\], or
+    /// \[samples, steps, outputs\].
     pub fn values<D: Dimension>(values: ArrayView<'a, T, D>) -> Self {
         ArrayTarget(Kind::Values(values.into_dyn()))
     }
@@ -95,7 +97,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Returns the values in the order of the axes, the last axis fastest; they are borrowed if stored in this order.
+/// Returns the values of `array` in row-major order (the last axis varies fastest); borrowed if they are stored in
+/// this order, otherwise copied.
 fn ordered<'a, T: Clone, D: Dimension>(array: ArrayView<'a, T, D>) -> Result<Cow<'a, [T]>, Error> {
     if let Some(values) = array.to_slice() {
         return Ok(Cow::Borrowed(values));
@@ -109,8 +112,8 @@ fn axes(what: &'static str, found: usize, needed: &'static str) -> Error {
     DataRule::ArrayAxes { what, found, needed }.into()
 }
 
-/// Returns an error if the targets have another number of samples or time steps than the inputs. `found` are the
-/// lengths of the first axes of the targets, `expected` those of the inputs: samples, then time steps.
+/// Returns an error if targets have another number of samples or time steps than the inputs. `found` are the lengths
+/// of the first axes of the targets, `expected` those of the inputs: the number of samples, then that of time steps.
 fn fits(found: &[usize], expected: &[usize]) -> Result<(), Error> {
     for (axis, (&found, &expected)) in ["samples", "steps"].into_iter().zip(found.iter().zip(expected)) {
         if found != expected {

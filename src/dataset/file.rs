@@ -14,23 +14,25 @@ use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// The targets of a [`FileDataset`]: one for each sample, or one for each time step of each sample.
+/// The targets of a [`FileDataset`]: classes or values, one row for each sample, or one for each time step of each
+/// sample.
 #[derive(Debug)]
 pub enum FileTargets<T> {
-    /// Class indices: \[samples\], or \[samples, steps\] for one class for each time step.
+    /// Targets that are class indices: \[samples\], or \[samples, steps\] for one class for each time step.
     Classes(FileTensor<usize>),
-    /// Values: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps, outputs\] for one row
-    /// for each time step.
+    /// Targets that are numbers: \[samples\] for an output of width 1, \[samples, outputs\], or \[samples, steps,
+    /// outputs\] for one row for each time step.
     Values(FileTensor<T>),
 }
 
-/// Samples in files. A trainer reads them batch by batch, so memory does not grow with the number of samples.
+/// Samples in files: a data set that a trainer reads batch by batch, so that memory does not grow with the number of
+/// samples.
 ///
 /// The batches have the same bits as those of a [`Dataset`](super::Dataset) with the same values in memory. A value
 /// that is not finite causes an error when it is read. Shuffle file data in groups of consecutive samples, with
-/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): then samples that lie near each other
-/// are read together, and the order needs no memory for each sample. On several [ranks](crate::distributed) each rank
-/// opens the same files, and reads only the samples of its own shards.
+/// [`TrainConfig::shuffle_block`](crate::trainer::TrainConfig::shuffle_block): then samples that are near each other
+/// in the file are read together, and the sample order needs no memory for each sample. On several
+/// [ranks](crate::distributed) each rank opens the same files, and reads only the samples of its own shards.
 ///
 /// # Shapes
 /// Inputs: \[samples\] for a width of 1, \[samples, width\], or \[samples, steps, width\].
@@ -49,7 +51,8 @@ pub struct FileDataset<T> {
     row_weights: Option<FileTensor<T>>,
     steps: usize,
     width: usize,
-    /// Buffers for the values of one sample, which pass from the file through them to the batch.
+    /// Buffers for the values of one sample: each sample is read from the file into them, and then copied to the
+    /// batch.
     sample: Mutex<Buffers<T>>,
 }
 
@@ -59,7 +62,7 @@ struct Buffers<T> {
     classes: Vec<usize>,
 }
 
-/// Writes the shape, not the values.
+/// Writes the names and shapes of the tensors in files, not the values.
 impl<T: fmt::Debug> fmt::Debug for FileDataset<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileDataset")
@@ -71,7 +74,7 @@ impl<T: fmt::Debug> fmt::Debug for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// Creates a data set from the samples of `inputs` with their `targets`.
+    /// Creates a data set from `inputs`, whose first axis is the samples, with their `targets`.
     ///
     /// # Errors
     /// [`DataRule::FileFormat`] for inputs or target values of more than three dimensions; [`Error::Length`] unless
@@ -125,7 +128,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         Ok(FileDataset { row_weights: Some(weights), ..self })
     }
 
-    /// The number of samples.
+    /// Returns the number of samples.
     pub fn samples(&self) -> usize {
         self.inputs.shape()[0]
     }
@@ -135,7 +138,7 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
         self.width
     }
 
-    /// The number of time steps of each sample.
+    /// Returns the number of time steps of each sample.
     pub fn steps(&self) -> usize {
         self.steps
     }
@@ -221,8 +224,9 @@ impl<T: Scalar + FileNumber> Source<T> for FileDataset<T> {
 }
 
 impl<T: Scalar + FileNumber> FileDataset<T> {
-    /// Calls `read` for each of `samples`, with its index and a buffer to be filled with `steps` rows of `width`
-    /// values. Then copies these rows to their positions in `to`, whose rows are time-major.
+    /// Calls `read` for each of the samples with the indices `samples`, with its index and a buffer to be filled with
+    /// `steps` rows of `width` values. Then copies these rows to their positions in `to`, whose rows are time-major
+    /// (all samples of a time step are adjacent).
     fn each_sample(
         &self,
         samples: &[usize],
@@ -236,9 +240,9 @@ impl<T: Scalar + FileNumber> FileDataset<T> {
     }
 }
 
-/// Calls `read` for each of `samples`, with its index and the first `steps · width` values of `buffer`, which is
-/// enlarged if needed. Then copies these `steps` rows of `width` values to their positions in `to`, whose rows are
-/// time-major.
+/// Calls `read` for each of the samples with the indices `samples`, with its index and the first `steps · width`
+/// values of `buffer`, which is enlarged if it has fewer. Then copies these `steps` rows of `width` values to their
+/// positions in `to`, whose rows are time-major (all samples of a time step are adjacent).
 fn scatter<V: FileNumber>(
     buffer: &mut Vec<V>,
     samples: &[usize],
@@ -263,8 +267,9 @@ fn scatter<V: FileNumber>(
     Ok(())
 }
 
-/// Returns an error for a value that is NaN or infinite; the error calls it `what`. `values` are rows of `width`
-/// values of sample `sample`, from time step `first` on. `steps` is the number of time steps of a sample.
+/// Returns [`Error::DataValue`] for a value that is NaN or infinite; `what` is the name of the values in the error.
+/// `values` are consecutive rows of sample number `sample`, each of `width` values, of which the first is time step
+/// `first`. `steps` is the number of time steps of a sample.
 fn check_sample<T: Scalar>(
     what: &'static str,
     values: &[T],

@@ -16,14 +16,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// The largest number of bytes that one call reads.
+/// The size in bytes of the largest single read from a data file.
 const PIECE: usize = 1 << 16;
 
 /// The largest accepted number of bytes of a file's header, the text before the values that states their type and
 /// shape.
 const MOST_HEADER: u64 = 100_000_000;
 
-/// A number type that can be read from a file: `f32`, `f64`, or `usize` for classes. Sealed.
+/// A number type that can be read from a data file: `f32`, `f64`, or `usize` for classes. The trait is sealed.
 ///
 /// ```no_run
 /// use chainrule::dataset::FileTensor;
@@ -43,13 +43,13 @@ impl<V: number::Number> FileNumber for V {}
 mod number {
     use core::fmt::Debug;
 
-    /// How a file encodes a number: its kind (`f` float, `i` signed integer, `u` unsigned integer) and its number of
-    /// bytes, in little-endian order.
+    /// How a data file encodes a number: (kind, size), with kind `f` (float), `i` (signed integer) or `u` (unsigned
+    /// integer), and size the number of bytes, in little-endian order.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Encoding(pub u8, pub usize);
 
     pub trait Number: Copy + Debug + Send + Sync + 'static {
-        /// The number types of a file that can be read as `Self`, as a phrase of an error message.
+        /// The number types in a file that can be read as `Self`, as text for an error message.
         const EXPECTED: &'static str;
         const ZERO: Self;
         /// Whether numbers in this encoding can be read as `Self`.
@@ -95,7 +95,8 @@ mod number {
 }
 use number::Encoding;
 
-/// A tensor of numbers in a file, read in parts. It holds the values of all samples, sample after sample.
+/// A tensor of numbers in a file, of which a reader reads parts. Its first axis is the samples: it holds all values
+/// of a sample, then those of the next sample.
 pub struct FileTensor<V> {
     /// The path of the file, and the name of the tensor if the file holds several.
     name: String,
@@ -112,7 +113,7 @@ struct Reader {
     bytes: Vec<u8>,
 }
 
-/// Writes the name and the shape.
+/// Writes the name (path of the file and name of the tensor) and the shape of the tensor.
 impl<V> fmt::Debug for FileTensor<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileTensor").field("name", &self.name).field("shape", &self.shape).finish_non_exhaustive()
@@ -143,8 +144,8 @@ impl<V: FileNumber> FileTensor<V> {
     /// Opens the tensor `tensor` in a safetensors file. The values are not read yet.
     ///
     /// # Errors
-    /// The errors of [`npy`](Self::npy), but for the safetensors format; [`DataRule::FileFormat`] if there is no
-    /// tensor of this name.
+    /// The errors of [`npy`](Self::npy), with the rules of the safetensors format instead of numpy's;
+    /// [`DataRule::FileFormat`] if there is no tensor of this name.
     #[cfg(feature = "safetensors")]
     pub fn safetensors(path: impl AsRef<Path>, tensor: &str) -> Result<Self, Error> {
         #[derive(serde::Deserialize)]
@@ -210,7 +211,7 @@ impl<V: FileNumber> FileTensor<V> {
         Ok(FileTensor { name, shape, start, encoding, reader, number: PhantomData })
     }
 
-    /// Returns the shape: the number of samples, followed by the shape of each sample.
+    /// Returns the shape of the tensor: the number of samples, followed by the shape of each sample.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -220,14 +221,14 @@ impl<V: FileNumber> FileTensor<V> {
         &self.name
     }
 
-    /// Returns the number of values of a sample.
+    /// Returns the number of values of a sample of the tensor: the product of all axes but the first.
     pub(super) fn each(&self) -> usize {
         self.shape[1..].iter().product()
     }
 
-    /// Fills `to` with values of sample `sample`, from its value with index `first` on. Returns an error if the file
-    /// ends too early, or for a number that `V` cannot hold. The error names the sample, and calls such a number
-    /// `what`.
+    /// Reads `to.len()` consecutive values of sample number `sample`, from index `first` within the sample on, into
+    /// `to`. Returns an error if the file ends too early, or for a number that `V` cannot hold. The error names the
+    /// sample; `what` is the name of the number in it.
     pub(super) fn read(&self, what: &'static str, sample: usize, first: usize, to: &mut [V]) -> Result<(), Error> {
         let Encoding(_, size) = self.encoding;
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,14 +265,14 @@ fn encoding(kind: u8, digits: &[u8], unit: usize) -> Option<Encoding> {
     (size > 0 && size.is_multiple_of(unit)).then_some(Encoding(kind, size / unit))
 }
 
-/// Returns the number of bytes of all values of a tensor of shape `shape`, with `bytes` bytes for each value; `None`
-/// if it overflows.
+/// Returns the size in bytes of the values of a tensor of shape `shape`, each of `bytes` bytes; `None` if the size
+/// overflows.
 fn values(shape: &[usize], bytes: usize) -> Option<u64> {
     shape.iter().try_fold(bytes as u64, |product, &size| product.checked_mul(size as u64))
 }
 
-/// Opens the file at `path`. Returns its path as text, and the file. Returns an error if it is not a regular file,
-/// for example a pipe.
+/// Opens the file at `path` for reading. Returns (the path as text, the file). Returns an error if it is not a
+/// regular file, for example a pipe.
 fn open(path: &Path) -> Result<(String, File), Error> {
     let name = path.display().to_string();
     // The type is checked before opening: opening a pipe would wait for its writer.
@@ -314,8 +315,8 @@ fn format_error(name: &str, reason: impl ToString) -> Error {
     DataRule::FileFormat { file: name.into(), reason: reason.to_string() }.into()
 }
 
-/// Reads a header of `length` bytes, from the current position of `file`. Returns an error for a `length` above 100
-/// MB or above the length of the file, so that no larger buffer is allocated.
+/// Reads the header of a data file: `length` bytes from the current position of `file`. Returns an error for a
+/// `length` above 100 MB or above the length of the file, so that no larger buffer is allocated.
 fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     if length > MOST_HEADER || length > file.metadata()?.len() {
         return Err(Fault::Format("its header is longer than the file, or than 100 MB"));
@@ -325,8 +326,8 @@ fn read_header(file: &mut File, length: u64) -> Result<Vec<u8>, Fault> {
     Ok(header)
 }
 
-/// Reads the header of a `.npy` file from its start. Returns the number type (`descr`) and the shape as text, and the
-/// offset in bytes of the first value. Source: NEP 1, numpy.lib.format.
+/// Reads the header of a `.npy` file from its start. Returns two texts, the number type (`descr`) and the shape, and
+/// the offset in bytes of the first value. Source: NEP 1, numpy.lib.format.
 fn npy_header(file: &mut File) -> Result<([String; 2], u64), Fault> {
     let mut start = [0; 8];
     file.read_exact(&mut start)?;

@@ -42,7 +42,7 @@ use alloc::{borrow::Cow, vec::Vec};
 use core::fmt;
 use targets::{Kind, Targets};
 
-/// Samples, with or without targets, borrowed or owned.
+/// A data set in memory: samples, with or without targets, borrowed or owned.
 ///
 /// ```
 /// use chainrule::{dataset::Dataset, loss::Target};
@@ -62,20 +62,20 @@ pub struct Dataset<'a, T: Clone> {
     width: usize,
     steps: usize,
     lengths: Option<Cow<'a, [usize]>>,
-    /// The index of each sample's first row among the rows of all samples; empty unless lengths differ.
+    /// The index of each sample's first row among the input rows of all samples; empty unless lengths differ.
     starts: Vec<usize>,
-    /// At index i, the total number of rows of the i + 1 longest samples; empty unless the data set is ragged.
+    /// At index i, the number of input rows of the i + 1 longest samples together; empty unless lengths differ.
     longest_rows: Vec<usize>,
     samples: usize,
     rows: usize,
     targets: Targets<'a, T>,
     row_weights: Option<Cow<'a, [T]>>,
-    /// Whether targets have one row per sample, if their number also allows one per time step; `None` if not
-    /// declared.
+    /// Whether targets have one row per sample, if the number of targets also allows one per time step; `None` if
+    /// this was not declared.
     per_sample: Option<bool>,
 }
 
-/// Writes the shape, not the values.
+/// Writes the sizes of the data set, not the values.
 impl<T: Clone> fmt::Debug for Dataset<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shape = f.debug_struct("Dataset");
@@ -97,7 +97,7 @@ impl<T: Clone> fmt::Debug for Dataset<'_, T> {
 }
 
 impl<T: Clone> Dataset<'_, T> {
-    /// The sizes of the data.
+    /// Returns the sizes of the data set.
     pub(crate) fn layout(&self) -> Layout<'_> {
         Layout {
             width: self.width,
@@ -120,7 +120,7 @@ impl<T: Clone> Dataset<'_, T> {
 }
 
 impl<'a, T: Scalar> Dataset<'a, T> {
-    /// Creates a data set of samples with one row of `width` values each.
+    /// Creates a data set of samples without a time axis: each is one row of `width` values.
     ///
     /// # Errors
     /// The errors of [`sequences`](Self::sequences).
@@ -147,7 +147,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 
     /// Creates a data set of sequences of equal length. `per_sample` states whether targets have one row per sample,
-    /// not per step; with `None` their number decides.
+    /// not per step; with `None` the number of targets decides.
     fn equal(
         width: usize,
         steps: usize,
@@ -254,7 +254,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(self)
     }
 
-    /// Sets the weight of each target row in the loss. The loss ignores rows of weight 0.
+    /// Sets the weight of each target row in the loss, one per sample or one per time step. The loss ignores rows of
+    /// weight 0.
     ///
     /// # Errors
     /// [`Error::Length`] unless there is one weight per sample or one per time step; [`Error::DataValue`], with the
@@ -271,8 +272,8 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(Dataset { row_weights: Some(Cow::Borrowed(weights)), ..self })
     }
 
-    /// Refuses a value that is NaN or infinite. `values` have one row per step if `per_step`, otherwise one per
-    /// sample.
+    /// Returns [`Error::DataValue`] for the first value that is NaN or infinite; `what` is the name of the values in
+    /// the error. `values` have one row per step if `per_step`, otherwise one per sample.
     fn check_finite(&self, what: &'static str, values: &[T], per_step: bool) -> Result<(), Error> {
         let Some(bad) = first_non_finite(values) else { return Ok(()) };
         let ((sample, step, column), found) = (self.layout().place(values.len(), bad, per_step), to_f64(values[bad]));
@@ -297,7 +298,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 
     /// Declares that targets have one row per sample. The call is needed only if lengths differ and the number of
-    /// target values also allows one row per time step, which is then assumed.
+    /// target values also allows one row per time step, which is the assumption without it.
     ///
     /// # Errors
     /// [`Error::Length`] unless each sample has the same number of target values.
@@ -312,7 +313,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         Ok(Dataset { per_sample: Some(true), ..self })
     }
 
-    /// The number of samples.
+    /// Returns the number of samples.
     pub fn samples(&self) -> usize {
         self.samples
     }
@@ -327,7 +328,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.steps
     }
 
-    /// The number of time steps of sample `sample`.
+    /// Returns the number of time steps of sample `sample`.
     ///
     /// # Panics
     /// If `sample` is not below [`samples`](Self::samples).
@@ -340,12 +341,12 @@ impl<'a, T: Scalar> Dataset<'a, T> {
         self.lengths.as_ref().map_or(self.steps, |lengths| lengths[sample])
     }
 
-    /// All inputs, sample after sample, each \[its time steps, width\].
+    /// Returns all inputs, sample after sample, each \[its time steps, width\].
     pub fn inputs(&self) -> &[T] {
         &self.inputs
     }
 
-    /// All targets, in the order of the samples; `None` for data without targets.
+    /// Returns all targets, in the order of the samples; `None` for data without targets.
     pub fn targets(&self) -> Option<Target<'_, T>> {
         self.targets.target()
     }

@@ -1,4 +1,4 @@
-//! Data sets from nested slices, and from padded sequences.
+//! Creation of data sets from nested slices and from padded sequences; conversion of labels.
 
 use super::{Dataset, targets::Targets};
 use crate::{
@@ -60,7 +60,7 @@ impl<'a, T: Scalar> Dataset<'a, T> {
     }
 }
 
-/// Concatenates the slices to one owned vector; [`Error::TooLarge`] if memory cannot hold it.
+/// Concatenates `slices` to one owned vector; [`Error::TooLarge`] if memory cannot hold it.
 fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Error> {
     let len = sum("the values of all samples", slices.iter().map(|slice| slice.as_ref().len()))?;
     let mut all = reserve("the values of all samples", len)?;
@@ -68,8 +68,8 @@ fn concat<'a, T: Scalar, S: AsRef<[T]>>(slices: &[S]) -> Result<Cow<'a, [T]>, Er
     Ok(Cow::Owned(all))
 }
 
-/// Returns the number of time steps of each padded sequence. The mask is \[samples, `steps`\], true for time steps
-/// that are not padding.
+/// Returns the number of time steps of each sequence from the mask of padded sequences. The mask is \[samples,
+/// `steps`\], true for time steps that are not padding.
 ///
 /// # Errors
 /// [`Error::Empty`] for 0 `steps` or an empty mask; [`DataRule::NotMultiple`] if the length of the mask is not a
@@ -98,9 +98,9 @@ pub fn mask_lengths(steps: usize, mask: &[bool]) -> Result<Vec<usize>, Error> {
     Ok(lengths)
 }
 
-/// Removes the padding of sequences: copies the first `lengths[s]` rows of each sample s of \[samples, `steps`, any
-/// width\], one sample after the other. [`Dataset::ragged`] expects this layout, for inputs and for targets per time
-/// step.
+/// Removes the padding of sequences. Of `values`, \[samples, `steps`, any width\], it copies the first `lengths[s]`
+/// rows of each sample s, one sample after the other. [`Dataset::ragged`] expects this layout, for inputs and for
+/// targets per time step.
 ///
 /// ```
 /// use chainrule::dataset::{Dataset, mask_lengths, unpad};
@@ -162,12 +162,12 @@ pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Er
     Ok(rows)
 }
 
-/// Converts text labels to class indices. Returns the class index of each label, and the sorted names of the classes.
+/// Converts text labels to class indices. Returns (the class index of each label, the sorted names of the classes).
 ///
-/// [`Model::name_classes`](crate::model::Model::name_classes) gives a model these names.
+/// [`Model::name_classes`](crate::model::Model::name_classes) stores the names of the classes in a model.
 ///
 /// # Shapes
-/// The classes are \[labels\], each below the number of names.
+/// The class indices are \[labels\], each below the number of names.
 ///
 /// ```
 /// use chainrule::dataset::encode_labels;

@@ -1,4 +1,4 @@
-//! Parts of a data set: chosen samples, splits and folds.
+//! Subsets of a data set: chosen samples, splits into two parts, and folds for cross-validation.
 
 use super::{Dataset, targets::Targets};
 use crate::{
@@ -12,8 +12,8 @@ use alloc::{borrow::Cow, vec, vec::Vec};
 use core::ops::Range;
 
 impl<T: Scalar> Dataset<'_, T> {
-    /// Copies the samples `chosen`, in the given order, with their targets and row weights. A sample may be chosen more
-    /// than once.
+    /// Returns a data set with copies of the samples with the indices `chosen`, in the given order, with their
+    /// targets and row weights. A sample may be chosen more than once.
     ///
     /// # Errors
     /// [`Error::EmptyBatch`] if `chosen` is empty; [`Error::Sample`] for a sample that the data does not have;
@@ -49,8 +49,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok(part)
     }
 
-    /// Copies the rows of the samples `chosen` from `values`, which has one row for each time step if `per_step`,
-    /// otherwise one for each sample.
+    /// Copies the rows of the samples with the indices `chosen` from `values`, which has one row for each time step
+    /// if `per_step`, otherwise one for each sample.
     fn chosen<X: Copy>(&self, chosen: &[usize], values: &[X], per_step: bool) -> Result<Vec<X>, Error> {
         let width = values.len() / if per_step { self.rows } else { self.samples };
         let rows = |sample: usize| -> Range<usize> {
@@ -179,8 +179,8 @@ impl<T: Scalar> Dataset<'_, T> {
         Ok((self.select(&others)?, self.select(&order[start..end])?))
     }
 
-    /// Returns the number of samples in the first of two parts: the fraction `share` of all samples, rounded to the
-    /// nearest number. Returns an error unless 0 < `share` < 1.
+    /// Returns the number of samples in the first part of a split: the fraction `share` of all samples, rounded to
+    /// the nearest number. Returns an error unless 0 < `share` < 1.
     fn first_part(&self, share: f64) -> Result<usize, Error> {
         require(share > 0.0 && share < 1.0, "the share of a split", "between 0 and 1", share)?;
         Ok(libm::round(share * self.samples as f64) as usize)

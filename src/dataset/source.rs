@@ -16,7 +16,8 @@ use core::{fmt::Debug, ops::Range};
 pub trait Sealed {}
 
 /// Samples with their targets, which a [`Batch`](super::Batch) reads in parts: a [`Dataset`] in memory, or a
-/// [`FileDataset`](super::FileDataset). Both give a trainer the same batches, to the bit. The trait is sealed.
+/// [`FileDataset`](super::FileDataset). With equal values, the two give a trainer the same batches, to the bit. The
+/// trait is sealed.
 ///
 /// ```
 /// use chainrule::{dataset::{Batch, Dataset, Source}, loss::Target};
@@ -38,23 +39,24 @@ pub trait Sealed {}
     note = "a `Result` gives its value by `?`, as in `Dataset::rows(2, &x, None)?`"
 )]
 pub trait Source<T: Scalar>: Sealed + Debug {
-    /// The sizes of the data.
+    /// Returns the sizes of the data: samples, time steps, and the numbers of targets and row weights.
     #[doc(hidden)]
     fn layout(&self) -> Layout<'_>;
 
-    /// Returns 64-bit words by whose hash ranks (trainers that train one network together) compare their data. They
-    /// are all values of the data, or for data in files only its sizes.
+    /// Returns 64-bit words by whose hash ranks (trainers that train one network together) compare their data. The
+    /// words are all values of the data, or for data in files only its sizes.
     #[doc(hidden)]
     fn words(&self) -> Box<dyn Iterator<Item = u64> + '_>;
 
-    /// Returns the address and the sizes of the data, by which a rank recognizes data that it has already compared.
+    /// Returns the identity of the data, by which a rank recognizes data that it has already compared with other
+    /// ranks: \[address, samples, time steps, width, input rows, targets\].
     #[doc(hidden)]
     fn identity(&self) -> [usize; 6] {
         let Layout { samples, steps, width, rows, targets, .. } = self.layout();
         [core::ptr::from_ref(self).cast::<()>().addr(), samples, steps, width, rows, targets]
     }
 
-    /// Returns the input rows of all samples, sample after sample; `None` for data in files.
+    /// Returns the input rows (one per time step) of all samples, sample after sample; `None` for data in files.
     #[doc(hidden)]
     fn inputs_in_memory(&self) -> Option<&[T]> {
         None
@@ -67,13 +69,14 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     }
 
     /// Returns an error if an input is not a valid index for the embedding that reads a network's input. `wrong`
-    /// returns the position of the first such value in a slice of inputs. `vocabulary` is the number of valid
-    /// indices; with `None`, for a network without such an embedding, all data is accepted. Inputs in a file are
-    /// checked later, by the pass that reads them.
+    /// returns the position of the first value in a slice of inputs that is not a valid index. `vocabulary` is the
+    /// number of valid indices; with `None`, for a network without such an embedding, all data is accepted. Inputs in
+    /// a file are checked later, by the pass that reads them.
     #[doc(hidden)]
     fn check_indices(&self, vocabulary: Option<usize>, wrong: &dyn Fn(&[T]) -> Option<usize>) -> Result<(), Error>;
 
-    /// Writes the input rows that `rows` selects to `x`, time-major.
+    /// Writes the input rows that `rows` selects to `x`, time-major: the rows of all selected samples at one time
+    /// step, then those at the next.
     #[doc(hidden)]
     fn write_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error>;
 
@@ -83,7 +86,8 @@ pub trait Source<T: Scalar>: Sealed + Debug {
     fn write_targets(&self, rows: &ChosenRows<'_>, per_step: bool, to: ChosenTargets<'_, T>) -> Result<(), Error>;
 }
 
-/// The rows of a batch, time-major: a range of time steps of the chosen samples, the longest sample first.
+/// The selection of rows for a batch: a range of time steps of the chosen samples, the longest sample first. The rows
+/// are in time-major order: those of all samples at one time step, then those at the next.
 #[derive(Clone, Debug)]
 pub struct ChosenRows<'b> {
     /// The indices of the chosen samples, the longest first.
@@ -91,18 +95,18 @@ pub struct ChosenRows<'b> {
     /// The number of time steps of each chosen sample; empty unless the data set is ragged (samples of unequal
     /// length).
     pub(super) lengths: &'b [usize],
-    /// The index of the first row of each chosen sample, among the rows of all samples of the data set; empty unless
-    /// the data set is ragged.
+    /// The index of the first input row of each chosen sample, among the input rows of all samples of the data set.
+    /// Empty unless the data set is ragged (samples of unequal length).
     pub(super) starts: &'b [usize],
     /// The number of time steps of the longest sample of the data set.
     pub(super) longest: usize,
-    /// The range of time steps whose rows are chosen.
+    /// The range of time steps whose rows are chosen, the same for all chosen samples.
     pub(super) steps: Range<usize>,
 }
 
 impl ChosenRows<'_> {
-    /// Calls `visit` with the index of each chosen row among all rows of the data set. The rows of all samples at the
-    /// first time step precede those at the next time step, and so on.
+    /// Calls `visit` with the index of each chosen row among all input rows (one per time step) of the data set. The
+    /// rows of all samples at the first time step precede those at the next time step, and so on.
     pub(super) fn each(&self, mut visit: impl FnMut(usize)) {
         for step in self.steps.clone() {
             if self.lengths.is_empty() {
@@ -121,13 +125,13 @@ impl ChosenRows<'_> {
     }
 }
 
-/// The buffers of a batch into which class labels, target values and row weights are written. A buffer is empty if
-/// the data set has no values of its kind.
+/// The buffers of a batch into which class labels, target values and row weights are written. The buffer of classes,
+/// values or weights is empty if the data set has none.
 #[derive(Debug)]
 pub struct ChosenTargets<'b, T> {
     pub(super) classes: &'b mut [usize],
     pub(super) values: &'b mut [T],
-    /// The number of values of a target row.
+    /// The number of values of a target row in `values`.
     pub(super) width: usize,
     pub(super) weights: &'b mut [T],
 }
@@ -163,7 +167,8 @@ impl<T: Scalar> Source<T> for Dataset<'_, T> {
 }
 
 impl<T: Scalar> Dataset<'_, T> {
-    /// Implements [`Source::write_inputs`]: copies the input rows that `rows` selects to `x`, time-major.
+    /// Implements [`Source::write_inputs`]: copies the input rows that `rows` selects to `x`, time-major (all samples
+    /// of a time step are adjacent).
     pub(crate) fn copy_inputs(&self, rows: &ChosenRows<'_>, x: &mut [T]) -> Result<(), Error> {
         let (inputs, width) = (self.inputs(), self.width);
         // Copying a value takes about a nanosecond, since it is read from main memory.

@@ -1,4 +1,4 @@
-//! Standardization: shifts and scales columns to mean 0 and variance 1, and inverts this.
+//! Standardization: shifts and scales columns to mean 0 and variance 1, and inverts the scaling.
 
 use super::{Dataset, refuse_non_finite};
 use crate::{
@@ -8,16 +8,16 @@ use crate::{
 };
 use alloc::{borrow::Cow, vec, vec::Vec};
 
-/// Whether a column with this mean and standard deviation is not constant: a deviation of at most 1e-12 |mean| counts
-/// as rounding error.
+/// Whether a column with this mean and standard deviation varies, that is, is not constant. A standard deviation of
+/// at most 1e-12 |mean| counts as rounding error of a constant column.
 pub(crate) fn varies(mean: f64, deviation: f64) -> bool {
     deviation > 1e-12 * mean.abs()
 }
 
-/// Shift and scale for each column of the data: x ← (x − mean) / standard deviation. A constant column becomes 0.
-/// Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
+/// Standardization of data, with a mean and a standard deviation for each column: x ← (x − mean) / standard
+/// deviation. A constant column becomes 0. Source: LeCun et al. 1998, "Efficient BackProp", section 4.3.
 ///
-/// Fit the standardization on the training part alone, and apply it to every part:
+/// Fit the standardization on the training data alone, and apply it to all data:
 ///
 /// ```
 /// use chainrule::dataset::{Dataset, Standardize};
@@ -55,8 +55,8 @@ impl TryFrom<Saved> for Standardize {
 }
 
 impl Standardize {
-    /// Computes the means and standard deviations of the input columns of `data`, over all samples and time steps.
-    /// The variance divides by the number n of rows, not by n − 1.
+    /// Computes the means and standard deviations of the input columns of `data`, over all samples and time steps,
+    /// and returns the standardization with them. The variance divides by the number n of rows, not by n − 1.
     ///
     /// # Errors
     /// [`Error::NonFinite`] for a mean or deviation that `f64` cannot hold.
@@ -65,7 +65,8 @@ impl Standardize {
     }
 
     /// Computes the means and standard deviations of the target columns of `data`, over all target rows, each of
-    /// `width` values. Each row is weighted by its row weight, and rows of weight 0 are not read.
+    /// `width` values, and returns the standardization with them. Each row is weighted by its row weight, and rows of
+    /// weight 0 are not read.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
@@ -87,8 +88,8 @@ impl Standardize {
         Self::weighted(width, values, |row| weights.map_or(1.0, |weights| to_f64(weights[index(row)])))
     }
 
-    /// Computes the mean and the standard deviation of each column of `rows`, where each row has `width` values. The
-    /// variance divides by the number n of rows, not by n − 1.
+    /// Computes the mean and the standard deviation of each column of `rows`, where each row has `width` values, and
+    /// returns the standardization with them. The variance divides by the number n of rows, not by n − 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a `width` of 0; [`Error::Empty`] without rows; [`DataRule::NotMultiple`] if the
@@ -101,9 +102,9 @@ impl Standardize {
         Self::weighted(width, rows, |_| 1.0)
     }
 
-    /// Returns the weighted means and standard deviations of the columns of `rows`, where each row has `width`
-    /// values. The row with index i has the weight `weight(i)`; rows of weight 0 are not read. The variance divides
-    /// by the sum of the weights, which must be above 0.
+    /// Creates a standardization with the weighted mean and standard deviation of each column of `rows`, where each
+    /// row has `width` values. The row with index i has the weight `weight(i)`; rows of weight 0 are not read. The
+    /// variance divides by the sum of the weights, which must be above 0.
     fn weighted<T: Scalar>(width: usize, rows: &[T], weight: impl Fn(usize) -> f64) -> Result<Self, Error> {
         let counted = || {
             let rows = rows.chunks(width).enumerate();
@@ -153,7 +154,7 @@ impl Standardize {
         Self::from_columns((0..width).map(of).collect())
     }
 
-    /// Creates the standardization from the mean and the standard deviation of each column, in this order.
+    /// Creates the standardization from \[mean, standard deviation\] of each column.
     ///
     /// # Errors
     /// [`Error::Empty`] without columns; [`Error::NonFinite`] for a number that is NaN or infinite;
@@ -171,18 +172,18 @@ impl Standardize {
         Ok(Standardize { columns })
     }
 
-    /// Returns the mean and the standard deviation of each column, in this order.
+    /// Returns \[mean, standard deviation\] of each column.
     pub fn columns(&self) -> &[[f64; 2]] {
         &self.columns
     }
 
-    /// The number of columns.
+    /// Returns the number of columns that the standardization scales.
     pub fn width(&self) -> usize {
         self.columns.len()
     }
 
-    /// Whether standardization would change the columns little: each column is constant, or has a mean from −1 to 1
-    /// and a standard deviation of at least 0.5 and below 2.
+    /// Whether the columns are already almost standardized: each column is constant, or has a mean from −1 to 1 and a
+    /// standard deviation of at least 0.5 and below 2.
     pub(crate) fn is_unit(&self) -> bool {
         let near = |&[mean, deviation]: &[f64; 2]| mean.abs() <= 1.0 && (0.5..2.0).contains(&deviation);
         self.columns.iter().filter(|&&[mean, deviation]| varies(mean, deviation)).all(near)
@@ -201,7 +202,8 @@ impl Standardize {
         })
     }
 
-    /// Inverts [`apply`](Self::apply), in place: `x · deviation + mean`. A constant column becomes its mean.
+    /// Inverts [`apply`](Self::apply) on rows, in place: `x · deviation + mean`, with the mean and the standard
+    /// deviation of each column. A constant column becomes its mean.
     ///
     /// # Errors
     /// The errors of [`apply`](Self::apply).
@@ -212,8 +214,8 @@ impl Standardize {
         })
     }
 
-    /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the mean and the deviation of its
-    /// column. If a result overflows, an error is returned after all values are replaced.
+    /// Replaces each value x of `rows` by `change(x, mean, deviation)`, with the mean and the standard deviation of
+    /// its column. If a result overflows, an error is returned after all values are replaced.
     fn each<T: Scalar>(&self, rows: &mut [T], change: impl Fn(f64, f64, f64) -> f64) -> Result<(), Error> {
         let (width, mut overflow) = (self.columns.len(), None);
         if !rows.len().is_multiple_of(width) {
@@ -232,7 +234,7 @@ impl Standardize {
         overflow.map_or(Ok(()), |rule| Err(rule.into()))
     }
 
-    /// Returns `data` with standardized inputs, which are copied.
+    /// Returns a data set with the standardized inputs of `data`, and with its targets and row weights.
     ///
     /// # Errors
     /// [`Error::Length`] if the width of the data is not that of this scale; [`DataRule::ScaledValue`] for a value
@@ -244,7 +246,7 @@ impl Standardize {
         Ok(scaled)
     }
 
-    /// Returns `data` with standardized targets, which are copied.
+    /// Returns a data set with the standardized targets of `data`, and with its inputs and row weights.
     ///
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] if the width of the target rows is not
@@ -259,15 +261,16 @@ impl Standardize {
     }
 }
 
-/// Returns `of(1)`, or `of(¼)` if `of(1)` overflows. `of` multiplies numbers by its argument before it subtracts or
-/// adds them, and divides the result by it, so the result is the same. Only numbers near the largest `f64` overflow.
+/// Returns `of(1)`, or `of(¼)` if `of(1)` overflows. The function `of` multiplies its numbers by its argument before
+/// it subtracts or adds them, and divides the result by the argument, so both calls compute the same value. Only
+/// numbers near the largest `f64` overflow.
 fn finite_or_by_quarters(of: impl Fn(f64) -> f64) -> f64 {
     let plain = of(1.0);
     if plain.is_finite() { plain } else { of(0.25) }
 }
 
-/// Returns an error unless `width` is the number of values of a target row, with one row per sample or per time step.
-/// `count` is the number of target values of `data`.
+/// Returns an error unless `width` is the number of values of a target row, where targets have one row per sample or
+/// one per time step. `count` is the number of target values of `data`.
 fn check_target_width<T: Scalar>(width: usize, data: &Dataset<'_, T>, count: usize) -> Result<(), Error> {
     let (layout, samples) = (data.layout(), data.samples());
     let (of_step, of_sample) = (count / layout.rows, count / samples);

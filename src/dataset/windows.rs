@@ -1,4 +1,4 @@
-//! Windows of a series: ranges of consecutive rows, each of which becomes a sample.
+//! Windows of a time series: ranges of consecutive rows, each of which becomes a sample.
 
 use super::{Dataset, first_non_finite, targets::Targets};
 use crate::{
@@ -14,8 +14,9 @@ fn not_finite<T: Scalar>(row: usize, column: usize, found: T) -> Error {
     DataRule::RowValue { row, column, found: to_f64(found) }.into()
 }
 
-/// Windows of a series: sample i has the rows `i · stride .. i · stride + steps`. Its target is the row that is
-/// `ahead` rows after the last row of the sample.
+/// The division of a time series into windows, which become the samples of a data set. Sample i has the rows `i ·
+/// stride .. i · stride + steps` of the series. Its target is the row that is `ahead` rows after the last row of the
+/// sample.
 ///
 /// ```
 /// use chainrule::{dataset::Windows, loss::Target};
@@ -36,7 +37,7 @@ pub struct Windows {
 
 impl Windows {
     /// Creates windows of `steps` rows, one window starting at each row of the series. The target of a window is the
-    /// row after it, with all its columns.
+    /// next row after it, with all columns.
     pub fn new(steps: usize) -> Self {
         Windows { steps, stride: 1, ahead: 1, every_step: false, columns: None }
     }
@@ -47,7 +48,8 @@ impl Windows {
         Windows { stride, ..self }
     }
 
-    /// Sets the number of rows from a row to its target; with 0 the target is the row itself. The default is 1.
+    /// Sets the distance, in rows of the series, from a row to its target; with 0 the target is the row itself.
+    /// The default is 1.
     #[must_use]
     pub fn ahead(self, ahead: usize) -> Self {
         Windows { ahead, ..self }
@@ -60,7 +62,7 @@ impl Windows {
         Windows { every_step: true, ..self }
     }
 
-    /// Sets the columns of a row that are the target. The default is all columns.
+    /// Sets which columns of the target row are the target. The default is all columns.
     #[must_use]
     pub fn target_columns(self, columns: Range<usize>) -> Self {
         Windows { columns: Some(columns), ..self }

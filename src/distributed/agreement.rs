@@ -1,4 +1,5 @@
-//! Texts exchanged between ranks: descriptions of their runs, which are compared, and reports of errors.
+//! Texts that ranks (trainers that train one network together) exchange: descriptions of their runs, which are
+//! compared, and reports of errors.
 
 #[cfg(doc)]
 use super::Communicator;
@@ -11,28 +12,28 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt::Display;
 
-/// The description of a run by which ranks compare their runs: one line for each setting or array, with its name and
-/// its value or the hash of its values.
+/// The description of a training run by which ranks (trainers that train one network together) compare their runs. It
+/// has one line of text for each setting or array, with its name and its value or the hash of its values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Adds a line with `name` and `value`. An error shows both, so `value` must be one line of text.
+    /// Adds a line with `name` and `value`. An error message shows both, so `value` must be one line of text.
     pub(crate) fn add(&mut self, name: &str, value: impl Display) {
         self.0 += &format!("{name}\t{value}\n");
     }
 
-    /// Adds a line with `name` and the hash of many values, each given as 64 bits.
+    /// Adds a line with `name` and the hash of `values`, each given as 64 bits.
     pub(crate) fn add_hash(&mut self, name: &str, values: impl IntoIterator<Item = u64>) {
         self.0 += &format!("{name}\thash {:016x}\n", hash(values));
     }
 
-    /// Adds a line with `name` and the hash of numbers, converted to `f64`.
+    /// Adds a line with `name` and the hash of the numbers `values`, converted to `f64`.
     pub(crate) fn add_numbers<T: Scalar>(&mut self, name: &str, values: &[T]) {
         self.add_hash(name, values.iter().map(|&value| to_f64(value).to_bits()));
     }
 
-    /// Adds a line with `name` and the hash of a long text.
+    /// Adds a line with `name` and the hash of the text `value`, which may be long.
     pub(crate) fn add_text(&mut self, name: &str, value: &str) {
         self.add_hash(name, value.bytes().map(u64::from));
     }
@@ -69,10 +70,11 @@ pub(super) fn hash(values: impl IntoIterator<Item = u64>) -> u64 {
     values.into_iter().fold(0xCBF2_9CE4_8422_2325, mix)
 }
 
-/// The first character of a text that reports an error.
+/// The first character of a text between ranks that reports an error.
 const FAILED: char = '!';
 
-/// If no rank failed, returns the texts `own` of all ranks, in the order of the ranks. All ranks must call it.
+/// Exchanges the texts `own` of all ranks, and returns them in the order of the ranks if no rank failed. All ranks
+/// must call it.
 ///
 /// # Errors
 /// The error of this rank; [`RankRule::Failed`] with the error of the first rank that failed; the errors of

@@ -4,11 +4,11 @@ use super::Communicator;
 use crate::{clock::Clock, error::Error, monitor::progress::Communication};
 use alloc::boxed::Box;
 
-/// A communicator that counts the bytes and the time of its messages.
+/// A communicator, the connection of a rank with the other ranks, that counts the bytes and the time of its messages.
 #[derive(Debug)]
 pub(super) struct Channel<T> {
     ranks: Box<dyn Communicator<T>>,
-    /// The number of this rank, counted from 0, and the number of ranks, as the communicator reported them to `new`.
+    /// \[number of this rank, counted from 0; number of ranks\], as the communicator reported them to `new`.
     place: [usize; 2],
     counted: Communication,
 }
@@ -27,24 +27,25 @@ impl<T> Channel<T> {
         self.place[1]
     }
 
-    /// Calls [`Communicator::exchange`], and counts its bytes and time.
+    /// Calls [`Communicator::exchange`], and counts the bytes and the time of the message.
     pub(super) fn exchange(&mut self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         self.count(size_of_val(send), size_of_val(receive), |ranks| ranks.exchange(peer, send, receive))
     }
 
-    /// Calls [`Communicator::broadcast`], and counts its bytes and time.
+    /// Calls [`Communicator::broadcast`], and counts the bytes and the time of the message.
     pub(super) fn broadcast(&mut self, root: usize, values: &mut [T]) -> Result<(), Error> {
         let bytes = size_of_val(values);
         let [sent, received] = if root == self.rank() { [bytes, 0] } else { [0, bytes] };
         self.count(sent, received, |ranks| ranks.broadcast(root, values))
     }
 
-    /// Returns the bytes and seconds of the messages since the last call of this method.
+    /// Returns the number of bytes and the seconds of all messages since the last call of this method.
     pub(super) fn take_counts(&mut self) -> Communication {
         core::mem::take(&mut self.counted)
     }
 
-    /// Runs `call` and returns its result. Adds its time, and the bytes `sent` and `received`, to the counts.
+    /// Runs `call`, which sends and receives messages, and returns its result. Adds its time, and the bytes `sent`
+    /// and `received`, to the counts.
     fn count<R>(&mut self, sent: usize, received: usize, call: impl FnOnce(&dyn Communicator<T>) -> R) -> R {
         let start = Clock::now();
         let result = call(&*self.ranks);

@@ -10,7 +10,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// One rank of a group of threads.
+/// One rank of a group of threads in one process.
 ///
 /// Dropping a rank, also in a panic, ends its part in the group: calls of other ranks that need it then return an
 /// error. A call that waits longer than the [deadline](Self::deadline) also returns an error.
@@ -20,7 +20,8 @@ pub struct Local<T> {
     deadline: Duration,
 }
 
-/// The channels between the ranks of a group. The channel from rank `a` to rank `b` has index `a · size + b`.
+/// The channels between the ranks of a group. The channel from rank a to rank b has the index `a · size + b` in
+/// `links`, with `size` the number of ranks.
 struct Group<T> {
     size: usize,
     links: Vec<Link<T>>,
@@ -33,19 +34,20 @@ struct Link<T> {
 }
 
 struct State<T> {
-    /// The message. Its memory is reused from message to message.
+    /// The values of the message in the channel. Their memory is reused from message to message.
     values: Vec<T>,
     is_full: bool,
-    /// The error that the other rank gets once the sender or the receiver of this channel has ended; `None` before
-    /// that.
+    /// The error for the other rank after the sender or the receiver of this channel has ended; `None` while both
+    /// run.
     ended: Option<RankRule>,
 }
 
-/// The largest number of ranks in a group.
+/// The largest number of ranks in a group of threads.
 const MOST: usize = 256;
 
 impl<T> Local<T> {
-    /// Creates the ranks of a group of `size` ranks, in order, one for each thread. The deadline is 60 s.
+    /// Creates a group of `size` ranks, one for each thread, and returns them in the order of their numbers. A call
+    /// that waits for another rank fails after 60 s, unless [`deadline`](Self::deadline) sets another time.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `size` is from 1 to 256.
@@ -60,8 +62,8 @@ impl<T> Local<T> {
         Ok((0..size).map(rank).collect())
     }
 
-    /// Sets the time after which a waiting call returns an error. It must exceed the largest difference between the
-    /// times that two ranks take for an update.
+    /// Sets the time after which a call that waits for another rank returns an error. It must exceed the largest
+    /// difference between the times that two ranks take for an update.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         // `Local` implements `Drop`, so its fields cannot be moved out.
@@ -74,8 +76,9 @@ impl<T> Local<T> {
         &self.group.links[from * self.group.size + to]
     }
 
-    /// Waits until the channel `link` holds a message if `full`, or holds none if not, and returns its locked state.
-    /// Returns an error if a rank of the channel has ended or the deadline has passed. `peer` is the other rank.
+    /// Waits until the channel `link` holds a message, if `full`, or holds none, if not. Returns the locked state of
+    /// the channel. Returns an error if a rank of the channel has ended or the deadline has passed. `peer` is the
+    /// number of the other rank.
     fn wait<'a>(&self, link: &'a Link<T>, full: bool, peer: usize) -> Result<MutexGuard<'a, State<T>>, Error> {
         let start = Clock::now();
         let mut state = link.lock();
@@ -99,7 +102,7 @@ impl<T> Local<T> {
 }
 
 impl<T> Local<T> {
-    /// Ends the part of this rank in the group, and notifies the other ranks. They still receive messages sent
+    /// Removes this rank from the group, and notifies the other ranks. They still receive messages that it has sent
     /// before.
     fn end(&self) {
         let ended = RankRule::Ended { rank: self.rank, panicked: std::thread::panicking() };
@@ -113,8 +116,8 @@ impl<T> Local<T> {
 }
 
 impl<T> Link<T> {
-    /// Locks the state. No code panics between two changes of the state, so a poisoned lock protects a consistent
-    /// state.
+    /// Locks the state of the channel. No code panics between two changes of the state, so a poisoned lock protects a
+    /// consistent state.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,9 +132,9 @@ impl<T: Copy + Send> Communicator<T> for Local<T> {
         self.group.size
     }
 
-    /// After an error, except for an invalid `peer`, this rank has left the group. All further calls of this rank,
-    /// and those of ranks that wait for it, then return errors. Otherwise the next exchange could read a message that
-    /// was left behind.
+    /// Implements [`Communicator::exchange`]. After an error, except for an invalid `peer`, this rank has left the
+    /// group. All further calls of this rank, and those of ranks that wait for it, then return errors. Otherwise the
+    /// next exchange could read a message of the failed one.
     fn exchange(&self, peer: usize, send: &[T], receive: &mut [T]) -> Result<(), Error> {
         if peer == self.rank || peer >= self.group.size {
             return Err(no_peer(peer));

@@ -86,7 +86,8 @@ use core::fmt::Debug;
 
 /// The connection of one rank with the other ranks of its group. It transfers values of type `T`.
 ///
-/// All ranks must make the same calls in the same order. After a failed call the group cannot be used any more.
+/// All ranks must make the same calls in the same order. After a call that returned an error the group can no longer
+/// be used.
 ///
 /// ```
 /// use chainrule::{Error, RankRule, distributed::Communicator};
@@ -152,10 +153,10 @@ use core::fmt::Debug;
     note = "`distributed::Local` connects threads, `()` is a single rank"
 )]
 pub trait Communicator<T>: Debug + Send + Sync {
-    /// Returns the number of this rank, below [`size`](Self::size).
+    /// Returns the number of this rank, from 0 and below [`size`](Self::size).
     fn rank(&self) -> usize;
 
-    /// The number of ranks, at least 1.
+    /// Returns the number of ranks in the group, at least 1.
     fn size(&self) -> usize;
 
     /// Sends `send` to rank `peer`, and fills `receive` with the message from that rank, which must call `exchange`
@@ -193,7 +194,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Returns once all ranks have called it.
+    /// Waits for all ranks: returns once all ranks of the group have called it.
     ///
     /// # Errors
     /// The errors of [`exchange`](Self::exchange).
@@ -213,7 +214,7 @@ pub trait Communicator<T>: Debug + Send + Sync {
     }
 }
 
-/// `()` is the group of one rank.
+/// `()` is a communicator: the only rank of a group of one rank.
 impl<T> Communicator<T> for () {
     fn rank(&self) -> usize {
         0
@@ -228,8 +229,8 @@ impl<T> Communicator<T> for () {
     }
 }
 
-/// A shared rank, which one trainer after the other can use: for example the rank of an MPI job, unique in its
-/// process.
+/// A communicator that several trainers share and use one after the other: for example that of an MPI job, unique in
+/// its process.
 impl<T, C: Communicator<T> + ?Sized> Communicator<T> for Arc<C> {
     fn rank(&self) -> usize {
         (**self).rank()
@@ -252,7 +253,8 @@ impl<T, C: Communicator<T> + ?Sized> Communicator<T> for Arc<C> {
     }
 }
 
-/// Returns the error of an exchange with `peer`, which is not in the group or is the calling rank itself.
+/// Returns [`Error::Parameter`] for an exchange with rank `peer`, which is not in the group or is the calling rank
+/// itself.
 fn no_peer(peer: usize) -> Error {
     Error::Parameter { what: "the rank of an exchange", expected: "another rank of the group", found: peer as f64 }
 }

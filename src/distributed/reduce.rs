@@ -1,4 +1,5 @@
-//! The sum over all ranks, along the binary tree of the shards (fixed consecutive parts of the samples of an update).
+//! The sum of vectors over all ranks, along the binary tree of the shards (fixed consecutive parts of the samples of
+//! an update).
 
 use super::{channel::Channel, shard_sums::ShardSums};
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar};
@@ -26,9 +27,9 @@ pub(super) fn add_power_of_two<T: Scalar>(
     halve(ranks, 1, sum, received)
 }
 
-/// Adds the sums of all ranks, any number of them; together they own `shards` shards. On return [`ShardSums::first`]
-/// is the total on each rank. `received` is memory for a message from another rank, as long as one sum. All ranks
-/// must call it.
+/// Adds the sums of all ranks along the binary tree of the shards, for any number of ranks; `shards` is the number of
+/// all shards. On return [`ShardSums::first`] is the total on each rank. `received` is memory for a message from
+/// another rank, as long as one sum. All ranks must call it.
 pub(super) fn add_any<T: Scalar>(
     ranks: &mut Channel<T>,
     shards: usize,
@@ -39,9 +40,9 @@ pub(super) fn add_any<T: Scalar>(
     ranks.broadcast(0, sums.first())
 }
 
-/// Adds the vectors `sum` of the ranks whose numbers agree in all bits below `bit`, a power of two. The number of
-/// ranks is a power of two. On return `sum` is the total on each of these ranks. `received` is memory of half the
-/// length of `sum`, rounded up.
+/// Adds the vectors `sum` of the ranks whose numbers agree in all binary digits below `bit`, a power of two. The
+/// number of ranks is a power of two. On return `sum` is the total on each of these ranks. `received` is memory of
+/// half the length of `sum`, rounded up.
 ///
 /// Rank r and rank r XOR `bit` exchange halves, and each adds one half. The next bits divide that half further. Then
 /// the summed halves are exchanged in reverse order (Rabenseifner 2004). Each element is added along the tree of the
@@ -60,7 +61,8 @@ fn halve<T: Scalar>(ranks: &mut Channel<T>, bit: usize, sum: &mut [T], received:
     ranks.exchange(peer, own, other)
 }
 
-/// The sum for any number of ranks: whole vectors are sent up the binary tree of the shards.
+/// The sum of vectors over any number of ranks: whole vectors are sent up the binary tree of the shards (the parts of
+/// an update's samples).
 ///
 /// Time: about `2 log₂ p · (α + n β)` for p ranks and n values, half of it for the broadcast of the total. A message
 /// has the latency α and takes the time β per value.

@@ -1,4 +1,5 @@
-//! The reports of a rank to the others: of an update whose loss is not finite, and of a spike of the gradient.
+//! Reports and requests of a rank to the other ranks: a loss that is not finite, a spike of the gradient, the end of
+//! a fit.
 
 use super::{agreement::gather_results, channel::Channel};
 use crate::{error::Error, monitor::progress::Spike, scalar::Scalar};
@@ -43,12 +44,12 @@ impl Report {
 /// the states of the ranks or their data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Requests {
-    /// Whether a callback ends the fit.
+    /// Whether a callback of this rank requests the end of the fit.
     pub ends: bool,
-    /// Whether a monitor stops the run.
+    /// Whether a monitor of this rank requests the end of the run.
     pub stops: bool,
-    /// Whether parameters, transforms or workspace of this rank may have been changed, so that the ranks must be
-    /// compared.
+    /// Whether parameters, transforms or workspace of this rank may have been changed, so that the ranks must compare
+    /// their states.
     pub compares: bool,
     /// Whether the update uses a data set that the ranks have not compared yet.
     pub other_data: bool,
@@ -60,7 +61,8 @@ impl Requests {
         self.ends || self.stops
     }
 
-    /// Returns the requests that at least one rank makes. All ranks must call it.
+    /// Returns the requests (such as to end the fit) that at least one rank makes; `self` are those of this rank. All
+    /// ranks must call it.
     pub(super) fn of_any<T: Scalar>(self, ranks: &mut Channel<T>) -> Result<Self, Error> {
         let digit = |set| if set { '1' } else { '0' };
         let own = [self.ends, self.stops, self.compares, self.other_data].map(digit).iter().collect();
@@ -70,17 +72,17 @@ impl Requests {
     }
 }
 
-/// Returns the largest contribution of a shard to a gradient that any rank found; `own` is that of this rank. `None`
-/// if no rank found one. Among equal contributions it is that of the lowest rank, so that the number of ranks does
-/// not matter. All ranks must call it.
+/// Returns the largest contribution of a shard to the gradient, among those that the ranks found; `own` is the one
+/// that this rank found. `None` if no rank found one. Among equal contributions it is that of the lowest rank, so
+/// that the number of ranks does not matter. All ranks must call it.
 pub(super) fn largest_of_ranks<T: Scalar>(ranks: &mut Channel<T>, own: Option<Spike>) -> Result<Option<Spike>, Error> {
     let texts = gather_results(ranks, Ok(own.map_or_else(String::new, write)))?;
     let found = texts.iter().enumerate().filter_map(|(rank, text)| read(rank, text));
     Ok(found.reduce(|most, spike| if spike.shard_fraction > most.shard_fraction { spike } else { most }))
 }
 
-/// Writes all values of `spike` except its rank, separated by spaces. Each `f64` has enough digits to be read back
-/// exactly.
+/// Returns the values of `spike` except its rank as text, separated by spaces: shard, its fraction and, if known,
+/// sample and its fraction. Each `f64` has enough digits to be read back exactly.
 fn write(spike: Spike) -> String {
     let Spike { shard, shard_fraction, sample, sample_fraction, .. } = spike;
     match sample.zip(sample_fraction) {
@@ -89,7 +91,7 @@ fn write(spike: Spike) -> String {
     }
 }
 
-/// Reads the text that [`write`] made on rank `rank`; `None` for an empty text.
+/// Parses the text that [`write`] returned on rank `rank`; `None` for an empty text.
 fn read(rank: usize, text: &str) -> Option<Spike> {
     let mut values = text.split(' ');
     let (shard, shard_fraction) = (values.next()?.parse().ok()?, values.next()?.parse().ok()?);

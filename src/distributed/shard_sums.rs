@@ -1,19 +1,21 @@
-//! The sums of one rank's shards, added along the binary tree of all shards as far as one rank can.
+//! The sums over the shards of one rank, added along the binary tree of all shards as far as the shards of one rank
+//! allow.
 
 use crate::{error::Error, kernel::elementwise::update, scalar::Scalar, size::filled};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Sums over aligned subtrees of the shards: ranges whose length is a power of two that divides their start.
+/// Sums of vectors over aligned subtrees of the shards of one rank. Such a subtree is a range of shards whose length
+/// is a power of two that divides its start.
 ///
 /// Shards are added in increasing order. Two subtrees with the same parent are merged as soon as both are complete.
-/// At the end the largest subtrees within the rank are left: one if the number of ranks is a power of two, otherwise
-/// at most twice the binary logarithm of the number of shards.
+/// At the end the largest subtrees within the shards of the rank remain. That is one subtree if the number of ranks
+/// is a power of two, otherwise at most twice the binary logarithm of the number of shards.
 #[derive(Clone, Debug)]
 pub(super) struct ShardSums<T> {
-    /// The ranges of shards of the subtrees, in the order of the shards.
+    /// The range of shards of each subtree that has a sum, in the order of the shards.
     subtrees: Vec<Range<usize>>,
-    /// The sums of the subtrees, followed by unused memory for further sums.
+    /// The sum of each subtree in `subtrees`, followed by unused memory for further sums.
     sums: Vec<Vec<T>>,
 }
 
@@ -22,7 +24,7 @@ impl<T: Scalar> ShardSums<T> {
         ShardSums { subtrees: Vec::new(), sums: Vec::new() }
     }
 
-    /// Removes all sums, before a new update. Their memory is kept.
+    /// Removes all sums, before a new update, but keeps their memory.
     pub(super) fn clear(&mut self) {
         self.subtrees.clear();
     }
@@ -32,8 +34,8 @@ impl<T: Scalar> ShardSums<T> {
         self.subtrees.is_empty()
     }
 
-    /// Adds the sum over `shards`, which must be a subtree and follow the shards added before. The sum is a vector:
-    /// the concatenation of `parts`.
+    /// Adds the sum over the range `shards`, which must be a subtree and follow the shards added before. The sum is
+    /// the concatenation of the vectors in `parts`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if memory cannot hold the sum.
@@ -52,7 +54,8 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
-    /// Allocates one sum, that of the subtree `shards`, and removes all others. Its `len` values are arbitrary.
+    /// Removes all sums, and allocates the sum of the subtree `shards`, a vector of `len` values with arbitrary
+    /// content.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if memory cannot hold the sum.
@@ -63,7 +66,7 @@ impl<T: Scalar> ShardSums<T> {
         Ok(())
     }
 
-    /// Returns memory for the sum of one more subtree, of `len` values. Its content is arbitrary.
+    /// Returns memory for the sum of one more subtree: `len` values with arbitrary content.
     fn memory(&mut self, len: usize) -> Result<&mut [T], Error> {
         let next = self.subtrees.len();
         if self.sums.get(next).is_none_or(|sum| sum.len() != len) {
@@ -74,7 +77,8 @@ impl<T: Scalar> ShardSums<T> {
         Ok(&mut self.sums[next])
     }
 
-    /// Merges the last two subtrees, and adds their sums, as long as they have the same parent in the tree.
+    /// Merges the last two subtrees, by adding their sums, as long as they have the same parent in the binary tree of
+    /// the shards.
     fn merge(&mut self) {
         while let [.., left, right] = &self.subtrees[..] {
             if !are_siblings(left, right) {
@@ -96,8 +100,8 @@ impl<T: Scalar> ShardSums<T> {
         &mut self.sums[place]
     }
 
-    /// Returns the sums of the subtrees whose first shards are `left` and `right`, with `left` < `right`. The caller
-    /// guarantees that there are such subtrees.
+    /// Returns the sums of two subtrees, \[the one whose first shard is `left`, the one whose first shard is
+    /// `right`\], with `left` < `right`. The caller guarantees that there are such subtrees.
     pub(super) fn two_beginning_with(&mut self, [left, right]: [usize; 2]) -> [&mut [T]; 2] {
         let place = |shard| self.subtrees.iter().position(|subtree| subtree.start == shard).unwrap_or_default();
         let (left, right) = (place(left), place(right));
@@ -105,19 +109,20 @@ impl<T: Scalar> ShardSums<T> {
         [&mut before[left], &mut after[0]]
     }
 
-    /// Returns the sum of this rank's first subtree. After the sum over all ranks it is the total.
+    /// Returns the sum of this rank's first subtree. After the sum over all ranks it is the total of all shards.
     pub(super) fn first(&mut self) -> &mut [T] {
         &mut self.sums[0]
     }
 }
 
-/// Whether the subtrees `left` and `right`, where `right` begins at the end of `left`, have the same parent in the
-/// tree.
+/// Whether the subtrees with the shards `left` and `right`, where `right` begins at the end of `left`, have the same
+/// parent in the binary tree of the shards.
 fn are_siblings(left: &Range<usize>, right: &Range<usize>) -> bool {
     left.len() == right.len() && left.start.is_multiple_of(2 * left.len())
 }
 
-/// Calls `apply` with the range of `sum` that belongs to each part, and with the part. The ranges are consecutive.
+/// Calls `apply` with each vector of `parts` and the range of `sum` that corresponds to it. The ranges are
+/// consecutive.
 fn each_part<T>(sum: &mut [T], parts: &[&[T]], mut apply: impl FnMut(&mut [T], &[T])) {
     let mut rest = sum;
     for part in parts {

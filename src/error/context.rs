@@ -1,25 +1,26 @@
-//! Constructors of errors, and functions that add their origin: the path of an outer layer, or a file.
+//! Constructors of [`Error`], and functions that add to an error where it occurred: the path of an outer layer, or a
+//! file.
 
 use super::{Error, LayerRule};
 use alloc::format;
 
-/// The name of a network in [`Error::Empty`].
+/// The value of `what` in [`Error::Empty`] for a network without layers.
 const NETWORK: &str = "the network";
 
 impl Error {
-    /// Returns [`Error::Settings`] with the message of another error, such as that of a JSON reader.
+    /// Creates [`Error::Settings`] from the message of another error, such as that of a JSON reader.
     pub fn settings(reason: impl core::fmt::Display) -> Self {
         Error::Settings { reason: format!("{reason}") }
     }
 
-    /// Returns the error of a network without layers.
+    /// Returns the error of a network without layers: [`Error::Empty`].
     pub(crate) const fn no_layers() -> Self {
         Error::Empty { what: NETWORK }
     }
 
-    /// Returns an [`Error::InvalidLayer`] or [`Error::WidthMismatch`] with `path.` before the paths of its layers. The
-    /// error of a network without layers becomes [`LayerRule::NoLayers`] of the layer at `path`. Returns other errors
-    /// unchanged.
+    /// Turns an error of an inner network into that of the layer at `path` that contains it. [`Error::InvalidLayer`]
+    /// and [`Error::WidthMismatch`] get `path.` before the paths of their layers. The error of a network without
+    /// layers becomes [`LayerRule::NoLayers`] of the layer at `path`. Returns other errors unchanged.
     pub(crate) fn within(self, path: &str) -> Self {
         match self {
             Error::InvalidLayer { layer, rule } => Error::InvalidLayer { layer: format!("{path}.{layer}"), rule },
@@ -35,7 +36,8 @@ impl Error {
         }
     }
 
-    /// Sets the origin of an error about the content of a file to `path`. Returns other errors unchanged.
+    /// Sets the field `origin` of an error about the content of a file to the path of the file. Returns other errors
+    /// unchanged.
     #[cfg(all(feature = "safetensors", feature = "std"))]
     pub(crate) fn of_file(mut self, path: &std::path::Path) -> Self {
         if let Error::CheckpointFormat { origin, .. }

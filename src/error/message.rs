@@ -1,10 +1,10 @@
-//! Parts of the messages of errors.
+//! Functions and types that write parts of error messages.
 
 use alloc::{borrow::Cow, format, string::String};
 use core::fmt::{self, Display, Formatter};
 
-/// Returns the end of a message about a checkpoint that does not fit the run: what to do. `block` is the name of the
-/// block, layer, transform or number that differs.
+/// Returns the remedy for a checkpoint that does not fit the run, the last part of the error message. `block` is the
+/// name of the block, layer, transform or number that differs.
 pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     if block.starts_with("transform ") {
         "make the trainer with the transforms of the saved run, or take its parameters alone with `load_parameters`"
@@ -13,7 +13,8 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     }
 }
 
-/// Returns the end of a message about a value that a file may not hold: what to do. `name` is the name of the value.
+/// Returns the remedy for a value that a file may not hold, the last part of the error message. `name` is the name of
+/// the value.
 pub(super) fn value_remedy(name: &str) -> &'static str {
     if name == "the scalar type" {
         "build the network for one of them"
@@ -22,8 +23,8 @@ pub(super) fn value_remedy(name: &str) -> &'static str {
     }
 }
 
-/// Returns the subject of a message about a layer: `layer 2.branch` for a path. A text that contains a space is
-/// returned unchanged.
+/// Returns the name of a layer for an error message: `layer 2.branch` for the path `2.branch`. A text that contains a
+/// space, such as `the skip of a residual`, is returned unchanged.
 pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
     match layer.contains(' ') {
         false => Cow::Owned(format!("layer {layer}")),
@@ -31,7 +32,8 @@ pub(super) fn layer_name(layer: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the end of a message about a slice of the wrong length: what to do. `what` is the name of the slice.
+/// Returns the remedy for a slice of the wrong length, the last part of the error message. `what` is the name of the
+/// slice.
 pub(super) fn length_remedy(what: &str) -> &'static str {
     let has = |word: &str| what.contains(word);
     if has("one a row") {
@@ -67,14 +69,15 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
     }
 }
 
-/// Returns the position of a value within its sample, for the middle of a message: `, step 2, column 0`.
+/// Returns the position of a value within its sample, as a part of an error message: `, step 2, column 0`. A
+/// coordinate that is `None` is left out.
 pub(super) fn step_and_column(step: Option<usize>, column: Option<usize>) -> String {
     let of = |name: &str, place: Option<usize>| place.map_or_else(String::new, |place| format!(", {name} {place}"));
     of("step", step) + &of("column", column)
 }
 
-/// Returns the end of a message about parameters that are not finite after `step` updates: when they became so, and
-/// what to do.
+/// Returns the last part of the error message for parameters that are found not finite after `step` updates: in which
+/// update they became so, and the remedy. After the first `since` updates all parameters were finite.
 pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     if step == 0 {
         return "before the first update; initialize the parameters, or load a file of finite ones".into();
@@ -85,8 +88,8 @@ pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     format!("after {updates}; lower the learning rate, clip the gradient or begin the chain with SkipNonFinite")
 }
 
-/// Returns the end of a message about targets of a kind that the loss or the operation `loss` does not take: what to
-/// do. `expected` names the kind that it takes.
+/// Returns the remedy for targets of a kind (classes or values) that the loss or operation named `loss` does not
+/// take, the last part of the error message. `expected` names the kind that it takes.
 pub(super) fn target_remedy(loss: &str, expected: &str) -> &'static str {
     if loss.starts_with("a scale") {
         "make the data with `Target::Values`; classes need no scale"
@@ -99,13 +102,14 @@ pub(super) fn target_remedy(loss: &str, expected: &str) -> &'static str {
     }
 }
 
-/// Returns the end of a message about an unknown name: `names`, the known names that are most like it. An empty text
-/// if there are none.
+/// Returns the last part of the error message for an unknown name. It lists `names`, the known names most similar to
+/// it, and is empty without such names.
 pub(super) fn nearest_names(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; the nearest names are {}", names.join(", ")) }
 }
 
-/// Displays a number with up to 17 significant digits. From 10⁹ on, and below 10⁻⁹, it is in scientific notation.
+/// Displays a number with the shortest decimal digits that identify it. From 10⁹ on, and below 10⁻⁹, it is in
+/// scientific notation.
 pub(crate) struct Figure(pub f64);
 
 impl Display for Figure {
@@ -116,7 +120,7 @@ impl Display for Figure {
     }
 }
 
-/// Displays factors as a product: `3 × 4`.
+/// Displays numbers as a product: `3 × 4` for 3 and 4.
 pub(super) struct Product<'a>(pub &'a [usize]);
 
 impl Display for Product<'_> {

@@ -1,4 +1,4 @@
-//! Errors as data: the subject, the rule it breaks, the value, and the remedy.
+//! The error type of the crate. An error states as data the subject, the rule it breaks, the value, and the remedy.
 
 mod context;
 mod data_rule;
@@ -19,7 +19,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 pub(crate) use message::Figure;
 use message::{Product, checkpoint_remedy, layer_name, length_remedy, nearest_names, non_finite_remedy, target_remedy};
 
-/// The reason for which an argument or a file is refused.
+/// The error that functions of this crate return: why an argument, a file or a call was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -29,20 +29,20 @@ pub enum Error {
     /// A sequence without time steps.
     #[error("sample {sample} has no steps; at least 1 is needed")]
     NoSteps {
-        /// The index of the sample whose sequence is empty.
+        /// The index of the sample whose sequence has no time steps.
         sample: usize,
     },
-    /// Lengths of a ragged batch that increase.
+    /// Lengths of a ragged batch (sequences of unequal length) that increase from one sample to the next.
     #[error(
         "lengths must not increase: sample {sample} has {length} steps after one of {before}; sort the batch by \
          length, longest first"
     )]
     LengthsNotDescending {
-        /// The sample that is longer than the one before it.
+        /// The index of the sample that is longer than the sample before it.
         sample: usize,
-        /// The number of time steps of `sample`.
+        /// The number of time steps of sample `sample`, which is above `before`.
         length: usize,
-        /// The number of time steps of the sample before it.
+        /// The number of time steps of the sample that precedes sample `sample`.
         before: usize,
     },
     /// A pass with more samples or longer sequences than the workspace can hold.
@@ -60,40 +60,40 @@ pub enum Error {
         /// The largest number of time steps per sample that the workspace can hold.
         max_steps: usize,
     },
-    /// A size that does not fit in memory, or is above a stated limit.
+    /// A size of an array that does not fit in memory, or is above a stated limit.
     #[error("{what}: {} is too large, at most {limit} are possible; choose smaller sizes", Product(factors))]
     TooLarge {
-        /// The name of what is too large.
+        /// The name of the array or number whose size is too large.
         what: String,
-        /// The factors whose product is the size.
+        /// The factors whose product is the size that is too large.
         factors: Vec<usize>,
-        /// The largest possible or allowed product of `factors`. Memory for a smaller one can still be refused.
+        /// The largest possible or allowed size, a product of `factors`. A smaller one can still exceed the memory.
         limit: usize,
     },
     /// A layer whose input width differs from the width of the values that it receives.
     #[error("{before} {found} values, but {} expects {expected}; make the two widths equal", layer_name(layer))]
     WidthMismatch {
-        /// The layer's path in the network, or what else expects the width, such as `the skip of a residual`.
+        /// The path of the layer, or the name of another item that expects the width: `the skip of a residual`.
         layer: String,
-        /// The source of the values, with its verb: `layer 0 outputs`.
+        /// The source of the values that the layer receives, as subject and verb: `layer 0 outputs`.
         before: String,
-        /// The number of values in each row that the layer expects.
+        /// The number of values per row that the layer expects.
         expected: usize,
-        /// The number of values in each row that it receives.
+        /// The number of values per row that the layer receives.
         found: usize,
     },
     /// A layer or a cell whose methods break a rule of their contract.
     #[error("layer {layer}: {rule}")]
     InvalidLayer {
-        /// The layer's path in the network; `network` for the whole network.
+        /// The path of the layer at fault in the network; `network` for the whole network.
         layer: String,
-        /// The rule, with the value that breaks it.
+        /// The rule of the layer contract that the layer breaks, with the offending value.
         rule: LayerRule,
     },
-    /// A slice of the wrong length.
+    /// A slice argument, such as parameters or targets, of the wrong length.
     #[error("{what}: expected {expected} values, found {found}; {}", length_remedy(what))]
     Length {
-        /// The name of the slice.
+        /// The name of the slice whose length is wrong.
         what: &'static str,
         /// The number of values that the slice must have.
         expected: usize,
@@ -106,43 +106,43 @@ pub enum Error {
     /// Ranks (trainers of one network) that cannot train together, or can no longer do so.
     #[error(transparent)]
     Ranks(#[from] RankRule),
-    /// A hyper-parameter outside its range.
+    /// A numeric argument, such as a learning rate, that is outside its allowed range.
     #[error("{what} must be {expected}, found {}", Figure(*found))]
     Parameter {
-        /// The name of the hyper-parameter.
+        /// The name of the argument that is outside its range.
         what: &'static str,
-        /// The allowed range of the hyper-parameter.
+        /// The allowed range of the argument, as text: `at least 1`.
         expected: &'static str,
-        /// The value that was given.
+        /// The value of the argument, which is outside its range.
         found: f64,
     },
-    /// A class label for which the output has no column. A trainer returns [`DataRule::LabelOutOfRange`] instead.
+    /// A class label that is not below the number of output columns; from a trainer [`DataRule::LabelOutOfRange`].
     #[error(
         "row {row} has class {label}, but there are {classes} classes (0 to {}); correct the label, or widen the output",
         classes.saturating_sub(1)
     )]
     ClassOutOfRange {
-        /// The index of the output row with the label.
+        /// The index of the output row whose class label is too large.
         row: usize,
-        /// The class label of the row.
+        /// The class label, which is not below `classes`.
         label: usize,
-        /// The number of classes: one for each column of the output.
+        /// The number of classes, which is the number of columns of the output.
         classes: usize,
     },
-    /// A sample index beyond the data.
+    /// A sample index that is not below the number of samples of the data.
     #[error("there is no sample {sample}: the data has {samples}; take one of 0 to {}", samples.saturating_sub(1))]
     Sample {
-        /// The requested sample index.
+        /// The requested sample index, which is not below `samples`.
         sample: usize,
         /// The number of samples of the data.
         samples: usize,
     },
-    /// A value that must be finite and is not.
+    /// A NaN or infinite value in a slice whose values must be finite.
     #[error("{what}: value {index} is {found}, which is not finite; correct it, or leave it out")]
     NonFinite {
-        /// The name of the slice.
+        /// The name of the slice with the value that is not finite.
         what: &'static str,
-        /// The index of the value in the slice.
+        /// The index, in the slice, of the value that is not finite.
         index: usize,
         /// The value that is not finite.
         found: f64,
@@ -154,62 +154,62 @@ pub enum Error {
         Figure(*found)
     )]
     DataValue {
-        /// The kind of value: an input, a target, a row weight.
+        /// The name of the value that is outside its range: an input, a target, a row weight.
         what: &'static str,
-        /// The index of the sample with the value.
+        /// The index of the sample with the value that is outside its range.
         sample: usize,
-        /// The time step of the value; `None` for one row per sample.
+        /// The time step of the value that is outside its range; `None` for data with one row per sample.
         step: Option<usize>,
-        /// The column in the row; `None` for row weights and classes.
+        /// The column, within its row, of the value that is outside its range; `None` for row weights and classes.
         column: Option<usize>,
-        /// The allowed range of the value.
+        /// The allowed range of the value, as text.
         expected: &'static str,
         /// The value that is outside its range.
         found: f64,
     },
-    /// Data whose rows all have weight 0 or an ignored class.
+    /// Data of which no row enters the loss: all rows have weight 0 or an ignored class.
     #[error("no row of the {data} data counts: each has weight 0 or an ignored class; let at least 1 count")]
     NothingCounts {
-        /// The use of the data: training, validation or evaluation.
+        /// The purpose for which the data was given: training, validation or evaluation.
         data: &'static str,
     },
-    /// A parameter that is NaN or infinite.
+    /// A parameter of the network that has become NaN or infinite.
     #[error("block {block} is not finite {}", non_finite_remedy(*since, *step))]
     NonFiniteParameters {
-        /// The name of the first block with a value that is not finite.
+        /// The name of the first parameter block that holds a value that is not finite.
         block: String,
-        /// The update count at the last check that found all parameters finite, or at the start of the fit.
+        /// The number of updates after which a check last found all parameters finite; 0 before the first check.
         since: u64,
-        /// The update count at the check that found the value.
+        /// The number of updates after which a parameter was found not finite.
         step: u64,
     },
-    /// An initial value beyond the range of the parameters' number format.
+    /// An initial parameter that overflows the number format of the parameters.
     #[error(
         "block {block}: initial value {index} is {}, beyond the number format; use an initializer of smaller deviation",
         Figure(*found)
     )]
     InitialValue {
-        /// The name of the block of parameters.
+        /// The name of the parameter block whose initial value overflows.
         block: String,
-        /// The index, within the block, of the value at fault.
+        /// The index, within the block, of the initial value that overflows.
         index: usize,
-        /// The value that the initializer drew.
+        /// The initial value that the initializer drew, before it is rounded to the number format.
         found: f64,
     },
-    /// Targets of a kind (classes or values) that the loss does not take.
+    /// Targets of a kind (classes or values) that the loss or operation does not take.
     #[error("{loss} takes {expected}, found {found}; {}", target_remedy(loss, expected))]
     TargetKind {
-        /// The name of the loss, or of another operation on targets.
+        /// The name of the loss, or of another operation that reads targets.
         loss: &'static str,
-        /// The kind of targets that is required.
+        /// The kind of targets that the loss takes, as text.
         expected: &'static str,
-        /// The kind of targets that was given.
+        /// The kind of targets that was given, as text.
         found: &'static str,
     },
-    /// A network or data without elements.
+    /// A network without layers, or a slice or data set without values.
     #[error("{what} is empty; give at least 1 element")]
     Empty {
-        /// The name of what is empty, for the message.
+        /// The name of the empty item, such as `the network` or `the scores`, for the message.
         what: &'static str,
     },
     /// A name that is neither that of a block (a named range of parameters) nor the beginning of a block's path.
@@ -218,9 +218,9 @@ pub enum Error {
         nearest_names(nearest)
     )]
     UnknownBlock {
-        /// The name that matches no block.
+        /// The name that matches no parameter block.
         name: String,
-        /// The names of blocks that are most like `name`, nearest first.
+        /// The names of parameter blocks that are most similar to `name`, nearest first.
         nearest: Vec<String>,
     },
     /// A gradient that was not finite in too many consecutive optimizer steps.
@@ -231,7 +231,7 @@ pub enum Error {
     NonFiniteGradient {
         /// The number of consecutive optimizer steps whose gradient was not finite.
         steps: u64,
-        /// The first block of parameters whose gradient was not finite in the last of these steps.
+        /// The name of the first parameter block whose gradient was not finite in the last of the `steps` steps.
         block: String,
     },
     /// A chain of gradient transforms (clipping, optimizer, schedule) without an optimizer, or with several.
@@ -240,9 +240,9 @@ pub enum Error {
          Stage::Optimizer)"
     )]
     Optimizers {
-        /// The number of optimizers in the chain.
+        /// The number of optimizers in the chain of gradient transforms, which is not 1.
         found: usize,
-        /// The names of the transforms of the chain, in order.
+        /// The names of the gradient transforms of the chain, in order.
         chain: String,
     },
     /// A chain of gradient transforms in a wrong order, for example with clipping after the optimizer.
@@ -251,23 +251,23 @@ pub enum Error {
          average); write ({expected}), or accept another order by Unordered(..)"
     )]
     ChainOrder {
-        /// The transforms that declare a stage (their position in a chain), in their current order.
+        /// The names of the transforms that declare a stage (their position in a chain), in their current order.
         found: String,
-        /// The names of the same transforms in the required order.
+        /// The names of the transforms that declare a stage, in the required order.
         expected: String,
     },
     /// A metric that is undefined on the given samples.
     #[error("{metric} is undefined: {reason}")]
     UndefinedMetric {
-        /// The name of the metric.
+        /// The name of the metric that is undefined.
         metric: &'static str,
         /// The property of the samples that makes the metric undefined.
         reason: String,
     },
-    /// An operation in a state that does not allow it.
+    /// An operation that the current state of its object does not allow.
     #[error("{what} needs {needs}")]
     InvalidState {
-        /// The operation that was refused.
+        /// The name of the operation that was refused.
         what: &'static str,
         /// The state that the operation requires, or the call that must come before it.
         needs: &'static str,
@@ -275,9 +275,9 @@ pub enum Error {
     /// A layer or network that does not suit a container, a loss or a method of a model.
     #[error("{what} needs {needs}")]
     IncompatibleLayer {
-        /// The container, loss or method that refuses the layer or network.
+        /// The name of the container, loss or method that refuses the layer or network.
         what: &'static str,
-        /// The kind of layer or network that is required.
+        /// The kind of layer or network that is required, as text.
         needs: &'static str,
     },
     /// A custom layer, cell, activation or initializer, which cannot be built from a layer spec without a registry.
@@ -288,39 +288,39 @@ pub enum Error {
     CustomPart {
         /// The path of the layer, cell or activation in the network; `an initializer` outside a network.
         path: String,
-        /// The kind of the part, as the layer spec names it.
+        /// The kind of the custom layer, cell, activation or initializer, as the layer spec names it.
         kind: String,
     },
-    /// A custom part, such as a layer, that a [`Registry`](crate::network::Registry) cannot build.
+    /// A custom layer, cell, activation or initializer that a [`Registry`](crate::network::Registry) cannot build.
     #[error("registered {part} {name:?}: {rule}")]
     Registered {
-        /// The kind of the part: layer, cell, activation or initializer.
+        /// What the registry cannot build, as text: layer, cell, activation or initializer.
         part: &'static str,
-        /// The name under which the part is registered.
+        /// The name under which the custom part is registered.
         name: String,
-        /// The rule that the registered part breaks.
+        /// The rule of the registry that is broken.
         rule: Box<RegistryRule>,
     },
-    /// Settings from which a custom part cannot be built.
+    /// Settings, as text, from which a custom layer, cell, activation or initializer cannot be built.
     #[error("settings: {reason}; correct the settings in the description")]
     Settings {
-        /// The reason, such as the message of a JSON reader.
+        /// Why the settings are refused, such as the message of a JSON reader.
         reason: String,
     },
-    /// A CPU level that is unknown or not supported by the machine, or that is set too late.
+    /// A CPU level (an instruction set) that is unknown or not supported by the machine, or that is set too late.
     #[error("CPU level {level:?}: {reason}")]
     CpuLevel {
-        /// The requested level.
+        /// The name of the requested CPU level.
         level: String,
-        /// The reason for the refusal of the level.
+        /// Why the CPU level is refused.
         reason: String,
     },
     /// Threads that the operating system could not start.
     #[error("{threads} threads: {reason}; ask for fewer")]
     Threads {
-        /// The requested number of threads.
+        /// The number of threads that was requested.
         threads: usize,
-        /// The error of the operating system.
+        /// The message of the operating system about the threads.
         reason: String,
     },
     /// A file that could not be read or written.
@@ -328,38 +328,38 @@ pub enum Error {
     File {
         /// The path of the file that could not be read or written.
         path: String,
-        /// The error of the operating system.
+        /// The message of the operating system about the file.
         reason: String,
     },
-    /// A tensor of a state dict that does not fit the network.
+    /// A tensor of a state dict (tensors by name) that does not fit the network.
     #[error(
         "state dict, tensor {tensor}: expected {expected}, found {found}; build the network of the state dict, or map \
          names by `ModuleNames`"
     )]
     StateDict {
-        /// The name of the tensor.
+        /// The name of the tensor that does not fit.
         tensor: String,
         /// The name, shape or type of the tensor that the network expects, as text.
         expected: String,
         /// The name, shape or type of the tensor in the state dict, as text.
         found: String,
     },
-    /// A saved checkpoint or model whose network, scalar type or chain of transforms is not the current one.
+    /// A saved checkpoint or model that was made with another network, scalar type or chain of transforms.
     #[error("{block}: the saved file has {found}, but {expected} is expected here; {}", checkpoint_remedy(block))]
     Checkpoint {
-        /// The block, layer, transform or number that differs.
+        /// The name of the block, layer, transform or number that differs.
         block: String,
-        /// The kind, shape or length of `block` in the current run.
+        /// The kind, shape or length that `block` has in the current run.
         expected: String,
-        /// The kind, shape or length of `block` in the checkpoint.
+        /// The kind, shape or length that `block` has in the saved file.
         found: String,
     },
-    /// A value that a checkpoint, a model or a state dict may not hold.
+    /// A value that a file of a checkpoint, a model or a state dict may not hold.
     #[error("{name}: in a file it must be {rule}, found {found}; {}", message::value_remedy(name))]
     CheckpointValue {
-        /// The name of the number, block or slice with the value.
+        /// The name of the number, block or slice whose value is not allowed.
         name: String,
-        /// The rule that the value breaks.
+        /// The rule that the value in the file breaks, as text.
         rule: &'static str,
         /// The value in the file, as text.
         found: String,
@@ -367,19 +367,19 @@ pub enum Error {
     /// Bytes that are not a complete file of a model, a run or a state dict: truncated, damaged or in another format.
     #[error("{origin} cannot be read: {reason}; use another copy of the file, or write it again")]
     CheckpointFormat {
-        /// The path of the file, or `the data` for bytes.
+        /// The path of the file with the error, or `the data` for bytes in memory.
         origin: String,
-        /// The first rule of the format that does not hold.
+        /// The first rule of the file format that does not hold, as text.
         reason: String,
     },
     /// A complete file of a different kind from the one expected, such as a checkpoint instead of a model.
     #[error("{origin} is {found}, not {expected}; {remedy}")]
     FileKind {
-        /// The path of the file, or `the data` for bytes.
+        /// The path of the file of the wrong kind, or `the data` for bytes in memory.
         origin: String,
-        /// The kind of the file, as text: what it holds.
+        /// The kind of the file that was given, as text: `a checkpoint`.
         found: &'static str,
-        /// The kind of file that the call reads, as text.
+        /// The kind of file that the called function reads, as text.
         expected: &'static str,
         /// The remedy: a call that reads a file of kind `found`, or that writes one of kind `expected`.
         remedy: &'static str,
@@ -390,11 +390,11 @@ pub enum Error {
          version of chainrule that wrote it"
     )]
     CheckpointVersion {
-        /// The path of the file, or `the data` for bytes.
+        /// The path of the file with the unknown version, or `the data` for bytes in memory.
         origin: String,
-        /// The format version of the file.
+        /// The format version of the file, which this crate does not read.
         found: String,
-        /// The version that this crate reads.
+        /// The format version that this crate reads.
         expected: u32,
     },
 }

@@ -1,10 +1,11 @@
 use alloc::{format, string::String, vec::Vec};
 
-/// A rule of training on several ranks (trainers that train one network together), with the rank that breaks it.
+/// A rule of training on several ranks (trainers that train one network together) that is broken, with the rank at
+/// fault. It is the content of [`Error::Ranks`](crate::Error::Ranks).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RankRule {
-    /// More ranks than shards (the parts of a batch), so that a rank would have nothing to do.
+    /// More ranks than shards (the parts of a batch), so that some rank would have no samples.
     #[error("a batch of {shards} shards cannot be divided among {ranks} ranks; use more shards, or fewer ranks")]
     TooMany {
         /// The number of ranks that train together.
@@ -12,45 +13,45 @@ pub enum RankRule {
         /// The number of shards, the parts into which each batch is divided.
         shards: usize,
     },
-    /// A rank that ended while other ranks needed it.
+    /// A rank that ended while other ranks waited for its messages.
     #[error("rank {rank} {}; the cause is in its own result", if *panicked { "panicked" } else { "ended" })]
     Ended {
-        /// The rank that ended.
+        /// The number of the rank that ended.
         rank: usize,
-        /// Whether the rank ended by a panic.
+        /// Whether the rank ended because of a panic.
         panicked: bool,
     },
-    /// A rank that did not answer before the deadline.
+    /// A rank that did not send a message before the deadline.
     #[error("rank {rank} did not answer within {seconds} s; set a later deadline if it computes for longer")]
     Deadline {
-        /// The rank that did not answer.
+        /// The number of the rank that did not answer.
         rank: usize,
-        /// The deadline, in seconds.
+        /// The deadline, in seconds from the start of the wait for a message.
         seconds: f64,
     },
     /// A message of unexpected length: the sender and the receiver are not at the same training step of the same run.
     #[error("rank {rank} sent {found} values, but {expected} were expected; all ranks must make the same calls")]
     Message {
-        /// The rank that sent the message.
+        /// The number of the rank that sent the message of unexpected length.
         rank: usize,
-        /// The expected number of values.
+        /// The number of values that the receiver expected in the message.
         expected: usize,
-        /// The number of values of the message.
+        /// The number of values that the message has.
         found: usize,
     },
-    /// A rank whose run differs from that of rank 0.
+    /// A rank whose settings, data, network or state differ from those of rank 0.
     #[error("{what} differs: rank {rank} has {found}, rank 0 has {expected}; start all ranks with the same run")]
     Differs {
-        /// The name of the setting or array that differs: `batch_size`, `the parameters`.
+        /// The name of the setting or array that differs between ranks: `batch_size`, `the parameters`.
         what: String,
-        /// The first rank whose value differs from that of rank 0.
+        /// The first rank whose setting or array differs from that of rank 0.
         rank: usize,
-        /// The value on rank 0; for an array, the hash of its values.
+        /// The value of the setting on rank 0; for an array, the hash of its values.
         expected: String,
-        /// The value on `rank`; for an array, the hash of its values.
+        /// The value of the setting on rank `rank`; for an array, the hash of its values.
         found: String,
     },
-    /// An error on another rank.
+    /// An error on another rank, which ends the training on all ranks.
     #[error("rank {rank} failed: {reason}")]
     Failed {
         /// The rank on which the error occurred.
@@ -64,26 +65,26 @@ pub enum RankRule {
          pass of one row; use fewer shards or a larger batch, or another norm"
     )]
     ShardRows {
-        /// The path of the layer.
+        /// The path of the layer that normalizes over rows.
         layer: String,
-        /// The number of the shard, from 0.
+        /// The number of the shard that leaves a pass of one row, counted from 0.
         shard: usize,
-        /// The number of shards.
+        /// The number of shards into which each batch is divided.
         shards: usize,
         /// The number of samples in the shard.
         samples: usize,
     },
-    /// A loss or gradient that is not finite, after which the parameters are not finite either.
+    /// A loss or gradient of one sample that is not finite, because of which the parameters have become not finite.
     #[error(
         "the loss of sample {sample} on rank {rank}, or its gradient, is not finite in update {step}; lower the \
          learning rate, or guard the chain with SkipNonFinite"
     )]
     NonFinite {
-        /// The rank that holds the sample.
+        /// The number of the rank that processes the sample.
         rank: usize,
-        /// The index of the sample whose loss or gradient is not finite.
+        /// The index, in the data set, of the sample whose loss or gradient is not finite.
         sample: usize,
-        /// The number of the update, from 0.
+        /// The number of the update whose loss or gradient is not finite, from 0.
         step: u64,
     },
     /// A shard (a part of a batch) with a loss or gradient that is not finite, although no sample alone has one: the
@@ -94,19 +95,19 @@ pub enum RankRule {
         listed(samples)
     )]
     NonFiniteShard {
-        /// The rank that has the shard.
+        /// The number of the rank that processes the shard.
         rank: usize,
-        /// The number of the shard, from 0.
+        /// The number of the shard whose loss or gradient is not finite, from 0.
         shard: usize,
-        /// The indices of the samples of the shard.
+        /// The indices, in the data set, of the samples of the shard.
         samples: Vec<usize>,
-        /// The number of the update, from 0.
+        /// The number of the update whose loss or gradient is not finite, from 0.
         step: u64,
     },
 }
 
-/// Returns the rest of a message after the word `sample`: up to 8 of `samples`, then the number of the others. It is
-/// `s 3, 5, 7` for three samples and ` 3` for one.
+/// Returns the rest of an error message that lists `samples` after the word `sample`: up to 8 indices, then the
+/// number of the others. It is `s 3, 5, 7` for three samples and ` 3` for one.
 fn listed(samples: &[usize]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::from(if samples.len() == 1 { "" } else { "s" });

@@ -6,34 +6,36 @@ use crate::{
     scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 
-/// The weights of the classes, and the ignored class, of a loss.
+/// The class weights and the ignored class of a loss whose targets are classes.
 #[derive(Clone, Copy)]
 pub(super) struct ClassWeights<'a> {
-    /// One weight per class; empty for weights of 1.
+    /// The weight of each class in the loss; empty if all weights are 1.
     pub weights: &'a [f64],
-    /// The class whose rows add no loss, gradient or weight; `None` if each class counts.
+    /// The class whose rows add no loss, gradient or weight; `None` if no class is ignored.
     pub ignored: Option<usize>,
 }
 
 impl ClassWeights<'_> {
-    /// Returns the weight of `class`.
+    /// Returns the weight of `class` in the loss: 1 if no class weights are set.
     pub fn of<T: Scalar>(&self, class: usize) -> T {
         self.weights.get(class).map_or(T::one(), |&weight| scalar(weight))
     }
 
-    /// Refuses a weight that is negative, or not finite in the format `T`.
+    /// Returns an error for a class weight that is negative, or not finite in the format `T`.
     pub fn check<T: Scalar>(&self) -> Result<(), Error> {
         check_weights::<T>("a class weight", self.weights)
     }
 
-    /// Refuses weights that are negative, not finite, or not as many as the `width` outputs.
+    /// Returns an error for class weights that are negative or not finite, or whose number is not `width`, the number
+    /// of outputs.
     pub fn check_width(&self, width: usize) -> Result<(), Error> {
         self.check::<f64>()?;
         if self.weights.is_empty() { Ok(()) } else { require_length("class weights", width, self.weights.len()) }
     }
 
-    /// Returns the sum of row weight times class weight over `rows`, whose classes are `classes`. Refuses a class, of a
-    /// row that counts, for which there is no output.
+    /// Returns the sum of row weight times class weight over `rows`, whose classes are `classes`. Rows of weight 0 or
+    /// of the ignored class are not read. Returns an error for a class of another row that is not below the number of
+    /// outputs.
     pub fn total<T: Scalar>(&self, rows: &Rows<'_, T>, classes: &[usize]) -> Result<Total<T>, Error> {
         let mut total = Total::new();
         for (row, &class) in classes.iter().enumerate() {
@@ -47,7 +49,7 @@ impl ClassWeights<'_> {
     }
 
     /// Returns the sum of row weight times class weight as an `f64`, for [`Loss::total_weight`](super::Loss). For
-    /// targets that are values, of rows of `width` outputs, it is the sum of the row weights.
+    /// targets that are values, \[rows, `width`\], it is the sum of the row weights.
     pub fn total_weight<T: Scalar>(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let classes = match target {
             Target::Classes(classes) => classes,
@@ -70,7 +72,8 @@ impl ClassWeights<'_> {
     }
 }
 
-/// Refuses a weight that is negative, or not finite in the format `T`; the error calls it `what`.
+/// Returns an error for a weight that is negative, or not finite in the format `T`. `what` is the name of the weight
+/// in the error.
 pub(super) fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> Result<(), Error> {
     weights.iter().try_for_each(|&weight| {
         require(weight >= 0.0 && weight.is_finite(), what, "finite and not negative", weight)?;
@@ -78,13 +81,12 @@ pub(super) fn check_weights<T: Scalar>(what: &'static str, weights: &[f64]) -> R
     })
 }
 
-/// Defines the methods `class_weights` and, for a loss with the word `ignored`, `ignore_class` of `$loss`, with fields
-/// `weights` and `ignored`; and `classes`, which returns both settings.
+/// Defines methods of a loss `$loss` that has the fields `weights` and `ignored`: the setter `class_weights`, and
+/// `classes`, which returns both settings. With a second argument `ignored`, also the setter `ignore_class`.
 macro_rules! class_weight_setters {
     ($loss:ident $(, $ignored:ident)?) => {
         impl $loss {
-            /// Sets a weight for each class; there must be as many as the output's width. The default is 1 for every
-            /// class.
+            /// Sets a weight for each class, one for each output of the network. The default is 1 for every class.
             ///
             /// # Errors
             /// [`Error::Empty`] without weights; [`Error::Parameter`] for a weight that is negative or not finite.
@@ -104,8 +106,8 @@ macro_rules! class_weight_setters {
 
         $(
             impl $loss {
-                /// Sets a class whose rows are ignored: they add no loss, gradient or weight. The network need not have
-                /// an output for this class.
+                /// Sets a class whose rows are ignored: they add no loss, gradient or weight. The network need not
+                /// have an output for this class.
                 #[must_use]
                 pub fn ignore_class(self, class: usize) -> Self {
                     $loss { $ignored: Some(class), ..self }

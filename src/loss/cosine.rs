@@ -1,4 +1,4 @@
-//! The loss of directions.
+//! The cosine distance: a loss of the angle between output and target.
 
 use super::{InBoth, Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
@@ -6,11 +6,11 @@ use crate::{
     scalar::{Scalar, is_narrow, scalar, to_f64},
 };
 
-/// Cosine distance of each row: `1 − ⟨y, t⟩/(‖y‖ ‖t‖)`, by default the mean over rows.
+/// Cosine distance of each row of outputs y and targets t: `1 − ⟨y, t⟩/(‖y‖ ‖t‖)`, by default the mean over rows.
 ///
-/// Computed as `½ ‖ŷ − t̂‖²` of the directions `ŷ = y/‖y‖` and `t̂ = t/‖t‖`, so that a small
-/// distance keeps its digits. An output of norm 0 has distance 1 and gradient 0. A target of norm 0 is refused. As
-/// PyTorch's `CosineEmbeddingLoss` with label 1.
+/// Computed as `½ ‖ŷ − t̂‖²` of the directions `ŷ = y/‖y‖` and `t̂ = t/‖t‖`, so that a small distance keeps its
+/// digits. An output of norm 0 has distance 1 and gradient 0. A target of norm 0 causes an error. It equals PyTorch's
+/// `CosineEmbeddingLoss` with label 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CosineDistance {
@@ -18,7 +18,7 @@ pub struct CosineDistance {
 }
 
 impl CosineDistance {
-    /// Creates the loss with the mean over rows.
+    /// Creates the loss, reduced to the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
@@ -26,8 +26,8 @@ impl CosineDistance {
 
 reduction_setter!(CosineDistance, "rows");
 
-/// Returns the largest magnitude m of a row's values, NaN if one is NaN, and ‖row/m‖, which is NaN if m is 0. The
-/// two are returned separately because their product, the norm of the row, may overflow.
+/// Returns \[m, ‖row/m‖\], with m the largest magnitude of the row's values: m is NaN if a value is NaN, and ‖row/m‖
+/// is NaN if m is 0. The two are returned separately because their product, the norm of the row, may overflow.
 fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
     let larger = |most: T, x: &T| if x.abs() > most || x.is_nan() { x.abs() } else { most };
     let most = row.iter().fold(T::zero(), larger);
@@ -36,7 +36,8 @@ fn norm<T: Scalar>(row: &[T]) -> [T; 2] {
 }
 
 impl CosineDistance {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.evaluate_generic(rows));

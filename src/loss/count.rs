@@ -1,4 +1,4 @@
-//! The loss of counts.
+//! The Poisson negative log likelihood: a loss for targets that are counts.
 
 use super::{
     InBoth, Loss, Reduction, Rows,
@@ -11,10 +11,10 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 
-/// Negative log likelihood of counts with rate `e^y`: `e^y − t y`.
+/// Poisson negative log likelihood of counts t with rate `e^y`: `e^y − t y`, y being the output.
 ///
-/// The output is the logarithm of the rate of a Poisson distribution. With [`full`](Self::full) the constant `ln t!` is
-/// added for `t > 1`, by Stirling's formula `t ln t − t + ½ ln(2πt)`, as in PyTorch. Targets are not negative.
+/// The output is the logarithm of the rate of a Poisson distribution. With [`full`](Self::full) the constant `ln t!`
+/// is added for `t > 1`, by Stirling's formula `t ln t − t + ½ ln(2πt)`, as in PyTorch. Targets are not negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PoissonNll {
@@ -23,12 +23,12 @@ pub struct PoissonNll {
 }
 
 impl PoissonNll {
-    /// Creates the loss with the mean over all values, without the constant `ln t!`.
+    /// Creates the loss, reduced to the mean over all values, without the constant `ln t!`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the constant `ln t!`, by Stirling's formula, for targets above 1.
+    /// Adds the constant `ln t!`, by Stirling's formula, to the loss of each target t above 1.
     #[must_use]
     pub fn full(self) -> Self {
         PoissonNll { full: true, ..self }
@@ -59,7 +59,8 @@ impl<T: Scalar> EachValue<T> for PoissonNll {
 }
 
 impl PoissonNll {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }

@@ -16,8 +16,8 @@ use alloc::vec::Vec;
 
 /// Cross-entropy of the softmax of logits y and targets t, with class weights w: `−Σ_k w_k t_k log softmax(y)_k`.
 ///
-/// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class target
-/// becomes `(1 − ε) t + ε/K`; the same applies to probabilities (Szegedy et al. 2016, §7). With
+/// Targets are classes, or probabilities (not negative; they need not sum to 1). With label smoothing ε a class
+/// target becomes `(1 − ε) t + ε/K`; the same applies to probabilities (Szegedy et al. 2016, §7). With
 /// [`Reduction::Mean`] and class targets the sum is divided by the sum over rows of row weight times class weight of
 /// the target, as in PyTorch. The loss is computed from differences to the largest logit. So logits of ±1e4 do not
 /// overflow, and a nearly certain prediction keeps its small gradient.
@@ -43,7 +43,7 @@ pub struct CrossEntropy {
 }
 
 impl CrossEntropy {
-    /// Creates the cross-entropy with the mean over rows, without smoothing, class weights or an ignored class.
+    /// Creates the loss, reduced to the mean over rows, without label smoothing, class weights or an ignored class.
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,7 +57,7 @@ impl CrossEntropy {
         changed.check_settings().map(|()| changed)
     }
 
-    /// Returns the error with which the setters refuse settings outside their range.
+    /// Returns an error if the label smoothing or a class weight is outside its range, like the setters of the loss.
     fn check_settings(&self) -> Result<(), Error> {
         let smoothing = self.smoothing;
         require((0.0..=1.0).contains(&smoothing), "label smoothing", "between 0 and 1", smoothing)?;
@@ -68,17 +68,19 @@ impl CrossEntropy {
 class_weight_setters!(CrossEntropy, ignored);
 reduction_setter!(CrossEntropy, "rows");
 
-/// The softmax of a row, from differences to its largest logit y_m. The subtraction removes a common offset before
-/// `exp` is rounded. The total probability of the other classes is a sum, not 1 minus the largest.
+/// Intermediate values of the softmax of a row of logits y, from differences to the largest logit y_m. The
+/// subtraction removes a common offset before `exp` is rounded. The total probability of the other classes is a sum,
+/// not 1 minus the largest.
 struct Row<T> {
     most: T,
     at: usize,
-    /// `Σ_{j≠m} exp(y_j − y_m)` over the logits y, the largest of which is y_m.
+    /// The sum `Σ_{j≠m} exp(y_j − y_m)` over the logits y_j of the row except the largest, y_m.
     others: T,
 }
 
 impl<T: Scalar> Row<T> {
-    /// Creates the row of the logits `y`, and writes `exp(y_k − y_m)` to `exponentials`, y_m being the largest logit.
+    /// Computes the softmax of a row from its logits `y`, and writes `exp(y_k − y_m)` for each k to `exponentials`,
+    /// y_m being the largest logit.
     fn new(y: &[T], exponentials: &mut [T]) -> Self {
         let larger = |best: (usize, T), (k, &y): (usize, &T)| if y > best.1 || y.is_nan() { (k, y) } else { best };
         let (at, most) = y.iter().enumerate().fold((0, T::neg_infinity()), larger);
@@ -88,24 +90,26 @@ impl<T: Scalar> Row<T> {
         Row { most, at, others: others.total() }
     }
 
-    /// Returns `log softmax(y)_k` of the logit `y` = y_k.
+    /// Returns `log softmax(y)_k`, the logarithm of the probability of class k, given `y`, the logit y_k.
     fn log(&self, y: T) -> T {
         (y - self.most) - math::ln_1p(self.others)
     }
 
-    /// Returns `softmax(y)_k`, given `exponential` = `exp(y_k − y_m)`, y_m being the largest logit.
+    /// Returns `softmax(y)_k`, the probability of class k, given `exponential` = `exp(y_k − y_m)`, y_m being the
+    /// largest logit.
     fn share(&self, exponential: T) -> T {
         exponential / (T::one() + self.others)
     }
 
-    /// Returns `1 − softmax(y)_k`, given `share` = `softmax(y)_k`.
+    /// Returns `1 − softmax(y)_k`, the total probability of the classes other than k, given `share` = `softmax(y)_k`.
     fn rest(&self, k: usize, share: T) -> T {
         if k == self.at { self.others / (T::one() + self.others) } else { T::one() - share }
     }
 }
 
 impl CrossEntropy {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
@@ -181,17 +185,17 @@ impl<T: Scalar> Loss<T> for CrossEntropy {
         self.reduction
     }
 
-    /// Returns the sum over rows of row weight times class weight; rows of the ignored class have weight 0. For
-    /// targets that are probabilities, it is the sum of the row weights.
+    /// Returns the divisor of a mean: the sum over rows of row weight times class weight. Rows of the ignored class
+    /// have weight 0. For targets that are probabilities, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         self.classes().total_weight(width, target, row_weights)
     }
 }
 
-/// Cross-entropy of the sigmoid of each logit: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.
+/// Cross-entropy of the sigmoid of each logit y with target t: `−p t log σ(y) − (1 − t) log(1 − σ(y))`.
 ///
 /// The positive weight p compensates for rare positives; there is one weight for all outputs, or one for each output.
-/// Targets lie between 0 and 1; others, such as the labels −1 and 1, are refused. The loss is computed through
+/// Targets lie between 0 and 1; others, such as the labels −1 and 1, cause an error. The loss is computed through
 /// softplus, so logits of ±1e4 do not overflow.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -202,7 +206,7 @@ pub struct BinaryCrossEntropy {
 }
 
 impl BinaryCrossEntropy {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
@@ -250,7 +254,8 @@ impl<T: Scalar> EachValue<T> for BinaryCrossEntropy {
 }
 
 impl BinaryCrossEntropy {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }
@@ -268,10 +273,11 @@ impl<T: Scalar> Loss<T> for BinaryCrossEntropy {
     }
 }
 
-/// Writes the probabilities of logits to `probabilities`, row by row: `softmax(y)_k = exp(y_k)/Σ_j exp(y_j)`.
+/// Writes the softmax probabilities of `logits` y, \[rows, `width`\], to `probabilities`, row by row: `softmax(y)_k =
+/// exp(y_k)/Σ_j exp(y_j)`.
 ///
 /// # Errors
-/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` do not fill whole rows, or
+/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] if `logits` do not fill whole rows, or
 /// `probabilities` has another length.
 pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -> Result<(), Error> {
     Rows::new(width, logits, Target::Values(&[]), None, probabilities)?;
@@ -282,11 +288,11 @@ pub fn softmax<T: Scalar>(width: usize, logits: &[T], probabilities: &mut [T]) -
     Ok(())
 }
 
-/// Writes the logarithms of the probabilities of logits to `logs`, row by row:
-/// `log softmax(y)_k = y_k − log Σ_j exp(y_j)`.
+/// Writes the logarithms of the softmax probabilities of `logits` y, \[rows, `width`\], to `logs`, row by row: `log
+/// softmax(y)_k = y_k − log Σ_j exp(y_j)`.
 ///
 /// # Errors
-/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] where `logits` do not fill whole rows, or `logs`
+/// [`Error::Empty`] for no logits or a `width` of 0; [`Error::Length`] if `logits` do not fill whole rows, or `logs`
 /// has another length.
 pub fn log_softmax<T: Scalar>(width: usize, logits: &[T], logs: &mut [T]) -> Result<(), Error> {
     Rows::new(width, logits, Target::Values(&[]), None, logs)?;

@@ -1,4 +1,4 @@
-//! Losses of each value's distance from its target.
+//! Losses that are a function of the difference of each value and its target.
 
 use super::{
     InBoth, Loss, Reduction, Rows,
@@ -46,7 +46,8 @@ macro_rules! distance {
 
         $(
             impl $name {
-                /// Returns the error with which the constructor refuses the setting.
+                /// Returns an error if the setting of the loss, such as its threshold, is outside its range, like the
+                /// constructor.
                 fn check_setting(&self) -> Result<(), Error> {
                     let valid = self.$field > 0.0 && self.$field.is_finite() $(&& self.$field < $end)?;
                     let what = concat!("the ", stringify!($field), " of ", stringify!($name));
@@ -56,7 +57,8 @@ macro_rules! distance {
         )?
 
         impl $name {
-            /// Implements [`Loss::evaluate`] for any scalar type.
+            /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and
+            /// returns the loss as (rounded to `T`, as an `f64`).
             pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
                 evaluate(self, self.reduction, rows)
             }
@@ -78,19 +80,21 @@ macro_rules! distance {
 }
 
 distance! {
-    /// Squared error: `(y − t)²`, by default the mean over all values.
+    /// Squared error of each output y with target t: `(y − t)²`, by default the mean over all values.
     MeanSquaredError, default MeanSquaredError { reduction: Reduction::Mean };
     value(_me, d) d * d;
     derivative d + d
 }
 distance! {
-    /// Absolute error: `|y − t|`, by default the mean over all values. Where `y = t` its derivative is 0.
+    /// Absolute error of each output y with target t: `|y − t|`, by default the mean over all values. Where `y = t`
+    /// its derivative is 0.
     MeanAbsoluteError, default MeanAbsoluteError { reduction: Reduction::Mean };
     value(_me, d) d.abs();
     derivative sign(d)
 }
 distance! {
-    /// Huber's loss: `½ d²` for `|d| ≤ δ`, else `δ (|d| − ½ δ)`, with `d = y − t`. Source: Huber 1964.
+    /// Huber's loss of each output y with target t: `½ d²` for `|d| ≤ δ`, else `δ (|d| − ½ δ)`, with `d = y − t`.
+    /// Source: Huber 1964.
     Huber { delta: "positive and finite" }, default Huber { delta: 1.0, reduction: Reduction::Mean };
     value(me, d) {
         let (delta, half) = (scalar::<T>(me.delta), scalar::<T>(0.5));
@@ -102,8 +106,8 @@ distance! {
     }
 }
 distance! {
-    /// Smooth L1: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`: Huber's loss divided by β. Source:
-    /// Girshick 2015, eq. 3.
+    /// Smooth L1 loss of each output y with target t: `½ d²/β` for `|d| < β`, else `|d| − ½ β`, with `d = y − t`. It
+    /// is Huber's loss divided by β. Source: Girshick 2015, eq. 3.
     SmoothL1 { beta: "positive and finite" }, default SmoothL1 { beta: 1.0, reduction: Reduction::Mean };
     value(me, d) {
         let (beta, half) = (scalar::<T>(me.beta), scalar::<T>(0.5));
@@ -116,8 +120,8 @@ distance! {
 }
 
 distance! {
-    /// Pinball loss: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its derivative is 0. Its
-    /// minimum over y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
+    /// Pinball loss of each output y with target t: `−τ d` for `d < 0`, else `(1 − τ) d`, with `d = y − t`; at 0 its
+    /// derivative is 0. Its minimum over y is the quantile τ of the targets. Source: Koenker & Bassett 1978.
     Pinball { quantile below 1.0: "above 0 and below 1" },
     default Pinball { quantile: 0.5, reduction: Reduction::Mean };
     value(me, d) {
@@ -137,7 +141,7 @@ distance! {
 }
 
 impl Pinball {
-    /// Creates the loss for the quantile τ, with the mean over all values.
+    /// Creates the pinball loss for the quantile τ, `quantile`, with the mean over all values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `0 < τ < 1`.
@@ -148,21 +152,21 @@ impl Pinball {
 }
 
 impl MeanSquaredError {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl MeanAbsoluteError {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
 impl Huber {
-    /// Creates the loss with the threshold δ and the mean over all values.
+    /// Creates the loss with the threshold δ, `delta`, and the mean over all values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `delta` is positive and finite.
@@ -173,7 +177,7 @@ impl Huber {
 }
 
 impl SmoothL1 {
-    /// Creates the loss with the threshold β and the mean over all values.
+    /// Creates the loss with the threshold β, `beta`, and the mean over all values.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `beta` is positive and finite.
@@ -183,7 +187,8 @@ impl SmoothL1 {
     }
 }
 
-/// Refuses a positive `value` that is 0 or infinite in the format `T`; the error calls it `what`.
+/// Returns an error for a positive `value` that is 0 or infinite in the format `T`; `what` is the name of the value
+/// in the error.
 fn require_in_format<T: Scalar>(what: &'static str, value: f64) -> Result<(), Error> {
     let rounded = scalar::<T>(value);
     let valid = rounded > T::zero() && rounded.is_finite();

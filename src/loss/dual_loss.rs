@@ -1,4 +1,4 @@
-//! Losses without a handwritten gradient: dual numbers compute it.
+//! Losses whose gradient is computed by dual numbers (forward-mode differentiation) instead of handwritten code.
 
 use super::{InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, in_double, own_evaluate, require_classes};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-/// The loss of one row, written once for all scalars. [`DualLoss`] makes a [`Loss`] of it.
+/// The loss of one row, written once for all scalars. [`DualLoss`] turns it into a [`Loss`].
 ///
 /// ```
 /// use chainrule::{Scalar, loss::{DualLoss, Loss, RowLoss, Target}};
@@ -44,13 +44,13 @@ use core::fmt::Debug;
     note = "a loss with a gradient of its own, such as `MeanSquaredError`, needs no `DualLoss`"
 )]
 pub trait RowLoss: Debug {
-    /// Returns the loss of one row.
+    /// Returns the loss of one row: of its outputs `y` and its `target`.
     ///
     /// # Shapes
     /// `y`: \[width\]; `target`: one class, or \[target width\].
     fn row<T: Scalar>(&self, y: &[T], target: Target<'_, T>) -> T;
 
-    /// Whether the targets are classes; the default, `false`, means values.
+    /// Whether the targets are classes; with the default, `false`, they are values.
     fn takes_classes(&self) -> bool {
         false
     }
@@ -61,11 +61,12 @@ pub trait RowLoss: Debug {
     }
 }
 
-/// Makes a [`Loss`] of a [`RowLoss`] ℓ: the mean or the sum of `ℓ(y, t)` over rows. One evaluation on [dual
-/// numbers](crate::testing::Dual) for each output i gives `∂ℓ/∂y_i`. It is meant for prototypes.
+/// Turns a [`RowLoss`] ℓ into a [`Loss`]: the mean or the sum of `ℓ(y, t)` over rows, with outputs y and targets t.
+/// One evaluation on [dual numbers](crate::testing::Dual) for each output i gives `∂ℓ/∂y_i`. It is meant for
+/// prototypes.
 ///
-/// The gradient is exact to rounding. It costs `width` evaluations of dual numbers a row, each of some three times the
-/// operations, and allocates; a gradient written by hand costs about one. A row of weight 0 is not read.
+/// The gradient is exact to rounding. It costs `width` evaluations of dual numbers a row, each of some three times
+/// the operations, and allocates; a gradient written by hand costs about one. A row of weight 0 is not read.
 ///
 /// ```
 /// use chainrule::{Scalar, scalar, loss::{DualLoss, RowLoss, Target}, testing::{Losses, loss_laws}};
@@ -89,12 +90,12 @@ pub struct DualLoss<F> {
 }
 
 impl<F: RowLoss> DualLoss<F> {
-    /// Creates the loss with the mean over rows.
+    /// Creates a loss from the loss of one row, `loss`, reduced to the mean over rows.
     pub fn new(loss: F) -> Self {
         DualLoss { loss, reduction: Reduction::Mean }
     }
 
-    /// Sets how the losses of the rows are reduced to one; the default is the mean.
+    /// Sets how the losses of the rows are reduced to one value: by the mean, the default, or the sum.
     #[must_use]
     pub fn reduction(self, reduction: Reduction) -> Self {
         DualLoss { reduction, ..self }
@@ -102,7 +103,8 @@ impl<F: RowLoss> DualLoss<F> {
 }
 
 impl<F: RowLoss> DualLoss<F> {
-    /// Implements [`Loss::evaluate`], whose arguments `rows` holds.
+    /// Implements [`Loss::evaluate`], whose arguments `rows` holds: overwrites the gradient in `rows`, and returns
+    /// the loss as (rounded to `T`, as an `f64`).
     fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.of_rows(rows));

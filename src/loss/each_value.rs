@@ -1,4 +1,4 @@
-//! Losses that are a sum or mean over all values.
+//! Losses that are a sum or mean over all output values, and weights for the values.
 
 use super::{InBoth, Loss, Reduction, Rows, Sum, Target, Total, check_finite, in_double, own_evaluate, total_weight};
 use crate::{
@@ -15,25 +15,27 @@ use crate::{
     note = "a weight for each row is `Dataset::row_weights`, one for each class `CrossEntropy::class_weights`"
 )]
 pub trait EachValue<T: Scalar>: Loss<T> {
-    /// The name of the loss, for errors.
+    /// The name of the loss, for error messages.
     const NAME: &'static str;
 
-    /// Returns `ℓ(y, t)` and `∂ℓ/∂y` of an output value `y` with target `t`, in column `column` of its row.
+    /// Returns (`ℓ(y, t)`, `∂ℓ/∂y`): the loss of an output value `y` with target `t`, in column `column` of its row,
+    /// and its derivative.
     fn of(&self, column: usize, y: T, t: T) -> (T, T);
 
-    /// Refuses a target `t` outside the range of the loss; by default it accepts every finite target.
+    /// Returns an error for a target `t` outside the range of the loss; by default every finite target is valid.
     fn check_target(&self, _t: T) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Refuses settings of the loss that the format `T` cannot hold, or whose number does not match output rows of
-    /// `width` values. By default it refuses none.
+    /// Returns an error for settings of the loss that the format `T` cannot hold, or whose number does not match
+    /// output rows of `width` values. By default there is none.
     fn check(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }
 }
 
 /// Implements [`Loss::evaluate`], whose arguments `rows` holds, for a loss that is a sum or mean over all values.
+/// Overwrites the gradient in `rows`, and returns the loss as (rounded to `T`, as an `f64`).
 pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
     loss: &E,
     reduction: Reduction,
@@ -59,19 +61,20 @@ pub(super) fn evaluate<T: Scalar, E: EachValue<T> + EachValue<f64>>(
     })
 }
 
-/// A weight v for each value of a loss that is computed value by value: `Σ v ℓ(y, t)` over all values, divided by `Σ
-/// v` for a mean.
+/// A loss with a weight v for each output value y with target t. It is the sum `Σ v ℓ(y, t)` over all values, for a
+/// loss ℓ that is computed value by value; a mean is this sum divided by `Σ v`.
 ///
-/// The weights v, finite and not negative, are part of the targets: a row of targets has the `width` targets and then
-/// the `width` weights. A value of weight 0 is masked: neither its output nor its target is read, and its gradient is
-/// exactly zero. In a [`Dataset`](crate::dataset::Dataset), which refuses NaN, its target may be any finite number. Row
-/// weights multiply the weights of their rows.
+/// The weights v, finite and not negative, are part of the targets: for outputs of `width` values, a row of targets
+/// has `width` targets and then `width` weights. A value of weight 0 is masked: neither its output nor its target is
+/// read, and its gradient is exactly zero. In a [`Dataset`](crate::dataset::Dataset), which accepts no NaN, its
+/// target may be any finite number. Row weights multiply the weights of their rows.
 ///
-/// It takes [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
+/// The loss ℓ is [`MeanSquaredError`](super::MeanSquaredError), [`MeanAbsoluteError`](super::MeanAbsoluteError),
 /// [`Huber`](super::Huber), [`SmoothL1`](super::SmoothL1), [`Pinball`](super::Pinball),
-/// [`PoissonNll`](super::PoissonNll), [`Focal`](super::Focal), [`Hinge`](super::Hinge) and
-/// [`BinaryCrossEntropy`](super::BinaryCrossEntropy), with their reductions. As the `weight` of PyTorch's `mse_loss`
-/// and `l1_loss`; the means of its `huber_loss` and `binary_cross_entropy` divide by the number of values.
+/// [`PoissonNll`](super::PoissonNll), [`Focal`](super::Focal), [`Hinge`](super::Hinge) or
+/// [`BinaryCrossEntropy`](super::BinaryCrossEntropy), with its reduction. The weights are those of the argument
+/// `weight` of PyTorch's `mse_loss` and `l1_loss`; the means of its `huber_loss` and `binary_cross_entropy` divide by
+/// the number of values.
 ///
 /// # Shapes
 /// Targets: \[rows, 2 width\].
@@ -97,9 +100,9 @@ impl<L> ValueWeights<L> {
     }
 }
 
-/// Returns the total weight of a value, `of_row · v`, from the weight `of_row` of its row and its own weight `v`.
-/// Refuses a `v` that is negative or not finite, and a product that overflows; `index` is the index of `v` in the
-/// targets, for the error.
+/// Returns `of_row · v`, the weight of an output value in the loss: the weight `of_row` of its row times its own
+/// weight `v`. Returns an error for a `v` that is negative or not finite, and for a product that overflows. `index`
+/// is the index of `v` in the targets, for the error.
 fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
     check_finite("the weights of values", index, &[v])?;
     require(v >= T::zero(), "the weight of a value", "not negative", to_f64(v))?;
@@ -109,7 +112,8 @@ fn value_weight<T: Scalar>(of_row: T, v: T, index: usize) -> Result<T, Error> {
 }
 
 impl<L> ValueWeights<L> {
-    /// Implements [`Loss::evaluate`].
+    /// Implements [`Loss::evaluate`], whose arguments `rows` holds: overwrites the gradient in `rows`, and returns
+    /// the loss as (rounded to `T`, as an `f64`).
     fn of_rows<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error>
     where
         L: EachValue<T> + EachValue<f64>,
@@ -162,9 +166,9 @@ impl<T: Scalar, L: EachValue<T> + EachValue<f64>> Loss<T> for ValueWeights<L> {
         width.saturating_mul(2)
     }
 
-    /// Returns the sum of the weights of all values, the second half of each row of `target`, each times the weight of
-    /// its row. NaN if the weight of a value is negative. For targets that are classes, which `evaluate` refuses, it is
-    /// the sum of the row weights.
+    /// Returns the divisor of a mean: the sum of the weights of all values (the second half of each row of `target`),
+    /// each times the weight of its row. It is NaN if the weight of a value is negative. For targets that are
+    /// classes, for which `evaluate` returns an error, it is the sum of the row weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let values = match target {
             Target::Values(values) => values,

@@ -1,4 +1,4 @@
-//! Cross-entropy with small weights for well classified values.
+//! Focal loss: binary cross-entropy that gives well classified values a small weight.
 
 use super::{
     InBoth, Loss, Reduction, Rows,
@@ -11,12 +11,12 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 
-/// Focal loss of the sigmoid of each logit: `α_t q^γ H`, with the binary cross-entropy `H` and the probability
-/// `q = p (1 − t) + (1 − p) t` of the other class, `p = σ(y)`.
+/// Focal loss of the sigmoid of each logit y with target t: `α_t q^γ H`. Here H is the binary cross-entropy, and `q =
+/// p (1 − t) + (1 − p) t`, with `p = σ(y)`, is the probability of the wrong class.
 ///
-/// A value that is classified well has small q and hardly counts. The default has no factor `α_t`;
-/// [`alpha`](Self::alpha) sets `α_t = α t + (1 − α)(1 − t)`. Targets lie between 0 and 1. Source: Lin et al.
-/// 2017, eq. 5; as `sigmoid_focal_loss` of torchvision.
+/// A value that is classified well has a small q and thus little weight. The default has no factor `α_t`;
+/// [`alpha`](Self::alpha) sets `α_t = α t + (1 − α)(1 − t)`. Targets lie between 0 and 1. Source: Lin et al. 2017,
+/// eq. 5; it equals `sigmoid_focal_loss` of torchvision.
 ///
 /// ```
 /// use chainrule::loss::{Focal, Loss, Target};
@@ -36,8 +36,8 @@ pub struct Focal {
 }
 
 impl Focal {
-    /// Creates the loss with the exponent γ and the mean over all values. The paper uses γ = 2; γ = 0 is binary
-    /// cross-entropy.
+    /// Creates the loss with the exponent γ, `gamma`, and the mean over all values. The paper uses γ = 2; γ = 0 is
+    /// binary cross-entropy.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless γ is finite and not negative.
@@ -46,7 +46,7 @@ impl Focal {
         loss.check_settings().map(|()| loss)
     }
 
-    /// Sets the weight α of targets 1; targets 0 have the weight 1 − α.
+    /// Sets the weight α of values with target 1; values with target 0 have the weight 1 − α.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `0 ≤ α ≤ 1`.
@@ -55,7 +55,7 @@ impl Focal {
         changed.check_settings().map(|()| changed)
     }
 
-    /// Returns the error with which the constructor and the setter refuse the settings.
+    /// Returns an error if γ or α is outside its range, like the constructor and the setter.
     fn check_settings(&self) -> Result<(), Error> {
         let Focal { gamma, alpha, .. } = *self;
         require(gamma >= 0.0 && gamma.is_finite(), "the exponent of Focal", "finite and not negative", gamma)?;
@@ -69,9 +69,9 @@ reduction_setter!(Focal, "values");
 impl<T: Scalar> EachValue<T> for Focal {
     const NAME: &'static str = "Focal";
 
-    /// Returns the focal loss `α_t q^γ H` of a logit y and its derivative, with `p = σ(y)`, the probability q of the
-    /// other class and the binary cross-entropy H: `∂(q^γ H)/∂y = q^γ (p − t) − γ q^(γ−1) H (2t − 1) p
-    /// (1 − p)`.
+    /// Returns the focal loss `α_t q^γ H` of a logit y with target t, and its derivative with respect to y. With `p =
+    /// σ(y)`, the probability q of the wrong class and the binary cross-entropy H: `∂(q^γ H)/∂y = q^γ (p − t) − γ
+    /// q^(γ−1) H (2t − 1) p (1 − p)`.
     fn of(&self, _column: usize, y: T, t: T) -> (T, T) {
         if y.is_nan() {
             return (y, y);
@@ -107,7 +107,8 @@ impl<T: Scalar> EachValue<T> for Focal {
 }
 
 impl Focal {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }

@@ -1,10 +1,10 @@
-//! References and boxes of losses are losses.
+//! Implementations of [`Loss`] for references and boxes of losses.
 
 use super::{Loss, Reduction, Target};
 use crate::{error::Error, scalar::Scalar};
 use alloc::boxed::Box;
 
-/// Implements [`Loss`] for a reference or a box of a loss, by calls of the loss itself.
+/// Implements [`Loss`] for a reference or a box of a loss, by forwarding each method to the loss itself.
 macro_rules! delegate {
     ($type:ty) => {
         impl<T: Scalar, L: Loss<T> + ?Sized> Loss<T> for $type {

@@ -1,4 +1,4 @@
-//! The loss of a mean and a variance.
+//! Gaussian negative log likelihood: a loss for networks that output a mean and a variance.
 
 use super::{InBoth, Loss, Reduction, Rows, check_finite, in_double, own_evaluate, reduction_setter};
 use crate::{
@@ -7,21 +7,21 @@ use crate::{
     scalar::{Scalar, is_narrow, scalar},
 };
 
-/// `½ ln 2π`.
+/// The constant `½ ln 2π` of the negative log likelihood of a normal distribution.
 const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
 
-/// Negative log likelihood of a normal distribution whose mean μ and variance v are both outputs:
-/// `½ (ln v + (μ − t)²/v)` with `v = max(e^s, ε)`.
+/// Negative log likelihood of a target t under a normal distribution whose mean μ and log variance s are both
+/// outputs: `½ (ln v + (μ − t)²/v)` with `v = max(e^s, ε)`.
 ///
 /// A row of outputs holds n means and then the n logarithms s of their variances, so its width is even; a row of
-/// targets has n values. A logarithm needs no activation that keeps it positive, and is exact where the variance is
-/// beyond the number format. The loss is `½ (s + z²)` with `z = (μ − t) e^(−s/2)`, which divides by nothing, and
-/// its gradient `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s < ln ε`, the loss does not
-/// depend on s, and `∂L/∂s` is 0.
+/// targets has n values. The logarithm of the variance needs no activation that keeps it positive, and is finite
+/// where the variance is beyond the number format. The loss L is computed as `½ (s + z²)` with `z = (μ − t)
+/// e^(−s/2)`, without a division, and its gradient as `∂L/∂μ = z e^(−s/2)`, `∂L/∂s = ½ (1 − z²)`. Below the floor, `s
+/// < ln ε`, the loss does not depend on s, and `∂L/∂s` is 0.
 ///
 /// With `var = exp(s)` the value and ∂L/∂μ are those of PyTorch's `GaussianNLLLoss`; where v > ε, its gradient is
-/// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch passes a gradient on, although its loss is constant there. The
-/// average is over all means. Source: Nix & Weigend 1994, eq. 2.
+/// `∂L/∂v = e^(−s) ∂L/∂s`. Below ε PyTorch returns a gradient with respect to v, although its loss does not depend on
+/// v there. The reduction is over all means. Source: Nix & Weigend 1994, eq. 2.
 ///
 /// If the targets were [standardized](crate::dataset::Standardize) with mean m and deviation d, the mean in their
 /// original units is `m + d μ`, and the logarithm of the variance is `s + 2 ln d`. A model's
@@ -58,7 +58,7 @@ impl GaussianNll {
         Self::default()
     }
 
-    /// Adds the constant `½ ln 2π` for each mean.
+    /// Adds the constant `½ ln 2π` to the loss of each mean.
     #[must_use]
     pub fn full(self) -> Self {
         GaussianNll { full: true, ..self }
@@ -73,7 +73,7 @@ impl GaussianNll {
         changed.check_epsilon().map(|()| changed)
     }
 
-    /// Returns the error with which the setter refuses ε.
+    /// Returns an error if the floor ε of the variance is outside its range, like the setter.
     fn check_epsilon(&self) -> Result<(), Error> {
         let valid = self.epsilon >= 0.0 && self.epsilon.is_finite();
         require(valid, "epsilon of GaussianNll", "finite and not negative", self.epsilon)
@@ -82,8 +82,8 @@ impl GaussianNll {
 
 reduction_setter!(GaussianNll, "means");
 
-/// Returns the loss for a mean, the logarithm s of its variance and a target, and the derivatives with respect to the
-/// mean and s. `floor` is the lower limit of s: ln ε, ε being the least variance.
+/// Returns (loss, \[derivative with respect to the mean, derivative with respect to `s`\]) for one mean, the
+/// logarithm `s` of its variance, and a target. `floor` is the lower limit of `s`: ln ε, ε being the least variance.
 fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
     let (half, below) = (scalar::<T>(0.5), s < floor);
     let s = if below { floor } else { s };
@@ -98,7 +98,8 @@ fn at<T: Scalar>(mean: T, s: T, target: T, floor: T) -> (T, [T; 2]) {
 }
 
 impl GaussianNll {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;

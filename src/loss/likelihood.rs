@@ -1,4 +1,4 @@
-//! Losses of logarithms of probabilities.
+//! Losses of outputs that are logarithms of probabilities.
 
 use super::{
     InBoth, Loss, Reduction, Rows, Target, check_finite, class_of, class_weights::class_weight_setters, in_double,
@@ -11,11 +11,11 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, where the output y is logarithms of
-/// probabilities; a term with t_k = 0 counts as 0, unless y_k is NaN.
+/// Kullback–Leibler divergence of each row: `Σ_k t_k (ln t_k − y_k)`, with targets t and outputs y that are
+/// logarithms of probabilities. A term with t_k = 0 counts as 0, unless y_k is NaN.
 ///
-/// A last layer [`LogSoftmax`](crate::layer::LogSoftmax) computes such logarithms. Targets are probabilities: not
-/// negative, and they need not sum to 1. The mean is over rows, PyTorch's `batchmean`.
+/// The layer [`LogSoftmax`](crate::layer::LogSoftmax), as the last of the network, computes such outputs. Targets are
+/// probabilities: not negative, and they need not sum to 1. The mean is over rows, PyTorch's `batchmean`.
 ///
 /// ```
 /// use chainrule::loss::{KlDivergence, Loss, Target};
@@ -32,7 +32,7 @@ pub struct KlDivergence {
 }
 
 impl KlDivergence {
-    /// Creates the loss with the mean over rows.
+    /// Creates the loss, reduced to the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,7 +41,8 @@ impl KlDivergence {
 reduction_setter!(KlDivergence, "rows");
 
 impl KlDivergence {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         if is_narrow::<T>() {
             return in_double(rows, |rows| self.evaluate_generic(rows));
@@ -78,12 +79,13 @@ impl<T: Scalar> Loss<T> for KlDivergence {
     }
 }
 
-/// The mean of `−w_c y_c` over rows: the output `y` holds logarithms of probabilities, and c is the class of the row
-/// with its weight w_c, by default 1. The mean divides by the sum over rows of row weight times class weight.
+/// Negative log likelihood: the mean of `−w_c y_c` over rows, where the output `y` holds logarithms of probabilities,
+/// and c is the class of the row with its weight w_c, by default 1. The mean divides by the sum over rows of row
+/// weight times class weight.
 ///
-/// A last layer [`LogSoftmax`](crate::layer::LogSoftmax) computes such logarithms; on other outputs the loss has no
-/// lower bound. [`CrossEntropy`](super::CrossEntropy) combines both, from logits, and has label smoothing. As
-/// PyTorch's `NLLLoss`.
+/// The layer [`LogSoftmax`](crate::layer::LogSoftmax), as the last of the network, computes such outputs; on other
+/// outputs the loss has no lower bound. [`CrossEntropy`](super::CrossEntropy) combines that layer and this loss, from
+/// logits, and has label smoothing. It equals PyTorch's `NLLLoss`.
 ///
 /// ```
 /// use chainrule::loss::{Loss, NegativeLogLikelihood, Target};
@@ -105,7 +107,7 @@ pub struct NegativeLogLikelihood {
 }
 
 impl NegativeLogLikelihood {
-    /// Creates the loss with the mean over rows, without class weights or an ignored class.
+    /// Creates the loss, reduced to the mean over rows, without class weights or an ignored class.
     pub fn new() -> Self {
         Self::default()
     }
@@ -115,7 +117,8 @@ class_weight_setters!(NegativeLogLikelihood, ignored);
 reduction_setter!(NegativeLogLikelihood, "rows");
 
 impl NegativeLogLikelihood {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
@@ -154,8 +157,9 @@ impl<T: Scalar> Loss<T> for NegativeLogLikelihood {
         self.reduction
     }
 
-    /// Returns the sum over rows of row weight times class weight; rows of the ignored class have weight 0. For
-    /// targets that are values, which `evaluate` refuses, it is the sum of the row weights.
+    /// Returns the divisor of a mean: the sum over rows of row weight times class weight. Rows of the ignored class
+    /// have weight 0. For targets that are values, for which `evaluate` returns an error, it is the sum of the row
+    /// weights.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         self.classes().total_weight(width, target, row_weights)
     }

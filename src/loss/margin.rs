@@ -1,4 +1,4 @@
-//! Hinge losses: of classes, and of values.
+//! Hinge losses: for classes, and for values of 1 and −1.
 
 use super::{
     InBoth, Loss, Reduction, Rows, class_of,
@@ -12,10 +12,11 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Hinge loss of classes: `(w_c/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K outputs and the class c.
+/// Hinge loss of classes (multi-class margin loss): `(w_c/K) Σ_{j≠c} max(0, m − y_c + y_j)^p` of each row, with K
+/// outputs y, the class c and the margin m.
 ///
-/// p is 1, or 2 with [`squared`](Self::squared). The class weight w_c is 1 by default; a mean over rows divides by the
-/// row weights alone. Source: Weston & Watkins 1999; as PyTorch's `MultiMarginLoss`.
+/// The exponent p is 1, or 2 with [`squared`](Self::squared). The class weight w_c is 1 by default; a mean over rows
+/// divides by the row weights alone. Source: Weston & Watkins 1999; it equals PyTorch's `MultiMarginLoss`.
 ///
 /// ```
 /// use chainrule::loss::{Loss, MultiMargin, Target};
@@ -42,12 +43,13 @@ impl Default for MultiMargin {
 }
 
 impl MultiMargin {
-    /// Creates the loss with the mean over rows and the margin 1.
+    /// Creates the loss with the margin 1, reduced to the mean over rows.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the margin m.
+    /// Sets the margin m of the loss, the difference of outputs beyond which a wrong class adds no loss; the default
+    /// is 1.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless `margin` is positive and finite.
@@ -56,13 +58,14 @@ impl MultiMargin {
         changed.check_margin().map(|()| changed)
     }
 
-    /// Returns the error with which the setter refuses the margin.
+    /// Returns an error if the margin is not positive and finite, like the setter.
     fn check_margin(&self) -> Result<(), Error> {
         let valid = self.margin > 0.0 && self.margin.is_finite();
         require(valid, "the margin of MultiMargin", "positive and finite", self.margin)
     }
 
-    /// Squares each term `max(0, m − y_c + y_j)` of the loss.
+    /// Sets the exponent 2: squares each term `max(0, m − y_c + y_j)` of the loss, with the outputs y, the class c
+    /// and the margin m.
     #[must_use]
     pub fn squared(self) -> Self {
         MultiMargin { squared: true, ..self }
@@ -73,7 +76,8 @@ class_weight_setters!(MultiMargin);
 reduction_setter!(MultiMargin, "rows");
 
 impl MultiMargin {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         let width = rows.width;
         Loss::<T>::check_width(self, width)?;
@@ -130,10 +134,10 @@ impl<T: Scalar> Loss<T> for MultiMargin {
     }
 }
 
-/// Hinge loss of each value: `max(0, 1 − t y)`, by default the mean over all values. Targets t are 1 and −1.
+/// Hinge loss of each output y with target t, 1 or −1: `max(0, 1 − t y)`, by default the mean over all values.
 ///
-/// At `t y = 1` its derivative is 0. For two classes and one output; for more classes see [`MultiMargin`]. Source:
-/// Cortes & Vapnik 1995; as `hinge_loss` of optax.
+/// At `t y = 1` its derivative is 0. It suits two classes and one output; for more classes see [`MultiMargin`].
+/// Source: Cortes & Vapnik 1995; it equals `hinge_loss` of optax.
 ///
 /// ```
 /// use chainrule::loss::{Hinge, Loss, Target};
@@ -149,7 +153,7 @@ pub struct Hinge {
 }
 
 impl Hinge {
-    /// Creates the loss with the mean over all values.
+    /// Creates the loss, reduced to the mean over all values.
     pub fn new() -> Self {
         Self::default()
     }
@@ -177,7 +181,8 @@ impl<T: Scalar> EachValue<T> for Hinge {
 }
 
 impl Hinge {
-    /// Implements [`Loss::evaluate`] for any scalar type.
+    /// Implements [`Loss::evaluate`] for any scalar type: overwrites the gradient `dy` in `rows`, and returns the
+    /// loss as (rounded to `T`, as an `f64`).
     pub(crate) fn evaluate_generic<T: Scalar>(&self, rows: Rows<'_, T>) -> Result<InBoth<T>, Error> {
         evaluate(self, self.reduction, rows)
     }

@@ -1,4 +1,4 @@
-//! Losses: the value of an output against its target, and the gradient with respect to the output.
+//! Loss functions: the loss of an output against its target, and the gradient with respect to the output.
 
 mod class_weights;
 mod cosine;
@@ -35,14 +35,14 @@ use core::fmt::{self, Debug};
 use own::{InBoth, in_double, own_evaluate, reduction_setter};
 use rows::{Total, check_finite, class_of, require_classes, total_weight};
 
-/// The targets of the rows of an output: classes or values.
+/// The targets of the rows of an output: classes or values. A row is one sample, or one time step of a sample.
 #[derive(Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Target<'a, T> {
-    /// One class index per row.
+    /// Class labels: one class index, counted from 0, for each row.
     Classes(&'a [usize]),
-    /// Values: \[rows, w\], where w is the loss's [`target_width`](Loss::target_width), by default the width of the
-    /// output.
+    /// Values: \[rows, w\], where w is the [`target_width`](Loss::target_width) of the loss, by default the width of
+    /// the output.
     Values(&'a [T]),
 }
 
@@ -56,7 +56,7 @@ impl<T> fmt::Debug for Target<'_, T> {
     }
 }
 
-/// The reduction of the losses of rows to one value.
+/// How the losses of all rows are reduced to one value: their mean or their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
@@ -64,11 +64,11 @@ pub enum Reduction {
     /// the row weights.
     #[default]
     Mean,
-    /// The sum of the losses, each times its row weight.
+    /// The sum of the losses of all rows, each times its row weight.
     Sum,
 }
 
-/// A loss of an output and its targets, and its gradient with respect to the output.
+/// A loss function: the loss of an output and its targets, and the gradient with respect to the output.
 ///
 /// ```
 /// use chainrule::{Error, Scalar, testing::{Losses, loss_laws}};
@@ -123,21 +123,21 @@ pub trait Loss<T: Scalar>: Debug {
     /// Computes the loss of `y`, and overwrites `dy` with the gradient with respect to `y`.
     ///
     /// # Shapes
-    /// `y`, `dy`: \[rows, width\]; `row_weights`, where given: \[rows\]. A row of weight 0 is masked: neither its
-    /// output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is divided by
-    /// the sum of the weights (times the width, for a loss that is computed value by value).
+    /// `y`, `dy`: \[rows, width\]; `row_weights`, unless it is `None`: \[rows\]. A row of weight 0 is masked: neither
+    /// its output nor its target is read, and its gradient is exactly zero. With [`Reduction::Mean`] the sum is
+    /// divided by the sum of the weights (times the width, for a loss that is computed value by value).
     ///
     /// Any number of rows above 0 is valid, and so are outputs that are all 0: a trainer checks all targets before a
     /// run by a call with such outputs.
     ///
     /// # Errors
-    /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] where `y`, `target`,
-    /// `row_weights` and `dy` do not have the same rows. [`Error::TargetKind`] for targets of a kind the loss does
+    /// [`Error::Empty`] for an output without rows, or a `width` of 0; [`Error::Length`] unless `y`, `target`,
+    /// `row_weights` and `dy` have the same number of rows. [`Error::TargetKind`] for targets of a kind the loss does
     /// not take; [`Error::ClassOutOfRange`] for a class that is not below `width`; the errors of
     /// [`check_width`](Self::check_width). [`Error::NonFinite`] for targets or weights that are NaN or infinite.
     /// [`Error::Parameter`] for targets outside the loss's range, for its own parameters that `T` cannot hold, and
-    /// under a mean for weights whose sum is not positive. An output that is not finite is no error: the loss is then
-    /// not finite either.
+    /// under a mean for weights whose sum is not positive. An output that is not finite causes no error: the loss is
+    /// then not finite either.
     fn evaluate(
         &self,
         width: usize,
@@ -147,8 +147,8 @@ pub trait Loss<T: Scalar>: Debug {
         dy: &mut [T],
     ) -> Result<T, Error>;
 
-    /// Computes the loss as an `f64`, and its gradient as [`evaluate`](Self::evaluate) does. Trainers report this
-    /// value: for a `T` narrower than `f32`, the losses of this crate do not round it to `T`. A custom loss keeps the
+    /// Computes the loss as an `f64`, and its gradient as [`evaluate`](Self::evaluate) does. Trainers report the
+    /// `f64`: for a `T` narrower than `f32`, the losses of this crate do not round it to `T`. A custom loss keeps the
     /// default.
     #[doc(hidden)]
     fn evaluate_wide(
@@ -162,7 +162,7 @@ pub trait Loss<T: Scalar>: Debug {
         self.evaluate(width, y, target, row_weights, dy).map(to_f64)
     }
 
-    /// The reduction of the losses of rows to one value.
+    /// Returns how the losses of all rows are reduced to one value: by their mean or their sum.
     fn reduction(&self) -> Reduction;
 
     /// Whether the loss of a row is lowest, with a gradient of zero, where `y` is its target; the default is `false`.
@@ -175,22 +175,23 @@ pub trait Loss<T: Scalar>: Debug {
         width
     }
 
-    /// Refuses outputs of `width` values that the loss cannot train, and its own settings outside their range, which
-    /// it may have if it was read from a file. The default accepts every width. A trainer calls it when it is
+    /// Returns an error for outputs of `width` values, if the loss cannot train as many, and for settings of the loss
+    /// outside their range, as a file may hold them. The default accepts every width. A trainer calls it when it is
     /// created.
     ///
     /// # Errors
-    /// [`Error::IncompatibleLayer`] for one output, if the loss compares the outputs of a row with each other. For
-    /// settings outside their range, or made for a different number of outputs, the error that
+    /// [`Error::IncompatibleLayer`] for a `width` of 1, if the loss compares the outputs of a row with each other.
+    /// For settings outside their range, or made for a different number of outputs, the error that
     /// [`evaluate`](Self::evaluate) returns.
     fn check_width(&self, _width: usize) -> Result<(), Error> {
         Ok(())
     }
 
-    /// The total weight of rows in a mean: the sum of their weights.
+    /// Returns the total weight by which a mean over the rows divides: by default the sum of their row weights, 1 for
+    /// each row without `row_weights`.
     ///
-    /// The means of parts of a batch are combined into the mean of the batch with these weights. It is an `f64`, since
-    /// `f16` counts no more than 65504 rows.
+    /// The means of parts of a batch are combined into the mean of the batch with these weights. It is an `f64`,
+    /// since `f16` counts no more than 65504 rows.
     fn total_weight(&self, width: usize, target: Target<'_, T>, row_weights: Option<&[T]>) -> f64 {
         let rows = match target {
             Target::Classes(classes) => classes.len(),
@@ -199,9 +200,9 @@ pub trait Loss<T: Scalar>: Debug {
         total_weight(rows, row_weights)
     }
 
-    /// Whether, without row weights, the [`total_weight`](Self::total_weight) of target values may differ from the
-    /// number of their rows; the default is `true`. If `false`, a trainer on several ranks, or one that accumulates
-    /// gradients, counts the rows of such data without reading their targets ahead of the pass.
+    /// Whether the [`total_weight`](Self::total_weight) of rows without row weights, whose targets are values, may
+    /// differ from their number; the default is `true`. If `false`, a trainer on several ranks, or one that
+    /// accumulates gradients, counts the rows of such data without reading their targets ahead of the pass.
     fn weighs_target_values(&self) -> bool {
         true
     }

@@ -1,4 +1,5 @@
-//! Evaluation in `f64` for narrow formats, and macros for the methods that the losses of this crate share.
+//! Evaluation of losses in `f64` for narrow formats such as `f16`, and macros for the methods that the losses of this
+//! crate share.
 
 use super::{Rows, Target};
 use crate::{
@@ -8,12 +9,13 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// A loss rounded to the format `T`, and as an `f64`. If `T` is narrower than `f32`, the `f64` is not rounded to `T`.
+/// The value of a loss as a pair: (rounded to the format `T`, as an `f64`). If `T` is narrower than `f32`, the `f64`
+/// is not rounded to `T`.
 pub(crate) type InBoth<T> = (T, f64);
 
-/// Calls `evaluate` with the arguments `rows` as `f64`, and rounds the loss and its gradient to `T`. Losses in
-/// formats narrower than `f32` are computed this way, since a single term may overflow the format although the mean
-/// does not.
+/// Evaluates a loss in `f64`: calls `evaluate` with the arguments `rows` converted to `f64`, and rounds the loss and
+/// its gradient to `T`. Losses in formats narrower than `f32` are computed this way, since a single term may overflow
+/// the format although the mean does not.
 pub(super) fn in_double<T: Scalar>(
     rows: Rows<'_, T>,
     evaluate: impl FnOnce(Rows<'_, f64>) -> Result<InBoth<f64>, Error>,
@@ -41,8 +43,8 @@ pub(super) fn in_double<T: Scalar>(
 
 /// Defines the methods `evaluate` and `evaluate_wide` of a loss of this crate, from an expression for the loss in `T`
 /// and in `f64`. A name `$name` alone stands for a call of the scalar's method of this name, which
-/// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`. The total weight of
-/// target values of such a loss is the number of their rows where no row has a weight.
+/// [`compiled`](crate::compiled) lists, so that this crate compiles the loss for `f32` and `f64`. Without row
+/// weights, the total weight of target values of such a loss is the number of their rows.
 macro_rules! own_evaluate {
     ($name:ident) => {
         $crate::loss::own::own_evaluate!(|this, width, y, target, weights, dy| {
@@ -83,8 +85,8 @@ macro_rules! own_evaluate {
 }
 pub(super) use own_evaluate;
 
-/// Defines the method `reduction` of `$loss`, which sets how the losses of its `$what`, such as rows, are reduced to
-/// one.
+/// Defines the setter `reduction` of the loss `$loss`: how the losses of its `$what`, such as rows, are reduced to
+/// one value.
 macro_rules! reduction_setter {
     ($loss:ident, $what:literal) => {
         impl $loss {

@@ -1,4 +1,4 @@
-//! The arguments of a loss, their checks, and the reduction of the losses of rows.
+//! The arguments of a loss function, their checks, and the reduction of the losses of rows to one value.
 
 #[cfg(doc)]
 use super::Loss;
@@ -9,14 +9,15 @@ use crate::{
 };
 use core::fmt;
 
-/// The arguments of [`Loss::evaluate`] for a custom loss, with the same checks as in the losses of this crate.
+/// The arguments of [`Loss::evaluate`], from which a custom loss computes its value with the same checks as the
+/// losses of this crate.
 ///
-/// In `f16` and `bf16` the losses of this crate compute each term in `f64`; here the function of one row computes in
-/// the format itself, and only the sums over rows are `f64`.
+/// In `f16` and `bf16` the losses of this crate compute each term in `f64`; with `Rows` the custom function of one
+/// row computes in the format itself, and only the sums over rows are `f64`.
 ///
 /// [`reduce_values`](Self::reduce_values) and [`reduce_classes`](Self::reduce_classes) compute the loss from that of
-/// one row. They check the kind and the number of the targets, finite values and the range of classes. They skip masked
-/// rows, and reduce the others to a mean or a sum with row weights.
+/// one row. They check the kind and the number of the targets, finite values and the range of classes. They skip
+/// masked rows, and reduce the others to a mean or a sum with row weights.
 ///
 /// ```
 /// use chainrule::{Error, Scalar, testing::{Losses, loss_laws}};
@@ -47,16 +48,16 @@ use core::fmt;
 /// loss_laws(Losses { single: &SquaredHinge, double: &SquaredHinge, dual: &SquaredHinge }, 0).unwrap();
 /// ```
 pub struct Rows<'a, T> {
-    /// The number of rows.
+    /// The number of rows of the output.
     pub(super) rows: usize,
     /// The number of values of a row of the output.
     pub(super) width: usize,
     /// The output, \[rows, width\].
     pub(super) y: &'a [T],
     pub(super) target: Target<'a, T>,
-    /// The weight of each row; `None` for weights of 1.
+    /// The weight of each row in the loss; `None` if each weight is 1.
     pub(super) weights: Option<&'a [T]>,
-    /// Out: the gradient with respect to `y`.
+    /// The gradient of the loss with respect to `y`, \[rows, width\], which the evaluation overwrites.
     pub(super) dy: &'a mut [T],
 }
 
@@ -70,11 +71,12 @@ impl<T> fmt::Debug for Rows<'_, T> {
 }
 
 impl<'a, T: Scalar> Rows<'a, T> {
-    /// Collects the arguments of [`Loss::evaluate`].
+    /// Collects the arguments of [`Loss::evaluate`], and checks their lengths and the row weights.
     ///
     /// # Errors
     /// [`Error::Empty`] without rows or for a `width` of 0; [`Error::Length`] unless `y`, `weights` and `dy` have the
-    /// same rows; [`Error::NonFinite`] for a weight that is not finite; [`Error::Parameter`] for one below 0.
+    /// same number of rows; [`Error::NonFinite`] for a weight that is not finite; [`Error::Parameter`] for one below
+    /// 0.
     #[inline]
     pub fn new(
         width: usize,
@@ -97,8 +99,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
     /// Computes a loss over rows whose targets are values, \[rows, `target_width`\], and overwrites the gradient.
     ///
     /// `of` receives the output of a row, its target and its gradient. It returns the loss of the row, overwrites the
-    /// gradient with the derivative of this loss, and refuses targets outside its range. `loss` is the name of the
-    /// loss, for errors.
+    /// gradient with the derivative of this loss, and returns an error for targets outside its range. `loss` is the
+    /// name of the loss, for error messages.
     ///
     /// # Errors
     /// [`Error::TargetKind`] for classes; [`Error::Length`] for a wrong number of targets; [`Error::NonFinite`] for a
@@ -127,7 +129,7 @@ impl<'a, T: Scalar> Rows<'a, T> {
     /// [`reduce_values`](Self::reduce_values), with the class as the target.
     ///
     /// # Errors
-    /// [`Error::IncompatibleLayer`] for one output; a [`Loss::check_width`] of the loss should refuse it, too.
+    /// [`Error::IncompatibleLayer`] for rows of one output; the loss's [`Loss::check_width`] should return it too.
     /// [`Error::TargetKind`] for values; [`Error::Length`] for a wrong number of class labels;
     /// [`Error::ClassOutOfRange`] for a class that is not below the width. [`Error::Parameter`] under a mean for
     /// weights whose sum is not positive. The errors of `of`.
@@ -149,20 +151,21 @@ impl<'a, T: Scalar> Rows<'a, T> {
         .map(|(loss, _)| loss)
     }
 
-    /// Returns the weight of a row: 1 if no weights are given.
+    /// Returns the weight of the row with index `row`: 1 if no weights are given.
     pub(super) fn weight(&self, row: usize) -> T {
         self.weights.map_or(T::one(), |weights| weights[row])
     }
 
-    /// Returns the sum of the weights of all rows times `factor`, the number of losses per row.
+    /// Returns the total weight in the loss: the sum of the weights of all rows, times `factor`, the number of losses
+    /// per row.
     pub(super) fn total(&self, factor: usize) -> Total<T> {
         let mut total = Total::new();
         (0..self.rows).for_each(|row| total.add(self.weight(row)));
         Total { sum: total.sum, wide: total.wide * factor as f64, factor }
     }
 
-    /// Returns the target values, \[rows, `width`\]. Refuses targets that are classes, with an error that names the
-    /// loss `loss`. Also refuses a wrong number of values.
+    /// Returns the target values, \[rows, `width`\]. Returns an error, which names the loss `loss`, if the targets
+    /// are classes, and another one for a wrong number of values.
     pub(super) fn values(&self, loss: &'static str, width: usize) -> Result<&'a [T], Error> {
         let Target::Values(values) = self.target else {
             return Err(Error::TargetKind { loss, expected: "values", found: "classes" });
@@ -170,8 +173,8 @@ impl<'a, T: Scalar> Rows<'a, T> {
         require_length("targets", self.rows.saturating_mul(width), values.len()).map(|()| values)
     }
 
-    /// Returns the target classes, one per row. Refuses targets that are values, with an error that names the loss
-    /// `loss`. Also refuses a wrong number of class labels.
+    /// Returns the target classes, one per row. Returns an error, which names the loss `loss`, if the targets are
+    /// values, and another one for a wrong number of class labels.
     pub(super) fn classes(&self, loss: &'static str) -> Result<&'a [usize], Error> {
         let Target::Classes(classes) = self.target else {
             return Err(Error::TargetKind { loss, expected: "classes", found: "values" });
@@ -179,9 +182,10 @@ impl<'a, T: Scalar> Rows<'a, T> {
         require_length("targets", self.rows, classes.len()).map(|()| classes)
     }
 
-    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` adds the loss of one row to the mean
-    /// and writes its gradient, given the row's index, weight and output. `share` is the factor on the loss of each
-    /// value. A row of weight 0 is not read, and has the gradient 0.
+    /// Computes the loss of all rows, and overwrites `dy` with its gradient. `of` receives the index, weight, output
+    /// and gradient of a row, and the running sum of all losses. It adds the loss of the row to the sum, and
+    /// overwrites the gradient of the row. `share` is the factor on the loss of each value, such as 1 over the total
+    /// weight. A row of weight 0 is not read, and has the gradient 0.
     pub(super) fn evaluate(
         self,
         share: Share<T>,
@@ -200,10 +204,10 @@ impl<'a, T: Scalar> Rows<'a, T> {
     }
 }
 
-/// The total weight of the values of a loss. For a narrow format such as `f16`, which cannot count many rows, it is
-/// `wide`, the sum of the weights of all values. Otherwise it is `sum` times `factor`. Where each row has `factor`
-/// losses, `sum` is that of the row weights. Where rows have different numbers of losses, `sum` is that of the weights
-/// of all losses, and `factor` is 1.
+/// The total weight of a loss, by which a mean divides. For a narrow format such as `f16`, which cannot count many
+/// rows, it is `wide`, the sum of the weights of all values. Otherwise it is `sum` times `factor`. If each row has
+/// `factor` losses, `sum` is the sum of the row weights. If rows have different numbers of losses, `sum` is the sum
+/// of the weights of all losses, and `factor` is 1.
 pub(super) struct Total<T> {
     sum: Sum<T>,
     wide: f64,
@@ -223,8 +227,8 @@ impl<T: Scalar> Total<T> {
         }
     }
 
-    /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Refuses, under a
-    /// mean, a total weight that is not positive, or whose inverse is 0 or infinite.
+    /// Returns the factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Returns an
+    /// error, for a mean, if the total weight is not positive, or its inverse is 0 or infinite.
     pub(super) fn share(self, reduction: Reduction) -> Result<Share<T>, Error> {
         if reduction == Reduction::Sum {
             return Ok(Share { factor: T::one(), wide: 1.0 });
@@ -243,8 +247,8 @@ impl<T: Scalar> Total<T> {
     }
 }
 
-/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats such as `f16`
-/// use `wide`, others `factor`.
+/// The factor on the loss of each value: 1 over the total weight for a mean, 1 for a sum. Narrow formats such as
+/// `f16` use `wide`, others `factor`.
 #[derive(Clone, Copy)]
 pub(super) struct Share<T> {
     factor: T,
@@ -252,15 +256,15 @@ pub(super) struct Share<T> {
 }
 
 impl<T: Scalar> Share<T> {
-    /// Returns `weight · factor · x`. In formats of 16 bits it is `weight · wide · x`, computed in `f64` and rounded
-    /// once.
+    /// Returns `x`, a loss or derivative of a row of weight `weight`, times its factors in the loss of all rows:
+    /// `weight · factor · x`. In formats of 16 bits it is `weight · wide · x`, computed in `f64` and rounded once.
     pub(super) fn of(&self, weight: T, x: T) -> T {
         if is_narrow::<T>() { scalar(to_f64(weight) * self.wide * to_f64(x)) } else { weight * self.factor * x }
     }
 }
 
-/// A weighted sum of losses: `share · Σ weight · value`, or `Σ share · weight · value` if the first sum
-/// overflows.
+/// The weighted sum of the losses of all rows, from which the mean or sum is computed. It is `share · Σ weight ·
+/// value`, or `Σ share · weight · value` if the first sum overflows, with `share` 1 over the total weight for a mean.
 pub(super) struct Mean<T> {
     sum: Sum<T>,
     shared: Sum<T>,
@@ -273,7 +277,7 @@ impl<T: Scalar> Mean<T> {
         Mean { sum: Sum::new(), shared: Sum::new(), wide: 0.0, share }
     }
 
-    /// Adds `weight · value`.
+    /// Adds the loss `value` of a row or an output value, times its weight.
     pub(super) fn add(&mut self, weight: T, value: T) {
         if is_narrow::<T>() {
             self.wide += to_f64(weight) * to_f64(value);
@@ -294,22 +298,22 @@ impl<T: Scalar> Mean<T> {
     }
 }
 
-/// Returns [`Error::IncompatibleLayer`] for one output. The loss called `loss` compares the outputs of a row, of which
-/// there is one per class, with each other.
+/// Returns [`Error::IncompatibleLayer`] if `width`, the number of outputs, is 1: the loss named `loss` needs one
+/// output per class.
 pub(super) fn require_classes(loss: &'static str, width: usize) -> Result<(), Error> {
     let needs = "at least 2 outputs, one for each class; for two classes and 1 output use BinaryCrossEntropy, with the \
                  targets 0 and 1 as `Target::Values`";
     if width == 1 { Err(Error::IncompatibleLayer { what: loss, needs }) } else { Ok(()) }
 }
 
-/// Returns the class of the row with index `row` in `classes`. Refuses a class that is not below `width`.
+/// Returns the class of the row with index `row` in `classes`; [`Error::ClassOutOfRange`] if it is not below `width`.
 pub(super) fn class_of(classes: &[usize], row: usize, width: usize) -> Result<usize, Error> {
     let class = classes[row];
     if class < width { Ok(class) } else { Err(Error::ClassOutOfRange { row, label: class, classes: width }) }
 }
 
-/// Refuses values that are NaN or infinite. The error calls the first of them `what`, and gives `first` plus its index
-/// in `values`.
+/// Returns an error if a value is NaN or infinite. The error names the values `what`, and gives `first` plus the
+/// index of the first such value in `values`.
 pub(super) fn check_finite<T: Scalar>(what: &'static str, first: usize, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index: first + index, found: to_f64(values[index]) }),
@@ -317,7 +321,7 @@ pub(super) fn check_finite<T: Scalar>(what: &'static str, first: usize, values: 
     }
 }
 
-/// Refuses `weights` that are not one for each of `rows` rows, not finite, or below 0.
+/// Returns an error unless `weights` has one weight for each of `rows` rows, all finite and not negative.
 #[inline(never)]
 fn check_weights<T: Scalar>(rows: usize, weights: &[T]) -> Result<(), Error> {
     require_length("row weights", rows, weights.len())?;
@@ -326,7 +330,7 @@ fn check_weights<T: Scalar>(rows: usize, weights: &[T]) -> Result<(), Error> {
     require(least >= T::zero(), "a row weight", "at least 0", to_f64(least))
 }
 
-/// Returns the sum of the weights of `rows` rows. Without `row_weights` each weight is 1.
+/// Returns the sum of the weights of `rows` rows in the loss. Without `row_weights` each weight is 1.
 pub(super) fn total_weight<T: Scalar>(rows: usize, row_weights: Option<&[T]>) -> f64 {
     let Some(weights) = row_weights else { return rows as f64 };
     let mut sum = Sum::new();

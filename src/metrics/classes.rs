@@ -1,4 +1,4 @@
-//! One class per row: accuracy, the confusion matrix, precision, recall, F1.
+//! Metrics of predictions of one class per row: accuracy, the confusion matrix, precision, recall, F1.
 
 use super::{require_numbers, rows_of};
 #[cfg(doc)]
@@ -11,7 +11,7 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
 
-/// Returns the column of the largest value of a row, the first of equal values. `None` if a value is NaN, which is
+/// Returns the index of the largest value of a row, the first one of equal values; `None` if a value is NaN, which is
 /// neither smaller nor larger than another.
 fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
     let best = row.iter().enumerate().try_fold(None::<(usize, f64)>, |best, (k, &y)| match (best, to_f64(y)) {
@@ -22,7 +22,8 @@ fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
     best.flatten().map(|(k, _)| k)
 }
 
-/// Returns the class of each row of `width` values of `y`: the column of its largest output, the first of equal ones.
+/// Returns the predicted class of each row of outputs `y`, \[rows, `width`\]: the column of the row's largest value,
+/// the first one of equal values.
 ///
 /// ```
 /// let outputs = [0.9, 0.1, 0.2, 0.8, 0.5, 0.5]; // 3 rows of 2 classes
@@ -31,8 +32,8 @@ fn largest<T: Scalar>(row: &[T]) -> Option<usize> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
-/// [`Error::NonFinite`] for NaN.
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] if `y` does not fill whole rows;
+/// [`Error::NonFinite`] for an output that is NaN.
 pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>, Error> {
     let rows = rows_of(width, y.len())?;
     require_numbers("the output", y)?;
@@ -41,8 +42,8 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
     Ok(classes)
 }
 
-/// Returns the fraction of rows of `width` values of `y` whose largest output is in the column of their class. Among
-/// equal outputs the first counts; a row with NaN is wrong.
+/// Returns the accuracy of outputs `y`, \[rows, `width`\]: the fraction of rows whose largest value is in the column
+/// of their class. Of equal values the first one is the largest; a row with a NaN counts as wrong.
 ///
 /// ```
 /// let outputs = [0.9, 0.1, 0.2, 0.8, 0.5, 0.5]; // 3 rows of 2 classes
@@ -51,7 +52,7 @@ pub fn predicted_classes<T: Scalar>(width: usize, y: &[T]) -> Result<Vec<usize>,
 /// ```
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] if `y` does not fill whole rows;
 /// [`Error::Length`] unless there is one class per row. [`Error::ClassOutOfRange`] for a class that is not below
 /// `width`.
 pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f64, Error> {
@@ -67,20 +68,20 @@ pub fn accuracy<T: Scalar>(width: usize, y: &[T], classes: &[usize]) -> Result<f
     Ok(right as f64 / rows as f64)
 }
 
-/// The weights of classes in the mean of a measure.
+/// How precision, recall or F1 of the classes are averaged: the weight of each class in the mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Average {
-    /// Equal weights, over the classes that occur in the truth or among the predictions.
+    /// The same weight for each class that occurs among the true or the predicted classes.
     #[default]
     Macro,
-    /// No weights: the measure is computed from the counts summed over all classes. With one class per sample, as here,
-    /// it equals the accuracy.
+    /// No weights: the measure is computed from the counts summed over all classes. If each sample has exactly one
+    /// class, as in a [`ConfusionMatrix`], it equals the accuracy.
     Micro,
     /// The weight of a class is proportional to the number of samples with this true class.
     Weighted,
 }
 
-/// The number of samples for each pair of true class and predicted class.
+/// Confusion matrix: the number of samples for each pair of true class and predicted class.
 ///
 /// For class k, TP is the number of samples of class k predicted as k, and FN the number of those predicted as
 /// another class. FP is the number of samples of other classes predicted as k. Precision is TP/(TP + FP), recall
@@ -96,18 +97,18 @@ pub enum Average {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
-    /// Row-major, \[true class, predicted class\].
+    /// The number of samples for each pair of classes, row-major: \[true class, predicted class\].
     counts: Vec<u64>,
     /// The names of the classes; empty if they have none.
     names: Vec<String>,
 }
 
-/// A function that returns the precision, recall or F1 of one class as numerator and denominator.
+/// A function that returns the precision, recall or F1 of one class as (numerator, denominator).
 type Measure = fn(&ConfusionMatrix, usize) -> (u64, u64);
 
 impl ConfusionMatrix {
-    /// Creates the matrix of `classes` classes: counts the samples for each pair of true and predicted class. `actual`
-    /// and `predicted` have one class per sample, each below `classes`.
+    /// Creates the confusion matrix of `classes` classes: counts the samples for each pair of true and predicted
+    /// class. `actual` and `predicted` have one class per sample, each below `classes`.
     ///
     /// # Errors
     /// [`Error::Empty`] without samples, or for 0 `classes`; [`Error::Length`] unless both slices are equally long;
@@ -139,7 +140,7 @@ impl ConfusionMatrix {
         Ok(ConfusionMatrix { names, ..self })
     }
 
-    /// The number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
@@ -161,7 +162,7 @@ impl ConfusionMatrix {
         (0..self.classes).map(|actual| self.count(actual, predicted)).sum()
     }
 
-    /// Returns the fraction of samples whose predicted class is their true one.
+    /// Returns the accuracy: the fraction of samples whose predicted class is their true class.
     pub fn accuracy(&self) -> f64 {
         let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
         right as f64 / self.counts.iter().sum::<u64>() as f64
@@ -185,17 +186,18 @@ impl ConfusionMatrix {
         ratio(self.f1_counts(class))
     }
 
-    /// Returns the mean of the classes' precisions, with the weights `average`; an undefined precision counts as 0.
+    /// Returns the mean of the precisions of all classes, averaged as `average` states; an undefined precision counts
+    /// as 0.
     pub fn mean_precision(&self, average: Average) -> f64 {
         self.mean(average, Self::precision_counts)
     }
 
-    /// Returns the mean of the classes' recalls, with the weights `average`; an undefined recall counts as 0.
+    /// Returns the mean of the recalls of all classes, averaged as `average` states; an undefined recall counts as 0.
     pub fn mean_recall(&self, average: Average) -> f64 {
         self.mean(average, Self::recall_counts)
     }
 
-    /// Returns the mean of the classes' F1, with the weights `average`; an undefined F1 counts as 0.
+    /// Returns the mean of the F1 of all classes, averaged as `average` states; an undefined F1 counts as 0.
     pub fn mean_f1(&self, average: Average) -> f64 {
         self.mean(average, Self::f1_counts)
     }
@@ -235,8 +237,9 @@ fn ratio((part, whole): (u64, u64)) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Writes a table with a row for each true class and a column for each predicted class. Below it, for each class, are
-/// precision, recall, F1 and support (the number of its samples). A measure that is not defined is `-`.
+/// Writes the counts as a table with a row for each true class and a column for each predicted class. Below it, for
+/// each class, are precision, recall, F1 and support (the number of its samples). A measure that is not defined is
+/// `-`.
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |class: usize| self.names.get(class).cloned().unwrap_or_else(|| format!("{class}"));

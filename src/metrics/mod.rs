@@ -1,4 +1,4 @@
-//! Measures of predictions against the truth, as scikit-learn defines them.
+//! Metrics: measures of predictions against the truth, as scikit-learn defines them.
 //!
 //! | targets | measures |
 //! | --- | --- |
@@ -7,8 +7,8 @@
 //! | two classes, by score | [`roc_auc`] |
 //! | values | [`rmse`], [`mae`], [`r2`] |
 //!
-//! Outputs and targets are rows in the same order, such as [`Trainer::predict`](crate::trainer::Trainer::predict) and
-//! [`Dataset::targets`](crate::dataset::Dataset::targets) give them. The measures take no row weights: [`unmasked`]
+//! Outputs and targets are rows in the same order, as [`Trainer::predict`](crate::trainer::Trainer::predict) and
+//! [`Dataset::targets`](crate::dataset::Dataset::targets) return them. The measures take no row weights: [`unmasked`]
 //! leaves out the rows of weight 0.
 //!
 //! ```
@@ -37,8 +37,8 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// Returns the rows of `values`, of `width` values each, whose weight is not 0, in their order. Take out masked rows of
-/// outputs and of targets alike before a metric:
+/// Returns the rows of `values`, each of `width` values, whose weight is not 0, in their order. Before a metric is
+/// computed, remove the masked rows of both outputs and targets:
 ///
 /// ```
 /// use chainrule::metrics::{rmse, unmasked};
@@ -50,7 +50,7 @@ use alloc::vec::Vec;
 ///
 /// # Errors
 /// [`Error::Empty`] for no values or a `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple)
-/// where `values` do not fill whole rows; [`Error::Length`] unless there is one weight per row.
+/// if `values` do not fill whole rows; [`Error::Length`] unless there is one weight per row.
 pub fn unmasked<X: Copy, T: Scalar>(width: usize, values: &[X], row_weights: &[T]) -> Result<Vec<X>, Error> {
     let rows = rows_of(width, values.len())?;
     require_length("row weights", rows, row_weights.len())?;
@@ -60,8 +60,8 @@ pub fn unmasked<X: Copy, T: Scalar>(width: usize, values: &[X], row_weights: &[T
     Ok(kept)
 }
 
-/// Returns the number of rows of `width` values in an output of `values` values. [`Error::Empty`] for no rows or a
-/// `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple) for an incomplete row.
+/// Returns the number of rows, each of `width` values, in an output of `values` values in total. [`Error::Empty`] for
+/// no rows or a `width` of 0; [`DataRule::NotMultiple`](crate::error::DataRule::NotMultiple) for an incomplete row.
 fn rows_of(width: usize, values: usize) -> Result<usize, Error> {
     if width == 0 {
         return Err(Error::Empty { what: "a row of the output" });
@@ -76,7 +76,8 @@ fn require_targets(outputs: usize, targets: usize) -> Result<(), Error> {
     require_length("targets of a metric", outputs, targets)
 }
 
-/// Returns [`Error::NonFinite`] if a value is NaN. The error names `what` and the index of the first NaN.
+/// Returns [`Error::NonFinite`] if a value is NaN. The error has the name `what` of the values and the index of the
+/// first NaN.
 fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| value.is_nan()) {
         Some(index) => Err(Error::NonFinite { what, index, found: f64::NAN }),
@@ -84,8 +85,8 @@ fn require_numbers<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Er
     }
 }
 
-/// Returns [`Error::NonFinite`] if a value is NaN or infinite. The error names `what` and the index of the first such
-/// value.
+/// Returns [`Error::NonFinite`] if a value is NaN or infinite. The error has the name `what` of the values and the
+/// index of the first such value.
 fn require_finite<T: Scalar>(what: &'static str, values: &[T]) -> Result<(), Error> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(Error::NonFinite { what, index, found: to_f64(values[index]) }),

@@ -1,4 +1,4 @@
-//! Metrics of the order of scores: the area under the ROC curve.
+//! Metrics of the ranking of samples by score: the area under the ROC curve.
 
 use super::require_numbers;
 use crate::{
@@ -10,7 +10,8 @@ use crate::{
 /// Returns the area under the ROC curve of two classes: the probability that a random positive sample has a higher
 /// score than a random negative one, ties counted half (Hanley and McNeil 1982).
 ///
-/// `AUC = (#{s⁺ > s⁻} + ½ #{s⁺ = s⁻}) / (P N)`, counted exactly.
+/// `AUC = (#{s⁺ > s⁻} + ½ #{s⁺ = s⁻}) / (P N)`, counted exactly. Here # is the number of pairs of a positive sample
+/// with score s⁺ and a negative one with score s⁻, among P positive and N negative samples.
 ///
 /// ```
 /// use chainrule::metrics::roc_auc;

@@ -18,12 +18,12 @@ fn check<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<usize, Error
     Ok(rows)
 }
 
-/// Returns column number `column` of rows of `width` values.
+/// Returns the values in column `column` of `values`, \[rows, `width`\], converted to `f64`.
 fn column<T: Scalar>(width: usize, values: &[T], column: usize) -> impl Iterator<Item = f64> + Clone {
     values.iter().skip(column).step_by(width).map(|&value| to_f64(value))
 }
 
-/// Returns the errors, output minus target, in column `k` of rows of `width` values.
+/// Returns the errors, output minus target, in column `k` of `y` and `targets`, both \[rows, `width`\].
 fn errors<T: Scalar>(width: usize, y: &[T], targets: &[T], k: usize) -> impl Iterator<Item = f64> + Clone {
     column(width, y, k).zip(column(width, targets, k)).map(|(y, target)| y - target)
 }
@@ -34,8 +34,8 @@ fn sum(values: impl Iterator<Item = f64>) -> f64 {
     sum.total()
 }
 
-/// Returns the largest magnitude m of the values, and the sum of the squares of value/m, which does not overflow; two
-/// zeros if all are 0.
+/// Returns (m, s): the largest magnitude m of the values, and the sum s of the squares of value/m, which does not
+/// overflow. Both are 0 if all values are 0.
 fn squares(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let most = values.clone().fold(0.0, |most: f64, value| most.max(value.abs()));
     (most, if most > 0.0 { sum(values.map(|value| (value / most) * (value / most))) } else { 0.0 })
@@ -55,12 +55,13 @@ fn over_columns(width: usize, of_column: impl Fn(usize) -> Result<f64, Error>) -
     Ok(mean)
 }
 
-/// Returns the root mean square error, `√(1/n Σ (y − t)²)`, averaged over the columns of rows of `width` values.
+/// Returns the root mean square error of outputs `y` against `targets` t, both \[n rows, `width`\]: `√(1/n Σ (y −
+/// t)²)` of each column, averaged over the columns.
 ///
 /// # Errors
-/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] where `y` does not fill whole rows;
-/// [`Error::Length`] where `targets` has another length. [`Error::NonFinite`] for a value or a difference that is NaN
-/// or infinite.
+/// [`Error::Empty`] for no output or a `width` of 0; [`DataRule::NotMultiple`] if `y` does not fill whole rows;
+/// [`Error::Length`] if `targets` has another length. [`Error::NonFinite`] for a value or a difference that is NaN or
+/// infinite.
 pub fn rmse<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
     let rows = check(width, y, targets)? as f64;
     over_columns(width, |k| {
@@ -69,18 +70,20 @@ pub fn rmse<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Erro
     })
 }
 
-/// Returns the mean absolute error, `1/n Σ |y − t|`, averaged over the columns of rows of `width` values.
+/// Returns the mean absolute error of outputs `y` against `targets` t, both \[n rows, `width`\]: `1/n Σ |y − t|` of
+/// each column, averaged over the columns.
 ///
 /// # Errors
-/// Those of [`rmse`].
+/// The errors of [`rmse`].
 pub fn mae<T: Scalar>(width: usize, y: &[T], targets: &[T]) -> Result<f64, Error> {
     let rows = check(width, y, targets)? as f64;
     over_columns(width, |k| Ok(sum(errors(width, y, targets, k).map(|error| error.abs() / rows))))
 }
 
-/// Returns the fraction of explained variance, `R² = 1 − Σ (y − t)² / Σ (t − t̄)²`, averaged over the
-/// columns of rows of `width` values. It is 1 for outputs equal to the targets, 0 for the mean of the targets, and
-/// negative for worse outputs.
+/// Returns the fraction of explained variance (R²) of outputs `y` against `targets` t, both \[rows, `width`\],
+/// averaged over the columns. For each column it is `R² = 1 − Σ (y − t)² / Σ (t − t̄)²`, with t̄ the mean of the
+/// targets. It is 1 for outputs equal to the targets, 0 for outputs equal to their mean, and negative for worse
+/// outputs.
 ///
 /// ```
 /// use chainrule::metrics::r2;

@@ -1,4 +1,4 @@
-//! The description of a model in the header of its file.
+//! The description of a model as JSON in the header of its file: layers, scales and names.
 
 use crate::{
     checkpoint::{damaged, format::Header},
@@ -9,7 +9,8 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-/// A model without its parameters, as it is saved in the metadata of a file, in JSON.
+/// A model without its parameters, as it is saved as JSON in the metadata of a file: layer specification, input and
+/// output scales, column and class names.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Description {
@@ -23,13 +24,13 @@ pub(super) struct Description {
 /// The metadata key under which a file holds the [`Description`], as JSON.
 pub(super) const DESCRIPTION: &str = "model";
 
-/// The largest number of brackets that may be open at once in a description. [`MAX_DEPTH`] levels of nested layers
-/// open at most four each, more than the limit of 128 in `serde_json`. Without `std`, levels are not counted while a
-/// description is read, and stacks are small, so the limit remains 128.
+/// The largest number of JSON brackets and braces that may be open at once in the description of a model.
+/// [`MAX_DEPTH`] levels of nested layers open at most four each, more than the limit of 128 in `serde_json`. Without
+/// `std`, levels are not counted while a description is read, and stacks are small, so the limit remains 128.
 const MOST_BRACKETS: usize = if cfg!(feature = "std") { 4 * MAX_DEPTH + 16 } else { 128 };
 
-/// Reads the description in the header of a file. Its nesting is checked first, so that deep nesting cannot overflow
-/// the stack.
+/// Reads the description of a model from the header of its file. The nesting of its JSON is checked first, so that
+/// deep nesting cannot overflow the stack.
 pub(super) fn describe(header: &Header) -> Result<Description, Error> {
     let text = header.metadata.get(DESCRIPTION).map_or("", String::as_str);
     if brackets(text) > MOST_BRACKETS {

@@ -1,4 +1,4 @@
-//! A model in one file, or in bytes.
+//! A model in one safetensors file, or in the bytes of one: saving and loading.
 
 use super::{
     Model, Precision,
@@ -28,7 +28,8 @@ use std::path::Path;
 const BUFFERS: &str = "chainrule/buffers";
 
 impl<T: Scalar> Model<T> {
-    /// Returns the bytes of the model in the number format of `T`: see [`to_bytes_as`](Self::to_bytes_as).
+    /// Returns the bytes of the model as a safetensors file, in the number format of `T`: see
+    /// [`to_bytes_as`](Self::to_bytes_as).
     ///
     /// ```
     /// use chainrule::{layer::Linear, model::Model};
@@ -44,9 +45,10 @@ impl<T: Scalar> Model<T> {
     }
 
     /// Returns the bytes of the model as a safetensors file. It has one tensor for each parameter block, and one for
-    /// the buffers if there are any, rounded to the nearest numbers of `precision`. Running statistics that are kept
-    /// with more digits than `T` has are saved with those of `T`. The metadata holds the layer specification of the
-    /// network, the input and output scales, the column and class names, and a checksum.
+    /// the buffers, such as running statistics, if the network has any. Their values are rounded to the nearest
+    /// numbers of `precision`. Running statistics that are kept with more digits than `T` has are saved in the
+    /// precision of `T`. The metadata holds the layer specification of the network, the input and output scales, the
+    /// column and class names, and a checksum.
     ///
     /// # Errors
     /// [`Error::CheckpointValue`] for a parameter or buffer that `precision` cannot hold; [`Error::CheckpointFormat`]
@@ -189,8 +191,8 @@ impl<T: Scalar> Model<T> {
     }
 }
 
-/// Reads the file at `path` and passes its bytes to `parse`. If `parse` fails, the name of the file is added to its
-/// error.
+/// Reads the file at `path` and returns the result of `parse` on its bytes. An error of `parse` gets the path of the
+/// file as its origin.
 #[cfg(feature = "std")]
 fn read_file<M>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<M, Error>) -> Result<M, Error> {
     let bytes = file::read(path).map_err(|error| failed(path, error))?;
@@ -240,8 +242,8 @@ fn assemble<T: Scalar>(
     Ok(model)
 }
 
-/// Returns `model` with the buffers of a file. `stored` holds the buffers of all layers, except for the rounding
-/// errors of running statistics, which are set to 0.
+/// Returns `model` with the buffers (running statistics, for example) that a file holds in `stored`. It holds all
+/// buffers except the rounding errors of running statistics, which are set to 0.
 fn with_stored_buffers<T: Scalar>(model: Model<T>, stored: &[T]) -> Result<Model<T>, Error> {
     let places = buffer_places(model.network());
     require_length("buffers", places.iter().map(|place| place.stored().len()).sum(), stored.len())?;

@@ -86,8 +86,8 @@ impl<T: Scalar> Model<T> {
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
     /// [`Error::NonFiniteParameters`] for a parameter that is NaN or infinite; [`Error::InvalidLayer`] for layers
     /// nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
-    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) where an output has neither the steps of the input
-    /// nor one.
+    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) if the number of output time steps is neither that
+    /// of the input nor 1.
     pub fn new(network: impl Layer<T> + 'static, parameters: Vec<T>) -> Result<Self, Error> {
         Self::of_boxed(network.boxed(), parameters)
     }
@@ -109,15 +109,16 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of the buffers of a
-    /// [workspace](crate::workspace::Workspace::buffers) for the network; [`Error::NonFinite`] for a value that is not
-    /// finite; [`Error::Parameter`] for a running variance of a batch norm below 0.
+    /// [workspace](crate::workspace::Workspace::buffers) for the network; [`Error::NonFinite`] for a value that is
+    /// not finite; [`Error::Parameter`] for a running variance of a batch norm below 0.
     pub fn with_buffers(self, buffers: &[T]) -> Result<Self, Error> {
         require_length("buffers", self.buffers.len(), buffers.len())?;
         check_buffers(self.network(), buffers)?;
         Ok(Model { buffers: buffers.to_vec(), ..self })
     }
 
-    /// Creates a workspace for inference, with the buffers of the model, for passes within `capacity`.
+    /// Creates a workspace for inference with the buffers of the model, for passes of at most the samples and time
+    /// steps of `capacity`.
     fn workspace(&self, capacity: BatchShape<'_>) -> Result<Workspace<T, &dyn Layer<T>>, Error> {
         let mut workspace = Workspace::for_inference(self.network(), capacity)?;
         workspace.set_buffers(&self.buffers).map(|()| workspace)
@@ -126,8 +127,8 @@ impl<T: Scalar> Model<T> {
     /// Sets the standardization of the training inputs. Predictions apply it to their inputs before the network runs.
     ///
     /// # Errors
-    /// [`Error::Length`] unless `scale` has one column for each input of the network. [`Error::IncompatibleLayer`] for
-    /// a network whose inputs are the indices of an [`Embedding`](crate::layer::Embedding).
+    /// [`Error::Length`] unless `scale` has one column for each input of the network. [`Error::IncompatibleLayer`]
+    /// for a network whose inputs are the indices of an [`Embedding`](crate::layer::Embedding).
     pub fn scale_inputs(self, scale: Standardize) -> Result<Self, Error> {
         if InputRules::of(self.network())?.takes_indices() {
             let needs = "a network without an `Embedding` of its inputs: indices are not scaled";
@@ -166,7 +167,7 @@ impl<T: Scalar> Model<T> {
         Ok(Model { interface: Interface { classes, ..self.interface }, ..self })
     }
 
-    /// Returns the network.
+    /// Returns the network, which does not hold its parameters.
     pub fn network(&self) -> &dyn Layer<T> {
         &*self.network
     }
@@ -176,17 +177,17 @@ impl<T: Scalar> Model<T> {
         &self.parameters
     }
 
-    /// Returns the network and its parameters, and drops buffers, scales and names.
+    /// Returns (network, parameters), and drops buffers, scales and names.
     pub fn into_parts(self) -> (Box<dyn Layer<T>>, Vec<T>) {
         (self.network, self.parameters)
     }
 
-    /// Returns the standardization that is applied to inputs; `None` if inputs are used as given.
+    /// Returns the standardization that predictions apply to inputs; `None` if inputs are used as given.
     pub fn input_scale(&self) -> Option<&Standardize> {
         self.interface.inputs.as_ref()
     }
 
-    /// Returns the standardization that is inverted on outputs; `None` if outputs are returned as computed.
+    /// Returns the standardization that predictions invert on outputs; `None` if outputs are returned as computed.
     pub fn output_scale(&self) -> Option<&Standardize> {
         self.interface.outputs.as_ref()
     }
@@ -201,7 +202,8 @@ impl<T: Scalar> Model<T> {
         &self.interface.classes
     }
 
-    /// Creates a predictor, which reuses its memory from call to call; each thread needs its own.
+    /// Creates a predictor: this model with memory for predictions that is reused from call to call. Each thread
+    /// needs its own.
     ///
     /// # Errors
     /// The errors of [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
@@ -209,7 +211,7 @@ impl<T: Scalar> Model<T> {
         Predictor::new(self)
     }
 
-    /// Returns the outputs for the samples of `data`, in their order.
+    /// Returns the outputs of the network for the samples of `data`, in their order.
     ///
     /// # Shapes
     /// Sample after sample, each \[its output steps, output width\]. If the network outputs one row for a whole
@@ -227,8 +229,8 @@ impl<T: Scalar> Model<T> {
         self.predictor()?.predict(data)
     }
 
-    /// Returns the class of each output row for the samples of `data`: the column of the largest output. If several
-    /// outputs are equally large, it is the first of them.
+    /// Returns the predicted class of each output row for the samples of `data`: the index of the largest output. If
+    /// several outputs are equally large, it is the first of them.
     ///
     /// # Errors
     /// The errors of [`predict`](Self::predict); [`Error::IncompatibleLayer`] for a network of one output;
@@ -241,7 +243,7 @@ impl<T: Scalar> Model<T> {
     }
 
     /// Returns the probabilities of the classes for each output row y: `softmax(y)`, or y itself if the network ends
-    /// in [`Softmax`](crate::layer::Softmax). It is for networks that were trained with
+    /// in [`Softmax`](crate::layer::Softmax). It suits networks that were trained with
     /// [`CrossEntropy`](crate::loss::CrossEntropy), or that end in [`LogSoftmax`](crate::layer::LogSoftmax). If
     /// several labels may be true at once, as with [`BinaryCrossEntropy`](crate::loss::BinaryCrossEntropy), apply a
     /// sigmoid to [`predict`](Self::predict) instead.
@@ -281,15 +283,15 @@ impl<T: Scalar> Model<T> {
     ///
     /// # Errors
     /// [`Error::InvalidLayer`], with the layer and [`LayerRule::NotStreamable`](crate::LayerRule::NotStreamable), for
-    /// a layer that reads later time steps or needs all of them at once. The same error is returned for a custom
-    /// layer whose outputs, step by step, differ from those of one pass over the same 4 random steps. The errors of
-    /// [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
+    /// a layer that reads later time steps or needs all time steps at once. The same error is returned for a custom
+    /// layer whose outputs for 4 random time steps, computed one by one, differ from those of one pass over all 4.
+    /// The errors of [`Workspace::for_inference`](crate::workspace::Workspace::for_inference).
     pub fn stream(&self) -> Result<Stream<'_, T>, Error> {
         Stream::new(self)
     }
 }
 
-/// Writes the summary of the network, whether inputs and outputs are scaled, and the names.
+/// Writes the summary of the network, whether inputs and outputs are scaled, and the names of columns and classes.
 impl<T: Scalar> fmt::Debug for Model<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", summary(&*self.network))?;
@@ -301,8 +303,9 @@ impl<T: Scalar> fmt::Debug for Model<T> {
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the trained model: the network with the [weights that training results in](Trainer::result). If the
-    /// trainer was [made from a model](Trainer::from_model), the new model has the scales and names of that model.
+    /// Returns the trained model: the network with the [weights that are the result of training](Trainer::result). If
+    /// the trainer was [made from a model](Trainer::from_model), the new model has the scales and names of that
+    /// model.
     ///
     /// # Errors
     /// The errors of [`Model::new`].
@@ -316,9 +319,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         Ok(Model { interface, ..model })
     }
 
-    /// Returns a model with a copy of the [weights that training results in](Trainer::result) so far, and with the
-    /// scales and names that [`into_model`](Self::into_model) describes. Training can continue. The network of the
-    /// model is built from the layer specification of the trainer's network.
+    /// Returns a model with a copy of the [weights that are the result of training](Trainer::result) so far, and with
+    /// the scales and names that [`into_model`](Self::into_model) describes. Training can continue. The network of
+    /// the model is built from the layer specification of the trainer's network.
     ///
     /// # Errors
     /// [`Error::CustomPart`] for a network with a custom part, for which there is
@@ -344,8 +347,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 
 impl<T: Scalar, C: Loss<T>, G: GradientTransform<T>> Trainer<T, Box<dyn Layer<T>>, C, G> {
     /// Creates a trainer that starts from the parameters of a model. It does not standardize: its data must already
-    /// have the model's [input scale](Model::input_scale) and [output scale](Model::output_scale). The trainer keeps
-    /// scales and names for the model that it returns.
+    /// have the model's [input scale](Model::input_scale) and [output scale](Model::output_scale). The trainer passes
+    /// scales and names on to the model that [`into_model`](Self::into_model) returns.
     ///
     /// ```
     /// use chainrule::{dataset::{Dataset, Standardize}, layer::{Sequential, initialize}, model::Model};

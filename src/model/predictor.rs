@@ -1,4 +1,4 @@
-//! Predictions with memory that is reused from call to call.
+//! Predictions with a model in memory that is reused from call to call.
 
 use super::Model;
 use crate::{

@@ -1,4 +1,4 @@
-//! Parameters and buffers under the names, shapes and gate orders of a PyTorch state dict.
+//! Import and export of parameters and buffers under the names, shapes and gate orders of a PyTorch state dict.
 
 use super::state_dict::{StateDict, misfit};
 use crate::{
@@ -69,9 +69,9 @@ impl ModuleNames {
         self
     }
 
-    /// Returns the PyTorch module of the layer at `path`, and its index among the stacked layers of the module. They
-    /// follow from the entry of this layer, or else of the innermost layer around it. Without any entry they are
-    /// `path` and 0.
+    /// Returns (module, index) of the layer at `path`: the name of its PyTorch module, and its index among the
+    /// stacked layers of the module. They follow from the entry of this layer, or else of the innermost layer around
+    /// it. Without such an entry they are `path` and 0.
     fn of(&self, path: &str) -> (String, usize) {
         let mut above = path;
         loop {
@@ -88,9 +88,9 @@ impl ModuleNames {
         }
     }
 
-    /// Returns an error if an entry has a path at which the network has no layer. `parts` are the layers of the
-    /// network. The layers inside a custom layer are found by the names of its parameters in `blocks` and of its
-    /// buffers in `places`.
+    /// Returns an error if an entry of these names has a path at which the network has no layer. `parts` are the
+    /// layers of the network with their paths. The layers inside a custom layer are found by the names of its
+    /// parameters in `blocks` and of its buffers in `places`.
     fn check(&self, parts: &[(String, &LayerSpec)], blocks: &Blocks, places: &[BufferPlace]) -> Result<(), Error> {
         let owners = blocks.iter().map(|block| block.name.rsplit_once('.').map_or("", |(path, _)| path));
         let paths = parts.iter().map(|(path, _)| &**path).chain(owners).chain(places.iter().map(|place| &*place.path));
@@ -121,10 +121,10 @@ impl ModuleNames {
     }
 }
 
-/// A PyTorch tensor, and the parameter block whose values it holds.
+/// The correspondence of a PyTorch tensor and the parameter block whose values it holds.
 struct Entry {
     tensor: String,
-    /// The name of the parameter block.
+    /// The name of the parameter block, such as `0.weight`.
     block: String,
     shape: Vec<usize>,
     kind: Kind,
@@ -134,15 +134,15 @@ struct Entry {
 enum Kind {
     /// The tensor has the values of the block, in the same order.
     Whole,
-    /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layers here have one bias. The exception is the
-    /// last third of a GRU's b_hh, the rows of the candidate. They are a separate block here: `apart` is its range
-    /// among the parameters of the network; `None` for other cells.
+    /// PyTorch's recurrent bias b_hh. It is added to b_ih, since the layers of this crate have one bias for each
+    /// gate. The exception is the last third of a GRU's b_hh, the rows of the candidate, which are a separate block
+    /// in this crate. `apart` is the range of that block among the parameters of the network; `None` for other cells.
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// Returns an entry for each PyTorch tensor that holds parameters of `network`, in the order of its `blocks`; `names`
-/// gives the PyTorch modules of the layers. Returns an error for a GRU whose reset gate acts before the matrix
-/// product, since PyTorch has no such GRU.
+/// Returns the correspondence of each PyTorch tensor that holds parameters of `network`, in the order of its
+/// `blocks`; `names` gives the PyTorch modules of the layers. Returns an error for a GRU whose reset gate acts before
+/// the matrix product, since PyTorch has no such GRU.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
@@ -190,15 +190,15 @@ fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<
     Ok(entries)
 }
 
-/// Returns the full name of the tensor `own` in the PyTorch module `module`: the module's name, a dot and `own`, or
-/// just `own` if `module` is empty.
+/// Returns the full name of a tensor that is named `own` in the PyTorch module `module`: the module's name, a dot and
+/// `own`, or just `own` if `module` is empty.
 fn below(module: &str, own: &str) -> String {
     if module.is_empty() { own.into() } else { format!("{module}.{own}") }
 }
 
-/// Returns the names of the PyTorch tensors that hold the buffers at `places`, with their ranges among the buffers of
-/// the network. A batch norm has two tensors, running mean and running variance; their rounding errors are not
-/// exported. Any other layer has one tensor.
+/// Returns the name of each PyTorch tensor that holds buffers of the network, with its range among all buffers.
+/// `places` are the layers that have buffers. A batch norm has two tensors, running mean and running variance; their
+/// rounding errors are not exported. Any other layer has one tensor.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
     for place in places {
@@ -215,9 +215,9 @@ fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, R
     entries
 }
 
-/// If the recurrent layer at `path` is the only one in a direction of a bidirectional layer, returns the path of the
-/// bidirectional layer, and the suffix that PyTorch's names have for this direction. Otherwise returns `path` and no
-/// suffix.
+/// Returns (path, suffix) of the PyTorch module of the recurrent layer at `path`. If the layer is the only recurrent
+/// one in a direction of a bidirectional layer, they are the path of that layer, and the suffix of PyTorch's tensor
+/// names for the direction: empty or `_reverse`. Otherwise they are `path` and no suffix.
 fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, &'static str) {
     let mut at = path;
     while !at.is_empty() {
@@ -244,10 +244,10 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
 /// Sets parameters and buffers of `network` to the tensors of `state`, each rounded to the nearest `T`.
 ///
 /// Linear layers, embeddings, norms, PReLU, RNN, LSTM and GRU, stacked or bidirectional, have PyTorch's names, gate
-/// orders and shapes. PyTorch has two biases for each gate, of which only the sum is kept here; the candidate of a
-/// GRU has two here as well. Any other block is read from the tensor of the block's name. The buffers of a batch norm
-/// are `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from the tensor
-/// `buffers`. On an error `w` and `buffers` are unchanged.
+/// orders and shapes. PyTorch has two biases for each gate, of which this crate keeps only the sum, except for the
+/// candidate of a GRU, which has two. Any other parameter block is read from the tensor of its name. The buffers of a
+/// batch norm are `running_mean` and `running_var`; its `num_batches_tracked` is ignored. Other buffers are read from
+/// the tensor `buffers`. On an error `w` and `buffers` are unchanged.
 ///
 /// ```
 /// use chainrule::{layer::Sequential, model::{ModuleNames, StateDict, import_state_dict}};
@@ -332,7 +332,7 @@ fn tensor<'s>(state: &'s StateDict, name: &str, shape: &[usize]) -> Result<&'s [
 }
 
 /// Returns the parameters and buffers of `network` under PyTorch's names: the inverse of [`import_state_dict`]. The
-/// one bias of a gate is exported as `bias_ih`, with a `bias_hh` of 0; the candidate of a GRU has both biases.
+/// bias of a gate is exported as `bias_ih`, with a `bias_hh` of 0; the candidate of a GRU has two biases.
 ///
 /// ```
 /// use chainrule::{layer::Linear, model::{ModuleNames, export_state_dict}};
@@ -378,7 +378,7 @@ pub fn export_state_dict<T: Scalar>(
 }
 
 impl Entry {
-    /// Returns the indices of the tensor's values among the parameters of the network, in the order of the tensor. Its
+    /// Returns, for each value of the tensor in order, its index among the parameters of the network. The tensor's
     /// parameter block must be one of `blocks`.
     fn places(&self, blocks: &Blocks) -> Result<impl Iterator<Item = usize> + use<>, Error> {
         let block = blocks.get(&self.block)?;

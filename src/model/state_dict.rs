@@ -100,7 +100,7 @@ impl StateDict {
         self.tensors.get(name)
     }
 
-    /// Reads the tensors from the bytes of a safetensors file, written by any program. Integers are converted to
+    /// Reads a state dict from the bytes of a safetensors file, written by any program. Integers are converted to
     /// floats, and `BOOL` values to 0 and 1.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl StateDict {
         format::write(&Header { metadata, tensors }, &bytes).map_err(damaged)
     }
 
-    /// Reads the tensors of a safetensors file.
+    /// Reads a state dict from a safetensors file.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; the errors of [`from_bytes`](Self::from_bytes).
@@ -179,7 +179,7 @@ impl StateDict {
     }
 }
 
-/// The number format of a tensor that is read: a float, or an integer of `size` bytes. `BOOL` counts as an integer.
+/// The number format of a tensor in a file: a float, or an integer of `size` bytes. `BOOL` counts as an integer.
 enum Number {
     Float(Precision),
     Integer { size: usize, signed: bool },
@@ -223,7 +223,7 @@ impl Number {
     }
 }
 
-/// Returns the error about `tensor` of a state dict. It states what was `expected` and what was `found`.
+/// Returns [`Error::StateDict`] about the tensor named `tensor`: it states what was `expected` and what was `found`.
 pub(super) fn misfit(tensor: &str, expected: impl ToString, found: impl ToString) -> Error {
     Error::StateDict { tensor: tensor.into(), expected: expected.to_string(), found: found.to_string() }
 }

@@ -16,15 +16,15 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::Range};
 
-/// Returns the error about a layer that cannot run time step by time step, for `reason`. `path` and `kind` name the
-/// layer; an empty path stands for the whole network.
+/// Returns [`LayerRule::NotStreamable`]: the layer at `path` cannot run time step by time step, for `reason`. `kind`
+/// is the kind of the layer; an empty path stands for the whole network.
 fn refused(path: &str, kind: String, reason: &'static str) -> Error {
     let layer = if path.is_empty() { "network" } else { path };
     Error::InvalidLayer { layer: layer.into(), rule: LayerRule::NotStreamable { kind, reason } }
 }
 
 /// Runs a network on a sequence, time step by time step. Each step returns the output for the sequence up to that
-/// step, and the state is kept for the next step.
+/// step, and the recurrent state is kept for the next step.
 ///
 /// The outputs have the same bits as those of one pass over the whole sequence. If the network has one output for a
 /// whole sequence, for example through [`LastStep`](crate::layer::LastStep), a step returns the output for the
@@ -47,8 +47,8 @@ fn refused(path: &str, kind: String, reason: &'static str) -> Error {
 /// ```
 pub struct Stream<'m, T: Scalar> {
     model: &'m Model<T>,
-    /// The network as one stage. If it contains a mean over time steps, each layer of its chains (`Sequential`) is a
-    /// stage.
+    /// The parts of the network that run one after the other: one stage for the whole network. If it contains a mean
+    /// over time steps, each layer of its chains (`Sequential`) is a stage.
     stages: Vec<Stage<'m, T>>,
     x: Vec<T>,
     y: Vec<T>,
@@ -62,7 +62,7 @@ impl<T: Scalar> fmt::Debug for Stream<'_, T> {
     }
 }
 
-/// A stage of a stream, which runs time step by time step: the whole network, or one of its layers.
+/// A part of the network that a stream runs time step by time step: the whole network, or one of its layers.
 struct Stage<'m, T: Scalar> {
     workspace: Workspace<T, &'m dyn Layer<T>>,
     /// The range of the stage's parameters among the parameters of the network.
@@ -148,8 +148,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(stream)
     }
 
-    /// Runs the network on 4 random time steps, one by one. Returns whether the output at each step is the last
-    /// output of one pass over all steps so far; NaN equals NaN. If so, the state is zero afterwards.
+    /// Tests the stream: runs the network on 4 random time steps, one by one. Returns whether the output at each step
+    /// equals the last output of one pass over all steps so far; NaN equals NaN. If so, the state is set to zero.
     fn agrees(&mut self) -> Result<bool, Error> {
         let mut whole = self.model.workspace(BatchShape::sequences(1, TRIAL_STEPS))?;
         let x = trial_input(&whole)?;
@@ -167,7 +167,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 
     /// Runs the network on `self.x`, the input of one time step, and writes its output for the sequence so far to
-    /// `self.y`. The state is kept for the next step. If a stage fails, the state stays that before this step.
+    /// `self.y`. The state is kept for the next step. If a layer returns an error, the state remains that before this
+    /// step.
     fn advance(&mut self) -> Result<(), Error> {
         let (x, y) = (&self.x, &mut self.y);
         y.clear();
@@ -190,8 +191,8 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(())
     }
 
-    /// Runs the next time step with the input `x`, and returns its output. Both are unscaled, as for
-    /// [`Model::predict`]. It does not allocate.
+    /// Runs the next time step with the input `x`, and returns the output for the sequence so far. Input and output
+    /// are unscaled, as for [`Model::predict`]. The call does not allocate.
     ///
     /// # Errors
     /// [`Error::Length`] unless `x` has one value for each input of the network; [`Error::NonFinite`] for a value
@@ -217,7 +218,7 @@ impl<'m, T: Scalar> Stream<'m, T> {
         Ok(&self.y)
     }
 
-    /// Starts a new sequence: sets the state to zero.
+    /// Starts a new sequence: sets the recurrent state to zero.
     pub fn reset(&mut self) {
         for stage in &mut self.stages {
             stage.workspace.clear_state();
@@ -226,9 +227,10 @@ impl<'m, T: Scalar> Stream<'m, T> {
     }
 }
 
-/// Adds `layer`, at `path`, to `stages`: as one stage, or layer by layer if it contains one of the means over time
-/// steps. `means` has the paths of these means. `parameters` is the range of the layer's parameters among those of
-/// the network. The values of its buffers, such as running statistics, are taken from the front of `buffers`.
+/// Adds `layer`, at `path`, to `stages`, the parts of a stream: as one stage, or layer by layer if it contains a mean
+/// over time steps. `means` has the paths of all such means. `parameters` is the range of the layer's parameters
+/// among those of the network. The values of its buffers, such as running statistics, are taken from the front of
+/// `buffers`.
 fn push_stages<'m, T: Scalar>(
     layer: &'m dyn Layer<T>,
     path: &str,
@@ -283,8 +285,9 @@ fn equal<T: Scalar>(a: &[T], b: &[T]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() && b.is_nan())
 }
 
-/// Runs `layer`, with the parameters `w`, on random time steps one by one, with its state carried. Returns whether
-/// any output differs from the last row of one pass over the steps so far.
+/// Whether `layer`, with the parameters `w`, gives other outputs step by step than in one pass. It runs the layer on
+/// random time steps one by one, with its state carried, and compares each output with the last row of one pass over
+/// the steps so far.
 fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     let mut whole = Workspace::for_inference(layer, BatchShape::sequences(1, TRIAL_STEPS))?;
     let mut single = Workspace::for_inference(layer, BatchShape::batch(1))?;
@@ -301,15 +304,15 @@ fn disagrees<T: Scalar>(layer: &dyn Layer<T>, w: &[T]) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// A test of a property of a layer, given the layer and its parameters.
+/// A function that tests whether a layer, given with its parameters, has some property.
 type Test<'t, T> = dyn Fn(&dyn Layer<T>, &[T]) -> Result<bool, Error> + 't;
 
-/// A layer that was found, with its path; `None` if none was found.
+/// The result of a search for a layer: (path, layer), or `None` if none was found.
 type Found<'a, T> = Option<(String, &'a dyn Layer<T>)>;
 
-/// If `test` is true for `layer`, which is at `path` and has the parameters `w`, returns the innermost layer for
-/// which it is true: the first such layer inside `layer`, or `layer` itself. If `test` is false for a layer, the
-/// layers inside it are not tested; `None` if it is false for `layer`.
+/// Returns the innermost layer for which `test` is true, with its path: the first such layer inside `layer`, or
+/// `layer` itself, which is at `path` and has the parameters `w`. If `test` is false for a layer, the layers inside
+/// it are not tested; `None` if it is false for `layer`.
 fn find<'a, T: Scalar>(
     layer: &'a dyn Layer<T>,
     path: &str,

@@ -1,4 +1,4 @@
-//! Networks built from their layer specification, for any scalar.
+//! Construction of networks from their layer specification (a network as data), for any scalar type.
 
 use super::Registry;
 use crate::{
@@ -14,7 +14,7 @@ use alloc::{boxed::Box, string::ToString, vec};
 use core::marker::PhantomData;
 
 impl LayerSpec {
-    /// Builds the network with this specification for the scalar `T`.
+    /// Builds the network that this specification describes, for the scalar `T`.
     ///
     /// ```
     /// use chainrule::{Layer, activation::Tanh, layer::Sequential};
@@ -27,16 +27,16 @@ impl LayerSpec {
     ///
     /// # Errors
     /// [`Error::CustomPart`], with its path, for a custom activation, cell or layer, which
-    /// [`build_with`](Self::build_with) takes from a registry. [`Error::InvalidLayer`] for layers nested more than
+    /// [`build_with`](Self::build_with) builds by a registry. [`Error::InvalidLayer`] for layers nested more than
     /// [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. The errors of [`Sequential::push`], [`Parallel::new`],
-    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for settings that these
-    /// constructors refuse.
+    /// [`Residual::new`], [`Reversed::new`], [`Bidirectional::new`] and the other constructors, for settings outside
+    /// their range.
     pub fn build<T: Scalar>(&self) -> Result<Box<dyn Layer<T>>, Error> {
         T::layer_build(self, None)
     }
 
-    /// Builds the network as [`build`](Self::build) does, with custom layers, cells, activations and initializers from
-    /// `registry`.
+    /// Builds the network as [`build`](Self::build) does, with custom layers, cells, activations and initializers
+    /// from `registry`.
     ///
     /// # Errors
     /// The errors of [`build`](Self::build) except [`Error::CustomPart`]. [`Error::Registered`] for a custom part
@@ -53,8 +53,9 @@ impl LayerSpec {
         self.build_at("", &Typed, registry)
     }
 
-    /// Builds the network with this specification in `f64`, with activations as trait objects, for analysis. It runs
-    /// slower, but its code is compiled once, not for each activation. It can contain custom activations.
+    /// Builds the network with this specification in `f64`, with activations behind trait objects, for analysis. It
+    /// runs slower than one that [`build`](Self::build) returns, but its code is compiled once, not for each
+    /// activation. It can contain custom activations.
     ///
     /// # Errors
     /// The errors of [`build`](Self::build), except that a custom activation is an [`Error::CustomPart`] only if it
@@ -103,9 +104,9 @@ impl LayerSpec {
     }
 
     /// Builds a layer without layers inside it; errors name its `path`. Custom cells, activations and initializers
-    /// come from `registry`. Without a registry they are refused, except for activations that `dispatch` accepts.
-    /// `dispatch` builds the layer with the activation's own type, which is unknown for a custom activation, or with
-    /// a trait object.
+    /// come from `registry`. Without a registry they cause an error, except for activations that `dispatch` supports.
+    /// `dispatch` builds the layer either with the activation's own type, which is unknown for a custom activation,
+    /// or with a trait object.
     ///
     /// It is a separate function, so that its large stack frame is not in each level of recursion.
     fn build_leaf<T: Scalar, A: ActivationDispatch>(
@@ -164,8 +165,8 @@ impl LayerSpec {
         found
     }
 
-    /// Calls `exchange`, which may replace its argument, with each activation and initializer of a layer without layers
-    /// inside it. Returns the first error.
+    /// Calls `exchange`, which may replace its argument, with each activation and initializer in the specification of
+    /// a layer without inner layers. Returns the first error.
     fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let kinds = match self {
             LayerSpec::ActivationLayer { activation, .. } => vec![Kind::Activation(activation)],
@@ -184,8 +185,8 @@ impl LayerSpec {
     }
 }
 
-/// A marker: layers are built as types that are generic over the activation, so that each activation is compiled into
-/// its own layer type.
+/// A marker type by which layers are built as types that are generic over the activation, so that each activation is
+/// compiled into its own layer type.
 struct Typed;
 
 impl ActivationDispatch for Typed {
@@ -194,8 +195,8 @@ impl ActivationDispatch for Typed {
     }
 }
 
-/// A marker: layers are built with their activation behind a trait object, so that one compiled layer type serves all
-/// activations.
+/// A marker type by which layers are built with their activation behind a trait object, so that one compiled layer
+/// type serves all activations.
 struct Behind;
 
 impl ActivationDispatch for Behind {
@@ -216,8 +217,8 @@ impl<T: Scalar> ActivationVisitor for BuildActivationLayer<T> {
     }
 }
 
-/// The settings of a recurrent layer without its cell. As a [`CellVisitor`], it builds the recurrent layer with the
-/// visited cell.
+/// The settings of a recurrent layer without its cell: widths, initializers and noise. As a [`CellVisitor`], it
+/// builds the recurrent layer with the visited cell.
 pub(super) struct Unroll<T> {
     widths: [usize; 2],
     weights: InitializerKind,

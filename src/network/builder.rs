@@ -1,4 +1,4 @@
-//! The builder: a network in one expression.
+//! The builder: construction of a network by a chain of method calls.
 
 use crate::{
     activation::{Activation, Relu, Sigmoid, Tanh},
@@ -40,7 +40,7 @@ impl<T: Scalar> fmt::Debug for Builder<T> {
 }
 
 impl<T: Scalar> Sequential<T> {
-    /// Starts a network for rows of `width` values.
+    /// Starts the builder of a network whose input rows have `width` values.
     pub fn input(width: usize) -> Builder<T> {
         Builder { network: Sequential::new(width), failed: None }
     }
@@ -120,8 +120,8 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Ok(RmsNorm::new(width)))
     }
 
-    /// Adds a [`GroupNorm`] over `groups` groups of equally many adjacent values of a row. `groups` must divide the
-    /// width.
+    /// Adds a [`GroupNorm`], which divides each row into `groups` groups of equally many adjacent values and
+    /// normalizes each group. `groups` must divide the width.
     #[must_use]
     pub fn group_norm(self, groups: usize) -> Self {
         self.add(|width| GroupNorm::new(width, groups))
@@ -158,13 +158,15 @@ impl<T: Scalar> Builder<T> {
         self.add(|width| Dropout::new(width, rate))
     }
 
-    /// Adds [`Dropout`] of probability `rate`, with one mask for all time steps of a sample.
+    /// Adds [`Dropout`] in which all time steps of a sample share one mask. In training each value is set to 0 with
+    /// probability `rate`, from 0 to below 1.
     #[must_use]
     pub fn locked_dropout(self, rate: f64) -> Self {
         self.add(|width| Ok(Dropout::new(width, rate)?.locked()))
     }
 
-    /// Adds a [`Residual`], `y = x + f(x)`, in which f are the layers that `branch` adds to an empty builder.
+    /// Adds a [`Residual`] layer, `y = x + f(x)`, where f is the chain of layers that `branch` adds to an empty
+    /// builder.
     #[must_use]
     pub fn residual(self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| {
@@ -173,8 +175,8 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds a [`Parallel`] layer with the branches that `branches` adds to its argument. `merge` states whether their
-    /// outputs are concatenated or summed.
+    /// Adds a [`Parallel`] layer with the branches that the function `branches` adds to its argument. `merge` states
+    /// whether the outputs of the branches are concatenated or summed.
     #[must_use]
     pub fn parallel(self, merge: Merge, branches: impl FnOnce(Branches<T>) -> Branches<T>) -> Self {
         self.add(|width| {
@@ -216,15 +218,15 @@ impl<T: Scalar> Builder<T> {
         self.recurrent(hidden, Lstm::new())
     }
 
-    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units, whose reset gate multiplies the product with the
-    /// recurrent matrix, not its input, as in PyTorch.
+    /// Adds a [`Recurrent`] layer of `hidden` [`Gru`] units. As in PyTorch, the reset gate multiplies the product of
+    /// the recurrent matrix and the state, not the state before the product.
     #[must_use]
     pub fn gru(self, hidden: usize) -> Self {
         self.recurrent(hidden, Gru::default())
     }
 
-    /// Adds a [`Bidirectional`] layer of two [`Recurrent`] layers of `hidden` units of `cell` each. It outputs 2 ·
-    /// `hidden` values a row.
+    /// Adds a [`Bidirectional`] layer of two [`Recurrent`] layers of `hidden` units of `cell` each. Its output has 2
+    /// · `hidden` values per row.
     #[must_use]
     pub fn bidirectional(self, hidden: usize, cell: impl Cell) -> Self {
         self.add(|width| {
@@ -234,8 +236,8 @@ impl<T: Scalar> Builder<T> {
     }
 
     /// Adds a [`Bidirectional`] layer of `hidden` units of `cell` for each direction, which outputs one row per
-    /// sequence. It has the last state of the forward direction, after the last time step, and that of the backward
-    /// direction, after the first time step. So each has read the whole sequence.
+    /// sequence. The row has the state of the forward direction after the last time step, and the state of the
+    /// backward direction after the first time step. So each state has read the whole sequence.
     ///
     /// [`bidirectional`](Self::bidirectional) and [`last_step`](Self::last_step) would instead output the state of
     /// the backward direction after it has read one time step only.
@@ -249,9 +251,9 @@ impl<T: Scalar> Builder<T> {
         })
     }
 
-    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer. Of T time steps it
-    /// keeps the values of few, about √T with [`CheckpointInterval::SquareRoot`], and recomputes the other steps in
-    /// the backward pass.
+    /// Adds the layers that `layers` adds to an empty builder, as one [`Checkpointed`] layer. In the forward pass it
+    /// keeps the values of few of the T time steps, about √T with [`CheckpointInterval::SquareRoot`]. It recomputes
+    /// those of the other steps in the backward pass.
     #[must_use]
     pub fn checkpointed(self, interval: CheckpointInterval, layers: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         self.add(|width| Checkpointed::new(interval, layers(Sequential::input(width)).build()?.into_layers()))
@@ -273,9 +275,9 @@ impl<T: Scalar> Builder<T> {
         self.add_made(layer, true)
     }
 
-    /// Adds the layer that `layer` creates for its argument, the current output width, or stores the first error.
-    /// `own` states whether it is a layer of this crate. The slices that such a layer receives are not checked again
-    /// in each pass.
+    /// Adds the layer that `layer` creates from its argument, the output width of the layers added so far; stores the
+    /// first error. `own` states whether it is a layer of this crate, whose slices need no further check in each
+    /// pass.
     fn add_made<L: Layer<T> + 'static>(mut self, layer: impl FnOnce(usize) -> Result<L, Error>, own: bool) -> Self {
         if self.failed.is_none() {
             let place = self.network.len().to_string();
@@ -285,11 +287,12 @@ impl<T: Scalar> Builder<T> {
         self
     }
 
-    /// Returns the network.
+    /// Returns the network that the builder has built.
     ///
     /// # Errors
-    /// [`Error::Empty`] for a network without layers. Otherwise the error of the first layer that was refused. It comes
-    /// from its constructor, such as [`Error::Parameter`] for a dropout rate, or from [`Sequential::push`].
+    /// [`Error::Empty`] for a network without layers. Otherwise the error of the first layer that could not be added.
+    /// It is an error of the layer's constructor, such as [`Error::Parameter`] for a dropout rate, or of
+    /// [`Sequential::push`].
     pub fn build(self) -> Result<Sequential<T>, Error> {
         match self.failed {
             Some(error) => Err(error),
@@ -299,7 +302,7 @@ impl<T: Scalar> Builder<T> {
     }
 }
 
-/// The branches of a [`Parallel`] layer, as [`Builder::parallel`] builds them.
+/// A builder of the branches of a [`Parallel`] layer, for [`Builder::parallel`].
 #[derive(Debug)]
 pub struct Branches<T> {
     width: usize,
@@ -308,7 +311,7 @@ pub struct Branches<T> {
 }
 
 impl<T: Scalar> Branches<T> {
-    /// Adds a branch: the layers that `branch` adds to an empty builder.
+    /// Adds a branch to the [`Parallel`] layer: the chain of layers that `branch` adds to an empty builder.
     #[must_use]
     pub fn branch(mut self, branch: impl FnOnce(Builder<T>) -> Builder<T>) -> Self {
         if self.failed.is_none() {

@@ -21,11 +21,11 @@ use alloc::{
 };
 use core::fmt;
 
-/// A function that builds a custom part of type `P` from an argument of type `A`, such as the dims of a layer, and its
-/// settings as text.
+/// A registered function that builds a custom part of a network. Its arguments are of type `A`, such as the dims of a
+/// layer, and the settings of the part as text; `P` is the type of the part.
 type Build<A, P> = Box<dyn Fn(A, &str) -> Result<P, Error> + Send + Sync>;
 
-/// The layer that is built around a custom activation: none, an activation layer for rows of the given width, or a
+/// The layer to build around a custom activation: none, an activation layer for rows of the given width, or a
 /// recurrent layer with the given cell and other settings.
 enum Around<'a, T> {
     None,
@@ -33,14 +33,14 @@ enum Around<'a, T> {
     Cell(&'a CellKind, Unroll<T>),
 }
 
-/// An activation as data, and the layer built around it; `None` in place of the layer if none is built.
+/// (activation as data, the layer built around it); the layer is `None` if only the activation is built.
 type Placed<T> = (ActivationKind, Option<Box<dyn Layer<T>>>);
 
-/// A recurrent cell as data, and the recurrent layer with this cell.
+/// (recurrent cell as data, the recurrent layer built with it).
 type Unrolled<T> = (CellKind, Box<dyn Layer<T>>);
 
-/// A registered function that builds an activation from its settings, together with the layer around it. It is a trait,
-/// since a closure cannot be generic over the lifetime in `Around`.
+/// A registered function that builds an activation from its settings, together with the layer around it. It is a
+/// trait, since a closure cannot be generic over the lifetime in [`Around`].
 trait Place<T: Scalar>: Send + Sync {
     fn place(&self, settings: &str, around: Around<'_, T>) -> Result<Placed<T>, Error>;
 }
@@ -60,7 +60,8 @@ impl<T: Scalar, A: Activation, F: Fn(&str) -> Result<A, Error> + Send + Sync> Pl
     }
 }
 
-/// An [`ActivationDispatch`] that gives a cell the activation `A`, whatever activation the data of the cell names.
+/// An [`ActivationDispatch`] that builds a cell with the given activation `A`, whatever activation the cell's data
+/// names.
 struct Fixed<A>(A);
 
 impl<A: Activation> ActivationDispatch for Fixed<A> {
@@ -69,14 +70,14 @@ impl<A: Activation> ActivationDispatch for Fixed<A> {
     }
 }
 
-/// Custom layers, cells, activations and initializers, each registered under the name by which it is saved: by
-/// default the name of its type without the module path. A registry builds saved networks and models that contain
-/// them, by [`LayerSpec::build_with`] and, with the feature `safetensors`,
+/// A registry of custom layers, cells, activations and initializers, each registered under the name by which it is
+/// saved: by default the name of its type without the module path. It builds saved networks and models that contain
+/// such parts, by [`LayerSpec::build_with`] and, with the feature `safetensors`,
 /// [`Model::from_bytes_registered`](crate::model::Model::from_bytes_registered).
 ///
 /// A file holds the name and the settings of each part: JSON or any other text, by default the `Debug` text. The
-/// registered function builds the part from these settings. A part whose settings differ from those in the file is
-/// refused.
+/// registered function builds the part from these settings. A part that is built with other settings than those in
+/// the file causes an error.
 ///
 /// ```
 /// use chainrule::{Activation, Layer, Scalar, layer::Sequential, network::Registry, scalar};
@@ -98,20 +99,21 @@ pub struct Registry<T: Scalar> {
     cells: BTreeMap<String, Build<Unroll<T>, Unrolled<T>>>,
     activations: BTreeMap<String, Box<dyn Place<T>>>,
     initializers: BTreeMap<String, Build<(), InitializerKind>>,
-    /// The kind, such as `layer`, and the name of the first part whose name was registered twice.
+    /// (kind, name) of the first part whose name was registered twice, the kind being `layer`, `cell` and so on;
+    /// `None` if all names are unique.
     twice: Option<(&'static str, String)>,
 }
 
 impl<T: Scalar> Registry<T> {
-    /// Creates a registry without parts.
+    /// Creates a registry without custom parts.
     pub fn new() -> Self {
         let (layers, cells, activations, initializers) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Registry { layers, cells, activations, initializers, twice: None }
     }
 
-    /// Adds a type of layers, saved as `name`. `build` creates a layer from the dims and settings of its
-    /// [`Layer::spec`].
+    /// Registers a type of custom layers that is saved as `name`. `build` creates a layer from the dims and settings
+    /// of its [`Layer::spec`].
     #[must_use]
     pub fn layer<L: Layer<T> + 'static>(
         mut self,
@@ -123,7 +125,8 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds a type of cells, saved as `name`. `build` creates a cell from the settings of its [`Cell::kind`].
+    /// Registers a type of custom cells that is saved as `name`. `build` creates a cell from the settings of its
+    /// [`Cell::kind`].
     #[must_use]
     pub fn cell<C: Cell>(
         mut self,
@@ -138,7 +141,8 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds a type of activations, saved as `name`. `build` creates an activation from its [`Activation::settings`].
+    /// Registers a type of custom activations that is saved as `name`. `build` creates an activation from its
+    /// [`Activation::settings`].
     #[must_use]
     pub fn activation<A: Activation>(
         mut self,
@@ -149,7 +153,8 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Adds a type of initializers, saved as `name`. `build` creates an initializer from its [`Initializer::settings`].
+    /// Registers a type of custom initializers that is saved as `name`. `build` creates an initializer from its
+    /// [`Initializer::settings`].
     #[must_use]
     pub fn initializer<I: Initializer + 'static>(
         mut self,
@@ -161,15 +166,16 @@ impl<T: Scalar> Registry<T> {
         self
     }
 
-    /// Calls `insert`, which registers `name` and returns whether it was registered before. Stores the first name that
-    /// was registered twice, with `part`, its kind, such as `layer`.
+    /// Calls `insert`, which registers the part `name` and returns whether this name was registered before. Stores
+    /// the first name that was registered twice, with `part`, the kind of the part, such as `layer`.
     fn note(&mut self, part: &'static str, name: &str, insert: impl FnOnce(&mut Self) -> bool) {
         if insert(self) && self.twice.is_none() {
             self.twice = Some((part, name.into()));
         }
     }
 
-    /// Returns [`Error::Registered`] if two parts of one kind, such as two layers, were registered under the same name.
+    /// Returns [`Error::Registered`] if two parts of one kind, such as two layers, were registered under the same
+    /// name.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.twice {
             Some((part, name)) => {
@@ -179,9 +185,9 @@ impl<T: Scalar> Registry<T> {
         }
     }
 
-    /// Replaces a custom activation or initializer of the layer at `path`, of which only name and settings are known,
-    /// by one that the registry builds; [`Error::Registered`] if it cannot. Activations and initializers of this
-    /// crate are left as they are.
+    /// Replaces `kind`, a custom activation or initializer of the layer at `path` of which only name and settings are
+    /// known, by one that the registry builds; [`Error::Registered`] if it cannot. Activations and initializers of
+    /// this crate are left as they are.
     pub(super) fn exchange(&self, path: &str, kind: Kind<'_>) -> Result<(), Error> {
         match kind {
             Kind::Activation(kind) => {
@@ -246,8 +252,8 @@ impl<T: Scalar> Registry<T> {
     }
 
     /// Builds the custom layer registered as `name` from the `dims` and `settings` of its layer specification, for
-    /// its place at `path`. [`Error::Registered`] if no layer has this name, it cannot be built, or the built layer
-    /// differs in dims, name or settings.
+    /// the path `path` in the network. [`Error::Registered`] if no layer has this name, it cannot be built, or the
+    /// built layer differs in dims, name or settings.
     pub(super) fn layer_of(
         &self,
         path: &str,
@@ -269,15 +275,15 @@ impl<T: Scalar> Registry<T> {
     }
 }
 
-/// A custom part of a network that a registry builds.
+/// A custom part of a network (layer, cell, activation or initializer) that a registry is to build.
 struct Wanted<'a> {
-    /// The kind of the part, such as `layer`.
+    /// The kind of the custom part, as text: `layer`, `cell`, `activation` or `initializer`.
     part: &'static str,
-    /// The path of the layer to which the part belongs; empty for the whole network.
+    /// The path of the layer to which the custom part belongs; empty for the whole network.
     path: &'a str,
-    /// The name by which the part was saved.
+    /// The name by which the custom part was saved.
     name: &'a str,
-    /// The settings of the part, as text.
+    /// The settings with which the custom part was saved, as text.
     settings: &'a str,
 }
 
@@ -294,8 +300,8 @@ impl Wanted<'_> {
         self.error(RegistryRule::Build { path: self.place(), reason: Box::new(reason) })
     }
 
-    /// Returns the entry of `parts` with this part's name, with or without the module path of its type. Without an
-    /// entry, the error lists similar names.
+    /// Returns the entry of `parts`, keyed by registered name, for this part's name with or without the module path
+    /// of its type. Without such an entry, the error lists similar names.
     fn find<'r, P>(&self, parts: &'r BTreeMap<String, P>) -> Result<&'r P, Error> {
         let found = parts.get(self.name).or_else(|| parts.get(&without_paths(self.name)));
         found.ok_or_else(|| {
@@ -309,9 +315,9 @@ impl Wanted<'_> {
         build(argument, self.settings).map_err(|reason| self.failed(reason))
     }
 
-    /// Returns [`Error::Registered`] if a property of the built part differs from that of the saved part. `what`
-    /// names the property, such as `settings`; its text is `expected` in the layer specification, and `found` in the
-    /// built part.
+    /// Returns [`Error::Registered`] if a property of the built part differs from that of the saved part. `what` is
+    /// the name of the property, such as `settings`. Its value, as text, is `expected` in the layer specification,
+    /// and `found` in the built part.
     fn same(&self, what: &'static str, expected: &str, found: &str) -> Result<(), Error> {
         if expected == found {
             return Ok(());
@@ -327,7 +333,7 @@ impl<T: Scalar> Default for Registry<T> {
     }
 }
 
-/// Writes the names of the registered parts.
+/// Writes the names of the registered layers, cells, activations and initializers.
 impl<T: Scalar> fmt::Debug for Registry<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry")

@@ -1,4 +1,4 @@
-//! A network as a table, which is also its `Debug` text.
+//! The summary of a network: a table of its layers, which is also its `Debug` text.
 
 use crate::layer::{Layer, LayerSpec, Parallel, Residual, Sequential, assert_depth};
 use crate::{block::Blocks, recurrent::Checkpointed, scalar::Scalar};
@@ -13,25 +13,25 @@ pub struct SummaryRow {
     pub path: String,
     /// The kind of the layer in a few words, with some of its settings, such as `Dropout 0.5`.
     pub kind: String,
-    /// Values per input row.
+    /// The number of values in each input row of the layer.
     pub input: usize,
-    /// Values per output row.
+    /// The number of values in each output row of the layer.
     pub output: usize,
     /// The number of parameters of the layer, including those of the layers inside it.
     pub parameters: usize,
 }
 
-/// The layers of a network with their widths and numbers of parameters, as a table.
+/// The summary of a network: its layers with their widths and numbers of parameters, displayed as a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// A row for each layer, followed by the rows of the layers inside it.
+    /// The rows of the table: one for each layer, followed by those of the layers inside it.
     pub rows: Vec<SummaryRow>,
     /// The number of parameters of the whole network.
     pub parameters: usize,
 }
 
-/// Lists the layers of `network` with their widths and numbers of parameters.
+/// Returns the summary of `network`: its layers with their widths and numbers of parameters.
 ///
 /// # Panics
 /// If layers are nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep.
@@ -66,11 +66,11 @@ pub fn summary<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Summary {
     Summary { rows, parameters: network.dims().parameters }
 }
 
-/// Implements `Debug` for layers that contain layers, such as a network: the text is the summary.
+/// Implements `Debug` for layers that contain layers, such as [`Sequential`], by the text of their [`summary`].
 macro_rules! debug_is_summary {
     ($($container:ident)+) => {
         $(
-            /// Writes the summary: the layers inside, with their widths and parameters.
+            /// Writes the summary of the layer: the layers inside it, with their widths and numbers of parameters.
             impl<T: Scalar> fmt::Debug for $container<T> {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     fmt::Display::fmt(&summary(self), f)

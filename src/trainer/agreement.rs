@@ -1,4 +1,5 @@
-//! The comparison of ranks before an update: their runs, settings, data and states must agree.
+//! The comparison of ranks (trainers that train one network together) before an update: their runs, settings, data
+//! and states must agree.
 
 use super::{Progress, Run};
 #[cfg(doc)]
@@ -12,16 +13,18 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 
-/// The version of the results and messages of training. Ranks compare it in addition to the version of the crate,
-/// since two builds of one version may differ. It is increased by 1 when the expected result bits in
-/// `tests/suite/golden_bits.txt` change, or the messages between ranks.
+/// The version of the numerical results of training and of the messages between ranks (trainers that train one
+/// network together). Ranks compare it in addition to the version of the crate, since two builds of one crate version
+/// may differ. A change of the expected result bits in `tests/suite/golden_bits.txt`, or of the messages, increases
+/// it by 1.
 const RESULTS: u32 = 2;
 
-/// The largest number of compared data sets that a rank remembers.
+/// The maximum length of the list of data sets that a rank has already compared with the other ranks.
 const KNOWN: usize = 8;
 
-/// Adds `data`, the identity of a data set that the ranks have compared, to `known`, unless it is already there.
-/// Removes the oldest identity if there are then more than [`KNOWN`].
+/// Adds `data` to `known`, the list of data sets that the ranks have compared, unless it is already in the list. A
+/// data set is identified by its address and five sizes (`Source::identity`). Removes the oldest entry if there would
+/// be more than [`KNOWN`].
 fn note_data(known: &mut Vec<[usize; 6]>, data: [usize; 6]) {
     if !known.contains(&data) {
         if known.len() >= KNOWN {
@@ -31,7 +34,8 @@ fn note_data(known: &mut Vec<[usize; 6]>, data: [usize; 6]) {
     }
 }
 
-/// Adds two lines to `run`, under the two `names`: the sizes of `data` or "none", and the hash of its values.
+/// Adds two entries to the fingerprint `run`, under the two given names: the sizes of `data`, or "none", and the hash
+/// of its values.
 fn describe_data<T: Scalar>(run: &mut Fingerprint, data: Option<&dyn Source<T>>, [sizes, values]: [&str; 2]) {
     let described = |data: &dyn Source<T>| {
         let Layout { samples, steps, width, .. } = data.layout();
@@ -60,10 +64,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Collects the requests of all ranks in an update from `data`: to end the fit by a callback, to stop by a
-    /// monitor, or to compare the states of all ranks or `data`. The comparisons are made here. All ranks must call
-    /// it in an update in which any rank has a request. Returns whether the ranks make no further update; the
-    /// requests are then kept in [`halted`](DataParallel::halted).
+    /// Collects the requests that ranks make in an update from `data`: a callback ends the fit, a monitor stops the
+    /// run, or the states of the ranks or `data` must be compared. Makes the requested comparisons. All ranks must
+    /// call it in an update in which any rank has a request. Returns whether the ranks are to make no further update;
+    /// if so, stores the requests in [`halted`](DataParallel::halted).
     pub(super) fn answer_requests(&self, parallel: &mut DataParallel<T>, data: &dyn Source<T>) -> Result<bool, Error> {
         let requests = parallel.requests_of_any()?;
         if requests.compares || requests.other_data {
@@ -82,9 +86,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(requests.halts())
     }
 
-    /// Returns the requests because of which a fit makes no further update; `None` if there are none. On one rank
-    /// they are `own`, the requests of this rank. On several ranks `own` is stored and sent with the sum of the next
-    /// update. The result is then the requests sent with the last sum, if they kept its update from being made.
+    /// Returns the requests that end the fit, so that it makes no further update; `None` if it continues. On one rank
+    /// they are `own`, the requests of this rank. On several ranks `own` is stored and sent with the gradient sum of
+    /// the next update. The result is then the requests that were sent with the previous sum, if they cancelled its
+    /// update.
     pub(super) fn halts(&mut self, own: Requests) -> Option<Requests> {
         match self.parallel.as_mut().filter(|parallel| parallel.ranks() > 1) {
             Some(parallel) => {
@@ -146,9 +151,9 @@ impl<T: Scalar> Run<'_, T> {
         run.add("the typical norm of the gradient", parallel.typical_norm());
     }
 
-    /// Returns `own`, the result of work that each rank does by itself, if no rank failed. `describe` gives the
-    /// values of the result that must be equal on all ranks. All ranks must call it. Without other ranks it returns
-    /// `own`.
+    /// Combines the results of work that each rank has done by itself: returns `own`, the result of this rank, if no
+    /// rank failed. `describe` gives the values of a result that must be equal on all ranks. All ranks must call it.
+    /// Without other ranks it returns `own`.
     ///
     /// # Errors
     /// The error of this rank; [`RankRule::Failed`] with the error of another rank; [`RankRule::Differs`] if values
@@ -164,8 +169,8 @@ impl<T: Scalar> Run<'_, T> {
         own
     }
 
-    /// Whether `own` is true on any rank. All ranks must call it: it waits for the values of the others. Without
-    /// data-parallel training it returns `own`.
+    /// Whether `own` is true on any rank. All ranks must call it, because it exchanges the values of all ranks.
+    /// Without data-parallel training it returns `own`.
     pub(super) fn any_rank(&mut self, own: bool) -> Result<bool, Error> {
         self.parallel.as_mut().map_or(Ok(own), |parallel| parallel.any(own))
     }

@@ -26,8 +26,9 @@ fn is_about_a_target(error: &Error) -> bool {
 
 impl<T: Scalar> Run<'_, T> {
     /// Before the first update, returns an error if training data (`data`) or `validation` data does not fit the
-    /// network or the loss, or if no row of the validation data counts. Of training data in files only the sizes are
-    /// read, since each rank reads its own part; the pass that reads a target checks it.
+    /// network or the loss, or if all rows of the validation data have weight 0. For training data in files only the
+    /// sizes are checked, since each rank reads its own part of the data; the pass that later reads a target checks
+    /// it.
     pub(super) fn check_all(&mut self, data: &dyn Source<T>, validation: Option<&dyn Source<T>>) -> Result<(), Error> {
         match data.inputs_in_memory().is_some() {
             true => self.check_samples(data).map(drop)?,
@@ -41,7 +42,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns an error if data does not fit the network or the loss: the width, indices of embeddings, and the
-    /// target of each sample. Returns the total weight of the rows, which is 0 if none counts.
+    /// target of each sample. Returns the total weight in the loss of all target rows, which is 0 if all are masked
+    /// or of an ignored class.
     ///
     /// The targets are checked by computing the loss for outputs of 0, with weight 1 for each row whose weight is not
     /// 0. Inputs in files are checked by the pass that reads them.

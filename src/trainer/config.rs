@@ -34,8 +34,8 @@ pub struct TrainConfig {
     /// The groups are shuffled, and so are the samples within each group, by [`shuffle`](crate::random::shuffle) with
     /// the number of the epoch. The order of the groups has the seed `!seed`; the order of the samples of group k has
     /// the seed `seed + k · φ`, φ = 9E3779B97F4A7C15 in hexadecimal. A batch may have samples of two groups. For data
-    /// in a file, samples that lie near each other are then read together. Memory is needed for the list of groups
-    /// and for the order of one group. A group of all samples has the same effect as `None`.
+    /// in a file, samples that are near each other in the file are then read together. Memory is needed for the list
+    /// of groups and for the order of one group. A group of all samples has the same effect as `None`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub shuffle_block: Option<usize>,
     /// The number of consecutive epochs without a lower validation loss after which a run ends; `None` for no early
@@ -44,8 +44,8 @@ pub struct TrainConfig {
     /// With patience, every fit ends with the parameters of the lowest validation loss of its run, even if a callback
     /// or an error ends the fit within an epoch.
     pub patience: Option<usize>,
-    /// An epoch counts as better, and its parameters are kept, only if its validation loss is below the lowest one so
-    /// far by more than this value. The default is 0.
+    /// The least improvement for early stopping: an epoch counts as better, and its parameters are kept, only if its
+    /// validation loss is below the lowest one so far by more than this value. The default is 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub min_delta: f64,
     /// The windows of time steps of truncated backpropagation through time, with an update for each window. `None`
@@ -90,9 +90,10 @@ pub struct TrainConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Truncation {
-    /// The number of time steps of a window. The last window of a sequence may have fewer.
+    /// The number of consecutive time steps in a window. The last window of a sequence may have fewer.
     pub window: usize,
-    /// Whether a window starts from the final state of the window before it.
+    /// Whether a window starts from the final recurrent state of the window before it, instead of the initial state
+    /// of the sequence.
     pub carry: bool,
 }
 
@@ -102,7 +103,8 @@ impl Truncation {
         Truncation { window, carry: true }
     }
 
-    /// Starts each window from the initial state of its sequence.
+    /// Sets [`carry`](Self::carry) to false: each window starts from the initial state of its sequence, not from the
+    /// final state of the window before it.
     #[must_use]
     pub const fn without_carry(self) -> Self {
         Truncation { carry: false, ..self }
@@ -110,8 +112,8 @@ impl Truncation {
 }
 
 impl Default for TrainConfig {
-    /// Returns batches of 32, an update for each batch, 10 epochs, seed 0, shuffled samples, no early stopping, no
-    /// truncation and one thread.
+    /// Returns the default settings: batches of 32 samples, an update for each batch, 10 epochs, seed 0, shuffled
+    /// samples, no early stopping, no truncation and one thread.
     fn default() -> Self {
         TrainConfig {
             batch_size: 32,

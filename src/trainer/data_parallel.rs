@@ -1,5 +1,5 @@
-//! An update on several ranks (processes or threads). Each computes the gradients of its own shards, which are parts
-//! of the samples; the gradients are summed over all ranks, and each rank makes the same update.
+//! An update on several ranks (processes or threads). Each rank computes the gradients of its own shards, which are
+//! consecutive parts of the samples; the gradients are summed over all ranks, and each rank makes the same update.
 
 use super::{
     Run, Trainer,
@@ -34,12 +34,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// calls.
     ///
     /// A gradient that is not finite ends the training in its update, with [`RankRule::NonFinite`], unless the chain
-    /// skips such gradients. On a single rank whose chain updates in place, no gradient is checked: parameters that
-    /// are not finite are found within 64 updates.
+    /// of gradient transforms skips such gradients. On a single rank whose chain updates parameters in place, no
+    /// gradient is checked: parameters that are not finite are found within 64 updates.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than 4,096;
-    /// [`RankRule::TooMany`] for more ranks than shards. [`Error::InvalidState`] with a
+    /// [`Error::Parameter`] for a number of shards that is not a power of two; [`Error::TooLarge`] for more than
+    /// 4,096; [`RankRule::TooMany`] for more ranks than shards. [`Error::InvalidState`] with a
     /// [`Truncation`](super::Truncation).
     pub fn set_data_parallel(&mut self, parallel: DataParallel<T>) -> Result<(), Error> {
         parallel.check()?;
@@ -62,7 +62,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 impl<T: Scalar> Run<'_, T> {
     /// Makes one update on all ranks. `samples` are the samples of the whole update, and each rank gets the same
     /// result. `ready` is the result of this rank's checks before the update: if it is an error, all ranks get an
-    /// error. `None` if a rank requested the end of training.
+    /// error. Returns `None` if a rank requested the end of training.
     ///
     /// First the gradient `g = Σ_shards Σ_parts share · ∂L_part/∂w` is summed along the binary tree of the shards.
     /// Then `w ← w + u(g)`, with u the chain of gradient transforms. A part is the group of samples of one pass, and
@@ -170,8 +170,8 @@ impl<T: Scalar> Run<'_, T> {
         self.name_origin(parallel, samples, origin, step, done).map(Some)
     }
 
-    /// Reserves the memory for this rank's passes, as [`plan`](DataParallel::plan) divided them. `samples` are the
-    /// samples of the whole update, those of all ranks together.
+    /// Reserves the memory for this rank's passes, which [`plan`](DataParallel::plan) has divided into groups of
+    /// shards. `samples` are the indices of all samples of the update, over all ranks.
     fn reserve_own_passes(
         &mut self,
         parallel: &DataParallel<T>,
@@ -186,9 +186,9 @@ impl<T: Scalar> Run<'_, T> {
         })
     }
 
-    /// Writes the total row weight of each shard, in an update from `samples`, to [`weights`](DataParallel::weights).
-    /// It does so for all shards if the data is in memory. If the data is in files, it does so for this rank's
-    /// shards, the only ones that it reads.
+    /// Writes the total loss weight of the target rows of each shard to [`weights`](DataParallel::weights), for an
+    /// update from `samples`. Data in memory is weighed for all shards. Data in files is weighed only for this rank's
+    /// shards, the only ones that this rank reads.
     fn weigh_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -209,8 +209,8 @@ impl<T: Scalar> Run<'_, T> {
     /// shards of an update from `samples` samples. All ranks get the same result.
     ///
     /// It cannot if the network has buffers, or a layer that does not support it, such as any layer of another crate.
-    /// Nor can it for sequences of unequal length or with an output for each time step; nor if a shard has no weight,
-    /// or more samples than a batch. Then each shard has a pass of its own.
+    /// Nor can it for sequences of unequal length or with an output for each time step; nor if a shard has only rows
+    /// of weight 0, or more samples than a batch. Then each shard has a pass of its own.
     fn adds_by_shard(&self, parallel: &DataParallel<T>, data: &dyn Source<T>, samples: usize) -> bool {
         let (Layout { steps, lengths, .. }, network) = (data.layout(), self.workspace.network());
         lengths.is_none()
@@ -221,11 +221,12 @@ impl<T: Scalar> Run<'_, T> {
             && network.adds_by_shard(BatchShape::sequences(1, steps)).0
     }
 
-    /// Runs the forward pass over the samples of `shards` among `samples`, all samples of the update, and computes
-    /// the loss of each shard. Each loss is multiplied by its share, its factor in the loss of the update.
+    /// Runs one forward pass over the samples of the shards with the numbers `shards`, and computes the loss of each
+    /// shard. `samples` are the samples of the whole update. Each loss is multiplied by its share, its factor in the
+    /// loss of the update.
     ///
-    /// Leaves `share · ∂L/∂y` in the workspace, [sets](DataParallel::set_loss) the losses in `parallel`, and returns
-    /// the sum of the losses.
+    /// Leaves `share · ∂L/∂y`, with y the outputs, in the workspace, [sets](DataParallel::set_loss) the losses in
+    /// `parallel`, and returns the sum of the losses.
     fn forward_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -265,10 +266,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Computes the gradients of this rank's shards and their sums, in passes that each process several shards.
-    /// `samples` are the samples of the whole update. Returns the report of this rank: its failure, or its first
-    /// shard and sample whose loss is not finite, if any. `forwarded` is the result of the first forward pass, if
-    /// that has already run.
+    /// Computes the gradients of this rank's shards and adds them to the sums over ranks, in passes that each process
+    /// several shards. `samples` are the samples of the whole update. `forwarded` is the result of the first forward
+    /// pass; `None` if that has not run yet. Returns the report of this rank: its error, or its first shard and
+    /// sample whose loss is not finite, or nothing.
     fn own_passes(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -338,9 +339,9 @@ impl<T: Scalar> Run<'_, T> {
         self.workspace.backward_with(self.parameters, &mut ()).map(drop)
     }
 
-    /// Computes the gradients of this rank's shards and their sums, in passes that each process one shard or a part
-    /// of one. `samples` are the samples of the whole update. Returns the report of this rank: its failure, or its
-    /// first shard whose loss is not finite, if any.
+    /// Computes the gradients of this rank's shards and adds them to the sums over ranks, in passes that each process
+    /// one shard or a part of one. `samples` are the samples of the whole update. Returns the report of this rank:
+    /// its error, or its first shard whose loss is not finite, or nothing.
     fn own_shards(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -388,8 +389,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the sum of `weights`, one for each shard; [`Error::Parameter`] if it is not finite, as it is after another
-/// rank has failed.
+/// Returns the sum of `weights`, the total row weight of each shard; [`Error::Parameter`] if it is not finite, as it
+/// is after another rank has failed.
 fn sum_of_weights(weights: &[f64]) -> Result<f64, Error> {
     let weight: f64 = weights.iter().sum();
     require(weight.is_finite(), "the total weight of the rows in a loss", "finite and not negative", weight)?;

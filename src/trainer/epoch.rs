@@ -1,4 +1,4 @@
-//! A run: epochs, validation, early stopping.
+//! A training run: epochs, validation, early stopping.
 
 use super::{
     Epoch, FitOptions, Progress, Run, Step, TrainConfig, Trainer, check::of_validation, options::OnStep, parts::Reader,
@@ -22,25 +22,25 @@ use crate::{
 use crate::{transform::Optimizer, workspace::Workspace};
 use alloc::{boxed::Box, vec::Vec};
 
-/// Sums over the updates of an epoch, for the record of the epoch.
+/// Sums of loss, weight and gradient norms over the updates of an epoch, from which the [`Epoch`] record is made.
 #[derive(Default)]
 struct EpochSum {
-    /// The sum of the losses of applied updates. If the loss is a mean, each is multiplied by the total weight of its
-    /// rows.
+    /// The sum of the losses of applied (not skipped) updates. If the loss is a mean over rows, each term is
+    /// multiplied by the total row weight of its update.
     loss: f64,
-    /// The total weight of the rows of applied updates.
+    /// The total loss weight of the target rows of applied (not skipped) updates.
     applied_weight: f64,
-    /// The total weight of the rows of all updates.
+    /// The total loss weight of the target rows of all updates, applied or skipped.
     weight: f64,
     skipped: u64,
     samples: usize,
-    /// The sums of the gradient norms of the applied updates that have a record, before and after clipping, each with
-    /// its number of terms.
+    /// Two pairs (sum of norms, number of terms) over the applied updates that have a record: for the gradient norm
+    /// before clipping, and for that after clipping.
     norms: [(f64, u64); 2],
 }
 
 impl EpochSum {
-    /// Adds the gradient norms of an update, before and after clipping.
+    /// Adds the gradient norms in the record of an update, before and after clipping, to the sums of the epoch.
     fn add_norms(&mut self, step: &Step) {
         for (sum, norm) in self.norms.iter_mut().zip([Some(step.gradient_norm), step.clipped_norm]) {
             if let Some(norm) = norm {
@@ -49,19 +49,20 @@ impl EpochSum {
         }
     }
 
-    /// Returns the mean gradient norms before and after clipping; `None` for a norm that no update has.
+    /// Returns the mean gradient norms of the epoch, \[before clipping, after clipping\]; `None` for a norm that no
+    /// update recorded.
     fn mean_norms(&self) -> [Option<f64>; 2] {
         self.norms.map(|(sum, count)| (count > 0).then(|| sum / count as f64))
     }
 }
 
-/// The monitor and the callback of the updates of a fit.
+/// The monitor and the callback of the updates of a fit, and flags that control its epochs.
 struct EpochOptions<'a, 'f, T> {
     monitor: &'a mut dyn GradientMonitor<T>,
     on_step: Option<Box<OnStep<'f>>>,
-    /// Whether a callback receives the record of each epoch, with the mean norms of its updates.
+    /// Whether a callback receives the record of each epoch, which has the mean gradient norms of its updates.
     reports: bool,
-    /// Whether updates are timed, which a monitor needs for the records of updates.
+    /// Whether updates are timed: their records state the time, and a monitor receives these records.
     timed: bool,
     /// Whether a callback or monitor on any rank can end the run after an update.
     may_stop: bool,
@@ -70,17 +71,19 @@ struct EpochOptions<'a, 'f, T> {
 }
 
 impl Progress {
-    /// Whether the run is finished: all epochs of `settings` are done, or early stopping or a monitor ended it.
+    /// Whether the training run is finished: all epochs of `settings` are done, or early stopping or a monitor ended
+    /// it.
     fn is_finished(&self, settings: &TrainConfig) -> bool {
         self.stopped || self.epochs - self.began >= settings.epochs
     }
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Whether the last run is finished: all its epochs are done, or early stopping or a monitor ended it. The next
-    /// [`fit`](Self::fit) is then another run; before, it continues the run.
+    /// Whether the last run is finished: all its epochs are done, or early stopping or a monitor ended it. If so, the
+    /// next [`fit`](Self::fit) starts another run; otherwise it continues this one.
     ///
-    /// A checkpoint stores it, so a program that saves after each epoch can continue after a crash:
+    /// A checkpoint stores the progress of the run, so a program that saves after each epoch can continue after a
+    /// crash:
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};
@@ -101,8 +104,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.progress.is_finished(&self.settings)
     }
 
-    /// Trains for one run: the epochs of the settings, or the rest of an interrupted run. Before the first update, it
-    /// checks the width of the data and, for data in memory, the targets of all samples.
+    /// Trains for one run: the number of epochs in the settings, or the rest of an interrupted run. Before the first
+    /// update, it checks the width of the data and, for data in memory, the targets of all samples.
     ///
     /// A run that was interrupted, loaded, or given more epochs by [`set_epochs`](Self::set_epochs) is continued to
     /// its end. A run is finished after all epochs, by early stopping, or if a monitor
@@ -117,16 +120,16 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     ///
     /// # Errors
     /// [`Error::Parameter`] for settings of 0 epochs. [`Error::NothingCounts`] if all rows of `data` are masked or of
-    /// an ignored class. [`Error::NonFiniteParameters`] if a parameter is NaN or infinite, unless the chain has
-    /// [`SkipNonFinite`](crate::transform::SkipNonFinite). Parameters are checked at the start, after an update whose
-    /// loss is not finite, every 64 updates, and after an epoch. [`Error::InvalidState`] for early stopping, which
-    /// needs [`fit_with`](Self::fit_with), and for data without targets. [`DataRule::Width`] if the width of the data
-    /// is not that of the network's input. [`Error::InvalidLayer`] if the last batch of an epoch has one row and the
-    /// network a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an input that is not a valid index
-    /// for an [`Embedding`](crate::layer::Embedding). With a truncation, [`LayerRule::StateLayout`](crate::LayerRule)
-    /// for ragged data and a custom layer with a state. The errors of [`Batch::gather`], [`Workspace::forward`],
-    /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`] on `data`. [`Error::Ranks`] on [several
-    /// ranks](Self::set_data_parallel) that differ, fail or do not answer.
+    /// an ignored class. [`Error::NonFiniteParameters`] if a parameter is NaN or infinite, unless the chain of
+    /// transforms has [`SkipNonFinite`](crate::transform::SkipNonFinite). Parameters are checked at the start, after
+    /// an update whose loss is not finite, every 64 updates, and after an epoch. [`Error::InvalidState`] for early
+    /// stopping, which needs [`fit_with`](Self::fit_with), and for data without targets. [`DataRule::Width`] if the
+    /// width of the data is not that of the network's input. [`Error::InvalidLayer`] if the last batch of an epoch
+    /// has one row and the network a [`BatchNorm`](crate::layer::BatchNorm); [`DataRule::Index`] for an input that is
+    /// not a valid index for an [`Embedding`](crate::layer::Embedding). With a truncation,
+    /// [`LayerRule::StateLayout`](crate::LayerRule) for ragged data and a custom layer with a state. The errors of
+    /// [`Batch::gather`], [`Workspace::forward`], [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]
+    /// on `data`. [`Error::Ranks`] on [several ranks](Self::set_data_parallel) that differ, fail or do not answer.
     ///
     /// # Panics
     /// As [`Workspace::forward`].
@@ -134,8 +137,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.fit_with(data, FitOptions::new())
     }
 
-    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks. All validation data is
-    /// checked before the first update, except inputs in files.
+    /// Trains for one run, as [`fit`](Self::fit), with validation data, a monitor and callbacks. All validation data
+    /// is checked before the first update, except inputs in files.
     ///
     /// # Errors
     /// The errors of [`fit`](Self::fit). [`DataRule::Validation`], with the error of [`evaluate`](Self::evaluate) as
@@ -150,9 +153,9 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Returns an error if a pass has too few rows for a layer that normalizes over rows. `samples` is the number of
-    /// samples of an epoch, `steps` the least number of time steps of a pass. It checks the last pass of a full
-    /// update, and the last pass of the last update of an epoch, which may be smaller.
+    /// Returns an error if a pass has too few rows for a layer that normalizes over the rows of a batch. `samples` is
+    /// the number of samples of an epoch, `steps` the least number of time steps of a pass. It checks the two passes
+    /// that may be small: the last one of a full update, and the last one of the last update of an epoch.
     fn check_last_passes(&self, samples: usize, steps: usize) -> Result<(), Error> {
         let size = self.settings.batch_size;
         let group = size.saturating_mul(self.settings.accumulation_steps);
@@ -180,8 +183,8 @@ impl<T: Scalar> Run<'_, T> {
         self.progress.is_finished(self.settings)
     }
 
-    /// Runs the remaining epochs of the run, and returns their records in order. Sets `within` if a callback ended
-    /// the fit within an epoch, which then has no record.
+    /// Runs the remaining epochs of the run, and returns their records in order. Sets `within` to true if a callback
+    /// ended the fit within an epoch, which then has no record.
     fn epochs(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -230,9 +233,10 @@ impl<T: Scalar> Run<'_, T> {
         Ok(epochs)
     }
 
-    /// If `loss` is below the lowest validation loss by more than `min_delta`, copies the current values to `best`:
-    /// parameters, buffers and, if it holds the weights of [`Trainer::result`], the optimizer state. Otherwise it
-    /// counts the epoch, and stops the run after `patience` consecutive such epochs.
+    /// If `loss` is below the lowest validation loss by more than `min_delta`, copies the current parameters and
+    /// buffers to `best`, from which early stopping restores them. Copies the optimizer state too if it holds the
+    /// weights of [`Trainer::result`]. Otherwise it counts the epoch, and stops the run after `patience` consecutive
+    /// such epochs.
     fn note_validation(&mut self, patience: usize, loss: f64) {
         if loss < self.progress.best - self.settings.min_delta {
             (self.progress.best, self.progress.waited) = (loss, 0);

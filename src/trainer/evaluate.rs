@@ -19,7 +19,8 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Computes loss and accuracy of the weights that training [results in](Self::result) on `data`, without dropout.
+    /// Computes loss and accuracy on `data` of the weights that are the [result of training](Self::result), without
+    /// dropout.
     ///
     /// # Errors
     /// [`DataRule::Width`] if the width of the data is not that of the network's input; [`Error::InvalidState`] for
@@ -123,15 +124,15 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// Writes rows of `all`, each of `width` values, to `to`, in the order of `order`: the second number of each pair is
-/// the index of the row.
+/// Overwrites `to` with the rows of `all`, each of `width` values, in the order of `order`. The second number of each
+/// pair of `order` is the index of a row of `all`; the first number is not read.
 fn sorted<X: Copy>(order: &[(usize, usize)], all: &[X], width: usize, to: &mut Vec<X>) {
     to.clear();
     order.iter().for_each(|&(_, row)| to.extend_from_slice(&all[row * width..][..width]));
 }
 
 /// A callback for each batch of an evaluation. It receives the loss function, the batch with its targets, and the
-/// outputs of the network.
+/// outputs of the network, row after row.
 pub(crate) type EachBatch<'a, T> = dyn FnMut(&dyn Loss<T>, &Batch<T>, &[T]) -> Result<(), Error> + 'a;
 
 impl<T: Scalar> Run<'_, T> {
@@ -210,9 +211,9 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Returns an error for an update without `samples`, or `data` without targets or with a width that is not that
-    /// of the network's input. Reserves the memory of the update's passes, except in data-parallel training, which
-    /// does so later.
+    /// Checks and prepares an update. Returns an error if `samples` is empty, if `data` has no targets, or if its
+    /// width is not that of the network's input. Reserves the memory of the update's passes, except in data-parallel
+    /// training, which reserves it after it has divided the samples among ranks.
     #[inline]
     pub(super) fn prepare(&mut self, data: &dyn Source<T>, samples: &[usize]) -> Result<(), Error> {
         if samples.is_empty() {

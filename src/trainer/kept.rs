@@ -13,8 +13,9 @@ use crate::{
 use alloc::vec::Vec;
 
 /// The parameters and buffers at the lowest validation loss, and also the optimizer state if that holds the weights
-/// of [`Trainer::result`]. Empty before the first validation. While [`Progress::restored`] is set, the trainer holds
-/// these values, and `Kept` holds the values at the end of the last epoch.
+/// of [`Trainer::result`]. The three vectors are parameters, buffers and optimizer state, all empty before the first
+/// validation. While [`Progress::restored`] is set, the trainer holds these values, and `Kept` holds the values at
+/// the end of the last epoch.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept<T>([Vec<T>; 3]);
 
@@ -25,22 +26,22 @@ impl<T> Kept<T> {
 }
 
 impl<T: Scalar> Kept<T> {
-    /// Creates the kept values from `values`, the concatenation of three vectors with the given `lengths`. If
-    /// `values` ends before a vector is complete, that vector is empty.
+    /// Creates the kept values from `values`, the concatenation of three vectors with the given `lengths`:
+    /// parameters, buffers and optimizer state. If `values` ends before a vector is complete, that vector is empty.
     #[cfg(feature = "safetensors")]
     pub(crate) fn of(values: &[T], lengths: [usize; 3]) -> Self {
         let mut rest = values;
         Kept(lengths.map(|length| rest.split_off(..length).unwrap_or_default().to_vec()))
     }
 
-    /// Returns all values in order: parameters, buffers, optimizer state.
+    /// Returns all kept values as one vector: parameters, then buffers, then optimizer state.
     #[cfg(feature = "safetensors")]
     pub(crate) fn to_vec(&self) -> Vec<T> {
         self.0.concat()
     }
 
-    /// Whether there are as many parameters, buffers and values of optimizer state as `lengths` states, in this
-    /// order.
+    /// Whether the kept vectors have the given `lengths`: the numbers of parameters, buffers and values of optimizer
+    /// state, in this order.
     pub(crate) fn fits(&self, lengths: [usize; 3]) -> bool {
         self.0.each_ref().map(Vec::len) == lengths
     }
@@ -54,8 +55,9 @@ impl<T: Scalar> Kept<T> {
     }
 }
 
-/// Returns the numbers of parameters, buffers and values of optimizer state that [`Kept`] copies. The last number is
-/// 0 unless the optimizer state holds the weights of [`Trainer::result`].
+/// Returns the lengths of the three vectors of [`Kept`]: the numbers of parameters, buffers and values of optimizer
+/// state that early stopping copies. The last number is 0 unless the optimizer state holds the weights of
+/// [`Trainer::result`].
 fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
     workspace: &Workspace<T, L>,
     optimizer: &Optimizer<T, G>,
@@ -65,34 +67,36 @@ fn kept<T: Scalar, L: Layer<T> + ?Sized, G: GradientTransform<T> + ?Sized>(
 }
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
-    /// Returns the numbers of parameters, buffers and values of optimizer state that [`Self::best`] copies from this
-    /// trainer. The last number is 0 unless the optimizer state holds the weights of [`result`](Self::result).
+    /// Returns the numbers of parameters, buffers and values of optimizer state that [`Self::best`], the copy for
+    /// early stopping, holds of this trainer. The last number is 0 unless the optimizer state holds the weights of
+    /// [`result`](Self::result).
     #[cfg(feature = "safetensors")]
     pub(crate) fn kept(&self) -> [usize; 3] {
         kept(&self.workspace, &self.optimizer)
     }
 
-    /// Forgets the lowest validation loss and the values kept at it, for example because the parameters were
+    /// Discards the lowest validation loss and the values kept at it, for example because the parameters were
     /// replaced.
     pub(crate) fn forget_best(&mut self) {
         self.run().forget_best();
     }
 
-    /// Borrows the trainer, as [`run`](Self::run), for a public call. Checks first that workspace, optimizer and
-    /// parameters belong together, if the caller may have replaced one of them since the last call.
+    /// Checks the trainer and borrows it as a [`Run`], at the start of a public call. The check is made only if the
+    /// caller may have replaced workspace, optimizer or parameters since the last call: it tests that they still
+    /// belong together.
     ///
     /// # Errors
     /// [`Error::Length`] if the network in the workspace has another number of parameters than the trainer, or the
     /// optimizer's state another length than that network needs; the errors of [`per_step`], [`Loss::check_width`]
-    /// and
-    /// [`StepWindows::new`].
+    /// and [`StepWindows::new`].
     pub(super) fn settled(&mut self) -> Result<Run<'_, T>, Error> {
         self.settle()?;
         Ok(self.run())
     }
 
-    /// Makes the check that [`settled`](Self::settled) describes, with its errors. The values kept at the lowest
-    /// validation loss are forgotten if their lengths no longer agree with the trainer.
+    /// Makes the check that [`settled`](Self::settled) describes, with its errors: that workspace, optimizer and
+    /// parameters belong together. The values kept at the lowest validation loss are discarded if their lengths no
+    /// longer agree with the trainer.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         if !self.lent {
             return Ok(());
@@ -114,8 +118,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// If the trainer holds the values of the lowest validation loss, lets training continue from them: `best`
-    /// becomes a copy of them, and the values of the last epoch are lost.
+    /// If early stopping has restored the values of the lowest validation loss, lets training continue from them:
+    /// `best` becomes a copy of them, and the values of the last epoch are lost.
     pub(super) fn leave_best(&mut self) {
         if core::mem::take(&mut self.progress.restored) {
             self.keep_best();
@@ -123,8 +127,8 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Copies parameters and buffers to `best`, and the optimizer state if it holds the weights of
-    /// [`Trainer::result`].
+    /// Copies the current parameters and buffers to `best`, which early stopping restores. Also copies the optimizer
+    /// state if it holds the weights of [`Trainer::result`].
     pub(super) fn keep_best(&mut self) {
         let [_, _, state] = kept(self.workspace, self.optimizer);
         self.best.clear();
@@ -134,9 +138,9 @@ impl<T: Scalar> Run<'_, T> {
         of_state.extend_from_slice(&self.optimizer.state()[..state]);
     }
 
-    /// Swaps parameters and buffers with the copies in `best`, and also the optimizer state if that holds the weights
-    /// of [`Trainer::result`]. The copies are the values at the lowest validation loss or, after an earlier swap, the
-    /// values of the last epoch.
+    /// Swaps the current parameters and buffers with the copies in `best`, and also the optimizer state if that holds
+    /// the weights of [`Trainer::result`]. The copies are the values at the lowest validation loss or, after an
+    /// earlier swap, the values of the last epoch.
     pub(super) fn exchange_best(&mut self) {
         let Kept([parameters, buffers, state]) = &mut *self.best;
         self.parameters.swap_with_slice(parameters);
@@ -155,12 +159,12 @@ impl<T: Scalar> Run<'_, T> {
         self.optimizer.reset_unless_sound(self.workspace.blocks(), self.parameters);
     }
 
-    /// Whether values at the lowest validation loss are kept.
+    /// Whether the trainer keeps a copy of the values at the lowest validation loss.
     pub(super) fn has_best(&self) -> bool {
         !self.best.is_empty()
     }
 
-    /// Forgets the values at the lowest validation loss, that loss, and the number of epochs since it.
+    /// Discards the copy of the values at the lowest validation loss, that loss, and the number of epochs since it.
     pub(super) fn forget_best(&mut self) {
         self.best.clear();
         *self.progress = Progress { best: f64::INFINITY, waited: 0, restored: false, ..*self.progress };

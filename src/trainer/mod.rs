@@ -92,20 +92,21 @@ pub struct Trainer<T, L, C, G> {
     pub(crate) settings: TrainConfig,
     /// The windows of time steps of truncated backpropagation through time; `None` to train on whole sequences.
     windows: Option<StepWindows<T>>,
-    /// How the current updates are recorded: whether, since when, and the record of the last update.
+    /// Whether and since when the current updates are recorded, and the record of the last update.
     watch: Watch,
     order: Order,
     pub(crate) progress: Progress,
-    /// With early stopping: the values at the lowest validation loss.
+    /// With early stopping: the parameters, buffers and optimizer state at the lowest validation loss.
     pub(crate) best: Kept<T>,
     /// Whether the caller may have replaced the workspace or the optimizer since they were last checked.
     lent: bool,
     parallel: Option<Box<DataParallel<T>>>,
-    /// The input and output scales and the column and class names of the model that the trainer starts from, if any.
+    /// Scales of input and output, column and class names of the model that the trainer starts from; empty without
+    /// one.
     pub(crate) interface: Interface,
 }
 
-/// Writes the parts and the progress of the trainer, without the parameters.
+/// Writes workspace, loss, optimizer, settings and progress of the trainer, without the parameter values.
 impl<T, L, C, G> core::fmt::Debug for Trainer<T, L, C, G>
 where
     L: core::fmt::Debug,
@@ -146,14 +147,14 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// The position of a trainer in its run.
+/// The position of a trainer in its training run: finished epochs, early stopping, and the lowest validation loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Progress {
     /// The number of finished epochs since the trainer was created, over all runs.
     pub epochs: usize,
     /// The number of epochs that were finished before this run.
     pub began: usize,
-    /// The number of consecutive epochs whose validation loss was not below the lowest one by more than `min_delta`.
+    /// The number of consecutive epochs since a validation loss was below the lowest one by more than `min_delta`.
     pub waited: usize,
     /// The lowest validation loss of the run; infinite before the first validation.
     pub best: f64,
@@ -171,8 +172,8 @@ impl Progress {
     }
 }
 
-/// The largest batch size, in samples, for which a trainer allocates memory before it has the data. With a larger
-/// batch size, it at first allocates memory for one sample.
+/// The largest batch size, in samples, for which a new trainer allocates the memory of a pass before it has data.
+/// With a larger batch size, it at first allocates memory for a pass over one sample.
 const AT_ONCE: usize = 4096;
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
@@ -183,9 +184,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// a `min_delta` that is negative or not finite. With a [`Truncation`]:
     /// [`LayerRule::NotInWindows`](crate::LayerRule::NotInWindows), with the layer, if a layer reads later time steps
     /// or changes their number; [`Error::InvalidState`] if `accumulation_steps` exceeds 1.
-    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) if the output has neither the input's time steps nor
-    /// one. The errors of [`Loss::check_width`], as for [`CrossEntropy`](crate::loss::CrossEntropy) and one output;
-    /// of
+    /// [`LayerRule::OutputSteps`](crate::LayerRule::OutputSteps) if the number of output time steps is neither that
+    /// of the input nor 1. The errors of [`Loss::check_width`], as for `CrossEntropy` with one output; of
     /// [`initialize`](crate::layer::initialize), [`Workspace::new`], [`Workspace::set_threads`], [`Optimizer::new`].
     pub fn new(network: L, loss: C, transform: G, settings: TrainConfig) -> Result<Self, Error> {
         let parameters = Aligned::copy_of("the parameters", &T::initialize(&network, settings.seed)?)?;
@@ -268,12 +268,12 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         }
     }
 
-    /// Returns the network, and drops the rest.
+    /// Returns the network, and drops parameters, optimizer and workspace.
     pub(crate) fn into_network(self) -> L {
         self.workspace.into_network()
     }
 
-    /// Returns the settings.
+    /// Returns the training configuration: batch size, epochs, seed and the other settings.
     pub fn settings(&self) -> &TrainConfig {
         &self.settings
     }
@@ -322,13 +322,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 
     /// Prepares a change by the caller, for example of parameters: the next update compares the ranks again. If early
-    /// stopping has restored the best values, training continues from these, not from those of the last epoch.
+    /// stopping has restored the values of the best epoch, training continues from them, not from the last epoch.
     fn leave_best(&mut self) {
         self.compare_ranks_again();
         self.run().leave_best();
     }
 
-    /// Returns the parameters of one block.
+    /// Returns the parameters of the block (a named range of the parameters) with this name, such as `0.weight`.
     ///
     /// # Errors
     /// [`Error::UnknownBlock`] if no block has exactly this name; [`Error::Length`] if the workspace was replaced by
@@ -339,20 +339,20 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.parameters.get(range).ok_or(Error::Length { what: "parameters of the trainer", expected, found })
     }
 
-    /// Returns the moving averages of all parameters, one value for each; `None` if the transform keeps none.
+    /// Returns the moving averages that a transform keeps of all parameters, one for each; `None` if none are kept.
     pub fn averaged_parameters(&self) -> Option<&[T]> {
         self.optimizer.averaged_weights(self.workspace.blocks())
     }
 
-    /// Returns the weights that training results in. They are [`parameters`](Self::parameters), unless the transform
-    /// has others, such as [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) or a
+    /// Returns the weights that are the result of training. They are [`parameters`](Self::parameters), unless the
+    /// transform provides other weights, as do [`ScheduleFreeAdamW`](crate::transform::ScheduleFreeAdamW) and a
     /// [`WeightAverage`](crate::transform::WeightAverage::as_result). Evaluation, prediction and models use them.
     /// Parameters written by hand affect them from the next update on, parameters loaded from a file at once.
     pub fn result(&self) -> &[T] {
         self.optimizer.result(self.workspace.blocks()).unwrap_or(&self.parameters)
     }
 
-    /// Returns the workspace, with the blocks and the gradient.
+    /// Returns the workspace, with the network, its parameter blocks, the last gradient and the memory of passes.
     pub fn workspace(&self) -> &Workspace<T, L> {
         &self.workspace
     }
@@ -370,7 +370,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         &mut self.workspace
     }
 
-    /// Returns the workspace and the optimizer, mutable; the progress of an interrupted run does not change.
+    /// Returns (workspace, optimizer), mutable; the progress of an interrupted run does not change.
     #[cfg(feature = "safetensors")]
     pub(crate) fn parts_mut(&mut self) -> (&mut Workspace<T, L>, &mut Optimizer<T, G>) {
         self.compare_ranks_again();
@@ -383,14 +383,14 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.optimizer.begin_at(self.workspace.blocks(), &self.parameters);
     }
 
-    /// Returns the optimizer and its state.
+    /// Returns the optimizer: the chain of gradient transforms and its state.
     pub fn optimizer(&self) -> &Optimizer<T, G> {
         &self.optimizer
     }
 
     /// Returns the optimizer, mutable. Training continues from the values of the trainer, as after
     /// [`parameters_mut`](Self::parameters_mut). On several ranks the next update fails if the optimizers of the
-    /// ranks differ. The best values of the run are forgotten if the optimizer's state then holds the [resulting
+    /// ranks differ. The best values of the run are discarded if the optimizer's state then holds the [resulting
     /// weights](Self::result) and did not before, or the reverse.
     pub fn optimizer_mut(&mut self) -> &mut Optimizer<T, G> {
         self.leave_best();

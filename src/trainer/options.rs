@@ -33,13 +33,14 @@ pub struct FitOptions<'a, T: Scalar> {
     pub(super) on_step: Option<Box<OnStep<'a>>>,
 }
 
-/// A callback after each epoch; returning `Break` ends the fit.
+/// A callback after each epoch. If it returns `Break`, the fit ends.
 pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
-/// A callback after each update; returning `Break` ends the fit once all updates from the current samples are made.
+/// A callback after each update. If it returns `Break`, the fit ends, with truncated backpropagation through time
+/// after the windows of the current samples.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
-/// Writes which options are set.
+/// Writes which of the options (validation data, monitor, callbacks) are set.
 impl<T: Scalar> fmt::Debug for FitOptions<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut options = f.debug_struct("FitOptions");
@@ -54,13 +55,13 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { validation: None, monitor: None, on_epoch: None, on_step: None }
     }
 
-    /// Sets the data for validation after each epoch. A fit checks it before the first update.
+    /// Sets the data on which the loss is computed after each epoch. A fit checks this data before the first update.
     #[must_use]
     pub fn validation(self, data: &'a dyn Source<T>) -> Self {
         FitOptions { validation: Some(data), ..self }
     }
 
-    /// Sets the monitor of the training passes.
+    /// Sets the monitor that observes activations and gradients in the training passes.
     #[must_use]
     pub fn monitor(self, monitor: &'a mut dyn GradientMonitor<T>) -> Self {
         FitOptions { monitor: Some(monitor), ..self }
@@ -72,9 +73,10 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { on_epoch: Some(Box::new(on_epoch)), ..self }
     }
 
-    /// Sets the callback after each update. If it returns `Break`, the fit ends once all updates from the current
-    /// samples are made. The epoch is then unfinished, and the next fit starts it again from the parameters at the
-    /// break. With [patience](super::TrainConfig::patience) the trainer holds the best parameters in between.
+    /// Sets the callback after each update. If it returns `Break`, the fit ends, with truncated backpropagation
+    /// through time after the windows of the current samples. The epoch is then unfinished, and the next fit starts
+    /// it again from the parameters at the break. With [patience](super::TrainConfig::patience) the trainer holds the
+    /// best parameters in between.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

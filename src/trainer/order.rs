@@ -5,27 +5,32 @@ use crate::{error::Error, random::shuffle, size::grow};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The number of samples in a chunk if the samples are not shuffled.
+/// The number of samples in a chunk (a range of samples whose order is computed at once) if the samples are not
+/// shuffled.
 const IN_ORDER: usize = 1 << 16;
 
-/// The order of the samples of an epoch. It is computed for one chunk, a range of consecutive samples, at a time.
+/// The order of the samples of an epoch, shuffled or not. It is computed for one chunk, a range of consecutive
+/// samples, at a time.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     samples: usize,
-    /// The number of samples in a chunk.
+    /// The number of samples in a chunk, a range of consecutive samples whose order is computed at once.
     chunk: usize,
     /// The seed of the shuffle; `None` without a shuffle.
     seed: Option<u64>,
     epoch: u64,
-    /// The indices of the chunks in shuffled order; empty if the samples are not shuffled.
+    /// The indices of the chunks (ranges of consecutive samples) in shuffled order; empty if the samples are not
+    /// shuffled.
     chunks: Vec<usize>,
-    /// The number of chunks of this epoch from which updates have started to take samples.
+    /// The number of chunks (ranges of consecutive samples) of this epoch from which updates have started to take
+    /// samples.
     begun: usize,
-    /// The samples of the current chunk, in the order in which updates take them.
+    /// The sample indices of the current chunk (a range of consecutive samples), in the order in which updates take
+    /// them.
     within: Vec<usize>,
-    /// The number of samples of the current chunk that updates have taken.
+    /// The number of samples of the current chunk (a range of consecutive samples) that updates have taken.
     taken: usize,
-    /// The samples of the update that [`next`](Self::next) returned last.
+    /// The indices of the samples of the last update that [`next`](Self::next) returned.
     group: Vec<usize>,
 }
 
@@ -49,7 +54,7 @@ impl Order {
         Ok(())
     }
 
-    /// Returns the samples of the next update, at most `size`; `None` at the end of the epoch.
+    /// Returns the indices of the samples of the next update, at most `size`; `None` at the end of the epoch.
     pub(super) fn next(&mut self, size: usize) -> Result<Option<&[usize]>, Error> {
         self.group.clear();
         grow("the samples of an update", &mut self.group, size.min(self.samples))?;
@@ -64,7 +69,8 @@ impl Order {
         Ok(if self.group.is_empty() { None } else { Some(&self.group) })
     }
 
-    /// Computes the order of the samples of the next chunk. Returns `false` if there is no further chunk.
+    /// Computes the order of the samples of the next chunk, a range of consecutive samples. Returns `false` if there
+    /// is no further chunk.
     fn begin_chunk(&mut self) -> Result<bool, Error> {
         let next = match self.seed {
             Some(_) => self.chunks.get(self.begun).copied(),

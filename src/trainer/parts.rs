@@ -15,10 +15,11 @@ use core::ops::Range;
 /// parameter gradient: the trainer reports that of the whole update.
 pub(super) struct Part<'a, T: Scalar> {
     pub monitor: &'a mut dyn GradientMonitor<T>,
-    /// Whether the pass is the first of the update.
+    /// Whether the pass is the first one of the update.
     pub first: bool,
-    /// The total row weight that counts as the whole update: the weight of the pass's rows divided by it is their
-    /// fraction of the update. It is the weight of all rows of the update, unless each shard counts the same.
+    /// The total row weight that stands for the whole update: the weight of the rows of a pass divided by it is their
+    /// fraction of the update. It is the total weight of all rows of the update, unless the loss gives each shard the
+    /// same weight.
     pub whole: f64,
 }
 
@@ -32,7 +33,7 @@ pub(super) struct Reader<'a, T: Scalar> {
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
     pub samples: &'a [usize],
-    /// The position of the first of these samples among all samples of the update. It keys the dropout masks.
+    /// The position of `samples[0]` among all samples of the update. It keys the dropout masks.
     pub first: usize,
     pub size: usize,
 }
@@ -61,8 +62,9 @@ impl<T: Scalar> GradientMonitor<T> for Part<'_, T> {
 }
 
 impl<T: Scalar> Run<'_, T> {
-    /// Reports the rows of the batch that `reader` read last to `monitor`, if it is active: their effective number,
-    /// and `of_update`, their fraction of the total row weight of the update.
+    /// Reports the target rows of the batch that `reader` read last to `monitor`, if the monitor is active. It
+    /// reports their effective number for the loss, and `of_update`, their fraction of the total row weight of the
+    /// update.
     #[inline]
     pub(super) fn report_rows(
         &self,
@@ -75,8 +77,9 @@ impl<T: Scalar> Run<'_, T> {
         }
     }
 
-    /// Reports the rows of the batch that `reader` read last, as [`report_rows`](Self::report_rows) does. They are
-    /// the rows of `shards` (consecutive parts of the samples) in an update from `samples` samples with one row each.
+    /// Reports the target rows of the batch that `reader` read last to `monitor`, as
+    /// [`report_rows`](Self::report_rows) does. They are the rows of `shards` (consecutive parts of the samples) in
+    /// an update from `samples` samples with one row each.
     pub(super) fn report_shards(
         &self,
         parallel: &DataParallel<T>,

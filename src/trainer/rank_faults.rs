@@ -1,4 +1,5 @@
-//! Failures on ranks: a rank that cannot make an update, and the search for the sample whose loss is not finite.
+//! Failures in data-parallel training: a rank that cannot make an update, and the search for the sample whose loss is
+//! not finite.
 
 use super::{
     Run,
@@ -17,9 +18,10 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Takes part in an update from `samples` that this rank cannot make because of `error`. It contributes losses of
-    /// NaN, so that the other ranks receive the error instead of waiting. Returns `error`. Returns `None` if a rank
-    /// has requested the end of training, since training on one rank would then not have begun this update.
+    /// Takes part in an update over several ranks that this rank cannot make because of `error`. It contributes
+    /// losses of NaN, so that the other ranks receive the error instead of waiting. `samples` are the samples of the
+    /// update. Returns `error`; or `None` if a rank has requested the end of training, since training on one rank
+    /// would then not have begun this update.
     #[cold]
     pub(super) fn fail_on_ranks(
         &mut self,
@@ -48,8 +50,8 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Returns the index, in the data set, of the first sample of `parts` whose loss, computed for this sample alone,
     /// is not finite; `None` if there is none. If the network couples samples, as a batch norm does, the passes run
-    /// over `parts` unchanged, and the sample is returned only if it alone has such a loss. May overwrite the
-    /// gradient in the workspace.
+    /// over the groups of `parts` instead of single samples. A sample is then returned only if no other sample has a
+    /// loss that is not finite. May overwrite the gradient in the workspace.
     #[cold]
     pub(super) fn non_finite_sample(
         &mut self,
@@ -98,9 +100,9 @@ impl<T: Scalar> Run<'_, T> {
         first_non_finite(self.parameters).is_none()
     }
 
-    /// Returns two numbers for each sample of `parts`: its position among the samples of the update, which keys the
-    /// dropout masks, and its index in the data set. They are in the order in which the passes process the samples; a
-    /// pass reorders samples of unequal length.
+    /// Returns a pair for each sample of `parts`: (its position among the samples of the update, which keys the
+    /// dropout masks; its index in the data set). The pairs are in the order in which the passes process the samples;
+    /// a pass reorders samples of unequal length.
     pub(super) fn places(
         &mut self,
         reader: &mut Reader<'_, T>,

@@ -18,9 +18,10 @@ use crate::{
 use core::cell::Cell;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Runs the backward pass and the update after a forward pass over all shards, with the loss `loss` and rows of
-    /// total weight `weight`. If the gradient is not finite, or if the update is recorded and its norm is a spike, it
-    /// finds the shard that contributes most. It then runs each sample of this shard alone, to find the sample.
+    /// Runs the backward pass and the update on a single rank, after a forward pass over all shards. The two numbers
+    /// are the loss and the total weight of its rows. If the gradient is not finite, or if the update is recorded and
+    /// the gradient norm is a spike (far above those of earlier updates), it finds the shard that contributes most.
+    /// It then runs each sample of this shard alone, to find the sample.
     ///
     /// If the update is made in place and not recorded, the whole gradient never exists at once, and no origin is
     /// found.
@@ -86,10 +87,11 @@ impl<T: Scalar> Run<'_, T> {
         parallel.largest(own)
     }
 
-    /// Returns the shard of this rank that contributes most to the gradient of the update, which has the norm `norm`
-    /// and is in [`totals`](DataParallel::totals). The result names the sample with the largest contribution if the
-    /// contributions of the shard's samples add up to that of the shard. Overwrites the gradient in the workspace.
-    /// `None` if a pass fails, or if `norm` is not finite but all contributions of this rank are.
+    /// Returns the contribution of the shard of this rank that contributes most to the gradient of the update, which
+    /// has the norm `norm` and is in [`totals`](DataParallel::totals). `samples` are the samples of the update. The
+    /// result names the sample with the largest contribution if the contributions of the shard's samples add up to
+    /// that of the shard. Overwrites the gradient in the workspace. Returns `None` if a pass fails, or if `norm` is
+    /// not finite but all contributions of this rank are.
     #[cold]
     fn largest_contribution(
         &mut self,
@@ -130,9 +132,9 @@ impl<T: Scalar> Run<'_, T> {
     }
 
     /// Returns the contribution of `parts`, samples of shard `shard`, to the gradient g of the update (in
-    /// [`totals`](DataParallel::totals)): `⟨g_parts, g⟩/‖g‖²`, with ‖g‖ = `norm`. If `norm` is not finite, the result
-    /// is infinity if the gradient of `parts` is not finite, otherwise 0. `None` if a pass fails. Overwrites the
-    /// gradient in the workspace.
+    /// [`totals`](DataParallel::totals)): `⟨g_parts, g⟩/‖g‖²`, with g_parts the gradient of the loss of `parts`, and
+    /// ‖g‖ = `norm`. If `norm` is not finite, the result is infinity if the gradient of `parts` is not finite,
+    /// otherwise 0. `None` if a pass fails. Overwrites the gradient in the workspace.
     fn contribution(
         &mut self,
         parallel: &mut DataParallel<T>,
@@ -162,8 +164,8 @@ impl<T: Scalar> Run<'_, T> {
     }
 }
 
-/// Returns the larger of two contributions, each as (number of the shard or sample, fraction of the gradient). It is
-/// (`number`, `fraction`) if `most` is `None` or `fraction` is larger, otherwise `most`.
+/// Returns the larger of two contributions to a gradient, each as (number of the shard or sample, fraction of the
+/// gradient): `most`, or (`number`, `fraction`) if that fraction is larger or `most` is `None`.
 fn larger(most: Option<(usize, f64)>, number: usize, fraction: f64) -> Option<(usize, f64)> {
     Some(most.filter(|&(_, most)| fraction <= most || fraction.is_nan()).unwrap_or((number, fraction)))
 }

@@ -27,8 +27,8 @@ use crate::{transform::Optimizer, workspace::Workspace};
 
 impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, C, G> {
     /// Makes one update from the samples of `data` with the indices `samples`, read into `batch` in batches of the
-    /// settings' size. Returns their loss, and whether the update was applied. If no row counts (masked, or of an
-    /// ignored class), the loss is NaN and the update is skipped. A `monitor` receives the gradient once, before the
+    /// settings' size. Returns their loss, and whether the update was applied. If all rows are masked or of an
+    /// ignored class, the loss is NaN and the update is skipped. A `monitor` receives the gradient once, before the
     /// update overwrites it in the workspace. With a [`Truncation`](super::Truncation) each window of time steps has
     /// an update; the loss is over the windows whose update was applied, or over all if none was. On [several
     /// ranks](Self::set_data_parallel) all ranks must give the same `samples`, those of the whole update (checked).
@@ -37,8 +37,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     /// [`Error::EmptyBatch`] without `samples`; [`Error::Sample`] for a sample that `data` does not have.
     /// [`Error::InvalidState`] for a `batch` made for other data, or data without targets; [`DataRule::Width`] if the
     /// width of the data is not that of the network's input. [`Error::NonFiniteParameters`] if a parameter is found
-    /// to be NaN or infinite, unless the chain has [`SkipNonFinite`](crate::transform::SkipNonFinite): parameters are
-    /// checked if the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`],
+    /// to be NaN or infinite, unless the chain of transforms has [`SkipNonFinite`](crate::transform::SkipNonFinite):
+    /// parameters are checked if the loss is not finite, and every 64 updates. The errors of [`Workspace::forward`],
     /// [`Workspace::backward`], [`Loss::evaluate`] and [`Optimizer::step`]. [`Error::Ranks`] as for
     /// [`fit`](Self::fit).
     ///
@@ -55,13 +55,13 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     }
 }
 
-/// The parameters are checked after each update whose number is a multiple of this. The check reads each parameter
-/// once and an update several times, so that its time is negligible.
+/// The number of updates between two checks that all parameters are finite. The check reads each parameter once and
+/// an update several times, so that its time is negligible.
 const CHECKED_EACH: u64 = 64;
 
 impl<T: Scalar> Run<'_, T> {
-    /// Makes the updates from `samples`: one, or one for each window of time steps; none if the ranks end the fit.
-    /// Calls `each` with the result of each update.
+    /// Makes one update from `samples`, or one for each window of time steps in truncated backpropagation through
+    /// time; none if the ranks end the fit. Calls `each` with the result of each update.
     #[inline]
     pub(super) fn update(
         &mut self,
@@ -109,9 +109,9 @@ impl<T: Scalar> Run<'_, T> {
         )
     }
 
-    /// Passes `done`, the result of an update, to `each`, with the record of the update if there is one. Before that,
-    /// if the update was applied, the parameters are checked if the loss is not finite, and every [`CHECKED_EACH`]
-    /// updates.
+    /// Passes `done`, the result of an update, to the callback `each`, with the record of the update if there is one.
+    /// Before that, if the update was applied, the parameters are checked if the loss is not finite, and every
+    /// [`CHECKED_EACH`] updates.
     ///
     /// # Errors
     /// [`Error::NonFiniteParameters`] if a parameter is not finite and the chain has no
@@ -137,7 +137,7 @@ impl<T: Scalar> Run<'_, T> {
 
     /// Makes one update: `g = Σ_parts share · ∂L_part/∂w`, then `w ← w + u(g)`, with u the chain of gradient
     /// transforms. A part is one batch of the update. Its share is its fraction of the total weight for a mean loss,
-    /// otherwise 1. The update is skipped if no row counts.
+    /// otherwise 1. The update is skipped if all rows have weight 0 in the loss.
     #[inline]
     pub(super) fn one_update(
         &mut self,
@@ -164,8 +164,7 @@ impl<T: Scalar> Run<'_, T> {
         self.update_chosen(reader, weight, monitor)
     }
 
-    /// Makes one update from the samples last chosen in the batch of `reader`, whose rows have the total weight
-    /// `weight`.
+    /// Makes one update from the samples in the batch of `reader`, whose target rows have the total weight `weight`.
     #[inline]
     pub(super) fn update_chosen(
         &mut self,
@@ -178,8 +177,8 @@ impl<T: Scalar> Run<'_, T> {
         self.update_after_forward(loss, weight, monitor)
     }
 
-    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y` in the workspace. `loss`, L,
-    /// and `weight`, the total weight of the rows, are stored in the result.
+    /// Runs the backward pass and the update after a forward pass, which left `∂L/∂y`, with y the outputs, in the
+    /// workspace. The loss L, `loss`, and the total weight of its rows, `weight`, are stored in the result.
     #[inline]
     pub(super) fn update_after_forward(
         &mut self,
@@ -195,9 +194,9 @@ impl<T: Scalar> Run<'_, T> {
         self.apply(loss, weight, monitor)
     }
 
-    /// Runs the forward pass and the loss on the samples last chosen in the batch of `reader`. Returns the loss times
-    /// `share`, and leaves `share · ∂L/∂y` in the workspace. `first` is the position of the batch's first sample
-    /// in the update, which keys the dropout masks.
+    /// Runs the forward pass and the loss on the samples in the batch of `reader`. Returns the loss times `share`,
+    /// and leaves `share · ∂L/∂y`, with y the outputs, in the workspace. `first` is the position of the batch's first
+    /// sample in the update, which keys the dropout masks.
     #[inline]
     fn forward(
         &mut self,
@@ -233,12 +232,12 @@ impl<T: Scalar> Run<'_, T> {
         reader.batch.write_input(reader.data, self.workspace.input_mut(reader.batch.shape())?)
     }
 
-    /// Runs a pass for each part of `parts`, a group of at most `parts.size` samples. Overwrites the gradient in the
-    /// workspace with the sum of the parts' gradients, each times its share: `share(weight)`, with `weight` the total
-    /// weight of the part's rows.
+    /// Runs a forward and a backward pass for each group of at most `parts.size` samples of `parts`. Overwrites the
+    /// gradient in the workspace with the sum of the groups' gradients, each times its share: `share(weight)`, with
+    /// `weight` the total weight of the group's rows.
     ///
-    /// Returns the sum of the losses, times the same shares. Parts of weight 0 are skipped; if all are skipped, the
-    /// gradient is unchanged and the sum is 0. The gradients of many parts are added in pairs, level by level.
+    /// Returns the sum of the losses, times the same shares. Groups of weight 0 are skipped; if all are skipped, the
+    /// gradient is unchanged and the sum is 0. The gradients of many groups are added in pairs, level by level.
     pub(super) fn accumulate(
         &mut self,
         reader: &mut Reader<'_, T>,
@@ -263,7 +262,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(total)
     }
 
-    /// Reports the gradient in the workspace, which is that of the whole update, to `monitor` if it is active.
+    /// Reports the gradient in the workspace, which is the gradient of the whole update, to `monitor` if that is
+    /// active.
     pub(super) fn report_gradient(&mut self, monitor: &mut dyn GradientMonitor<T>) {
         if monitor.is_active() {
             let (blocks, dw) = self.workspace.blocks_and_gradient();
@@ -340,7 +340,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(Updated { loss, weight, outcome })
     }
 
-    /// Returns an error if a parameter is not finite, unless the chain has a
+    /// Returns an error if a parameter is not finite, unless the chain of transforms has a
     /// [`SkipNonFinite`](crate::transform::SkipNonFinite).
     pub(super) fn check_parameters(&self) -> Result<(), Error> {
         if self.optimizer.guarded() {
@@ -353,8 +353,9 @@ impl<T: Scalar> Run<'_, T> {
         Err(Error::NonFiniteParameters { block, since, step })
     }
 
-    /// Calls [`check_parameters`](Self::check_parameters), and stores the current number of updates as one after
-    /// which all parameters were finite. On several ranks only code that all ranks reach together may call it.
+    /// Calls [`check_parameters`](Self::check_parameters), and stores the current number of updates as the last one
+    /// after which all parameters were known to be finite. On several ranks only code that all ranks reach together
+    /// may call it.
     pub(super) fn find_finite(&mut self) -> Result<(), Error> {
         self.check_parameters()?;
         // With `SkipNonFinite` in the chain the check read no parameter.
@@ -364,7 +365,8 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Calls [`find_finite`](Self::find_finite) if `is_finite`, the result of a check of the loss, is false.
+    /// Checks that all parameters are finite, by [`find_finite`](Self::find_finite), if `is_finite` is false: the
+    /// result of a check of the loss.
     #[inline]
     pub(super) fn find_finite_unless(&mut self, is_finite: bool) -> Result<(), Error> {
         if is_finite { Ok(()) } else { self.find_finite() }

@@ -11,7 +11,7 @@ use crate::{
 
 impl<T: Scalar> Run<'_, T> {
     /// Makes an update for each window of time steps of `samples`, batch by batch, and calls `each` with its result.
-    /// `windows` keeps the initial state meanwhile, and it is restored at the end.
+    /// `windows` keeps a copy of the initial state, which is restored at the end.
     pub(super) fn each_window(
         &mut self,
         windows: &mut StepWindows<T>,
@@ -31,7 +31,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(())
     }
 
-    /// Updates `w ← w + u(g)` for each window of the samples last chosen in the batch of `reader`, and calls `each`
+    /// Updates `w ← w + u(g)` for each window of time steps of the samples in the batch of `reader`, and calls `each`
     /// with the result. Here u is the chain of gradient transforms, and g the gradient of the window's loss, with the
     /// initial state of the window as a constant. A window in which all rows have weight 0 makes no update.
     fn windows_of_chosen(

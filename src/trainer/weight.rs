@@ -1,4 +1,4 @@
-//! The total weight of the rows of an update, by which a mean loss is divided.
+//! The total loss weight of the target rows of an update, by which a mean loss is divided.
 
 use super::{Run, parts::Reader};
 #[cfg(doc)]
@@ -10,8 +10,9 @@ use crate::{
 };
 
 impl<T: Scalar> Run<'_, T> {
-    /// Returns the total weight of the rows of `samples`: 0 if all rows are masked or of an ignored class. It reads
-    /// the samples in groups of `size` into the batch of `reader`, which holds the last group on return.
+    /// Returns the total loss weight of the target rows of `samples`: 0 if all rows are masked or of an ignored
+    /// class. It reads the samples in groups of `size` into the batch of `reader`, which holds the last group on
+    /// return.
     #[inline]
     pub(super) fn total_weight(
         &self,
@@ -36,8 +37,8 @@ impl<T: Scalar> Run<'_, T> {
         data.layout().rows_of_weight_1(samples, self.workspace.per_step()).map(|rows| rows as f64)
     }
 
-    /// Returns `whole` plus the total weight of the rows of `batch`, or an error if this weight is negative or not
-    /// finite.
+    /// Returns `whole` plus the total loss weight of the target rows of `batch`, or an error if this weight is
+    /// negative or not finite.
     #[inline]
     pub(super) fn add_weight(&self, whole: f64, batch: &Batch<T>) -> Result<f64, Error> {
         // A custom loss may return any weight; with a negative one, the update would increase the loss.
@@ -47,7 +48,7 @@ impl<T: Scalar> Run<'_, T> {
         Ok(whole + weight)
     }
 
-    /// Returns the total weight of the rows of `batch`, by which a mean loss is divided.
+    /// Returns the total loss weight of the target rows of `batch`, by which a mean loss is divided.
     #[inline]
     pub(super) fn batch_weight(&self, batch: &Batch<T>) -> f64 {
         if let Some(rows) = batch.rows_of_weight_1().filter(|_| !self.loss.weighs_target_values()) {

@@ -1,4 +1,4 @@
-//! Backward passes of a workspace, and the gradient.
+//! Backward passes of a workspace, and the gradient of the parameters.
 
 use super::{Memory, Workspace};
 use crate::{
@@ -12,8 +12,9 @@ use crate::{
 };
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Computes the gradient of all parameters `w`, and returns it. The gradient `dy` of the output must have been
-    /// written after the last [`forward`](Self::forward). An earlier parameter gradient is overwritten.
+    /// Runs the backward pass: computes the gradient of the loss with respect to all parameters `w`, and returns it.
+    /// The gradient `dy` of the output must have been written after the last [`forward`](Self::forward). An earlier
+    /// parameter gradient is overwritten.
     ///
     /// # Errors
     /// [`Error::Length`] if `w` does not have the length of the network's parameters. [`Error::InvalidState`] without
@@ -39,9 +40,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward) to the current gradient, and returns the sum: several
-    /// small batches give the gradient of a large one. The gradient is zero after construction and after
-    /// [`descend`](Self::descend).
+    /// Runs the backward pass of the last [`forward`](Self::forward), adds its gradient to the current gradient, and
+    /// returns the sum. So several small batches give the gradient of a large one. The gradient is zero after
+    /// construction and after [`descend`](Self::descend).
     ///
     /// # Errors
     /// The errors of [`backward`](Self::backward).
@@ -52,7 +53,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.accumulate_with(w, &mut ())
     }
 
-    /// Adds to the gradient as [`accumulate`](Self::accumulate) does, and reports events of the pass to `monitor`.
+    /// Runs the backward pass and adds to the gradient, as [`accumulate`](Self::accumulate) does, and reports events
+    /// of the pass to `monitor`.
     ///
     /// # Errors
     /// The errors of [`backward`](Self::backward).
@@ -64,15 +66,16 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(&mut self.memory.gradient)
     }
 
-    /// Reserves the memory to sum the gradients of `parts` passes by [`add_part`](Self::add_part).
+    /// Reserves the memory in which [`add_part`](Self::add_part) sums the gradients of the `parts` passes of an
+    /// update.
     pub(crate) fn reserve_parts(&mut self, parts: usize) -> Result<(), Error> {
         let memory = &mut self.memory;
         memory.part_sums.reserve(memory.gradient.len(), parts)
     }
 
-    /// Adds the gradient of the last [`forward`](Self::forward), the pass with index `part` in an update of several
-    /// passes, to the sum of the earlier passes. Part 0 overwrites the sum. [`finish_parts`](Self::finish_parts)
-    /// completes the sum.
+    /// Runs the backward pass of the last [`forward`](Self::forward), and adds its gradient to the sum over the
+    /// earlier passes of an update. `part` is the index of the pass in the update; pass 0 overwrites the sum.
+    /// [`finish_parts`](Self::finish_parts) completes the sum.
     ///
     /// Unlike [`accumulate_with`](Self::accumulate_with) it adds groups of passes in a tree, so that a sum of many
     /// terms loses fewer digits to rounding.
@@ -86,7 +89,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.backward_with(w, monitor).map(drop)
     }
 
-    /// Replaces the gradient, which is the sum over the last group of passes, by the sum over all `parts` passes.
+    /// Completes the sum over all `parts` passes of an update: replaces the gradient, which is the sum over the last
+    /// group of passes, by this sum.
     pub(crate) fn finish_parts(&mut self, parts: usize) {
         self.memory.part_sums.finish(parts, &mut self.memory.gradient);
     }
@@ -119,7 +123,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
     }
 
-    /// Runs [`descend`](Self::descend) with a `rate` that the caller has checked: here any rate is accepted.
+    /// Runs [`descend`](Self::descend) without a check of `rate`, which the caller has made.
     #[inline]
     pub(crate) fn descend_checked(&mut self, w: &mut [T], rate: T) -> Result<(), Error> {
         T::workspace_descend(&mut self.memory, self.network.as_layer(), w, rate)
@@ -143,12 +147,13 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         T::workspace_backward(&mut self.memory, self.network.as_layer(), Given::Chain(w, &mut chain), true, &mut ())
     }
 
-    /// Whether any parameter block is frozen.
+    /// Whether any parameter block (a named range of the parameters) is frozen.
     pub(crate) fn has_frozen(&self) -> bool {
         self.memory.has_frozen
     }
 
-    /// Returns the gradient of all parameters, in the layout of the parameters; empty after [`descend`](Self::descend).
+    /// Returns the gradient of all parameters, in the layout of the parameters; empty after
+    /// [`descend`](Self::descend).
     pub fn gradient(&self) -> &[T] {
         if self.memory.spent { &[] } else { &self.memory.gradient }
     }
@@ -158,8 +163,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.blocks_and_gradient().1
     }
 
-    /// Returns the parameter blocks, and the mutable gradient of all parameters, for a transform. The gradient is zero
-    /// after [`descend`](Self::descend).
+    /// Returns (parameter blocks, gradient of all parameters, mutable), for a gradient transform. The gradient is
+    /// zero after [`descend`](Self::descend).
     pub fn blocks_and_gradient(&mut self) -> (&Blocks, &mut [T]) {
         let memory = &mut self.memory;
         if core::mem::take(&mut memory.spent) {
@@ -169,7 +174,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Returns the gradient of the loss with respect to the input, from the last backward pass. Empty unless
-    /// [requested](Self::compute_input_gradient), and on a workspace for inference.
+    /// [`compute_input_gradient`](Self::compute_input_gradient) has enabled it, and on a workspace for inference.
     pub fn input_gradient(&self) -> &[T] {
         let len = if self.memory.wants_input { self.memory.last_values()[0] } else { 0 };
         self.memory.dx.get(..len).unwrap_or(&[])
@@ -195,9 +200,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
 pub(crate) enum Given<'a, T> {
     /// The pass leaves the parameters unchanged, and computes their gradient.
     Stay(&'a [T]),
-    /// The pass updates the parameters by plain gradient descent with this rate.
+    /// The pass updates the parameters by plain gradient descent, `w ← w − rate · gradient`: (parameters, rate).
     Plain(&'a mut [T], T),
-    /// The pass updates the parameters by this chain of element-wise transforms.
+    /// The pass updates the parameters by a chain of element-wise transforms: (parameters, chain).
     Chain(&'a mut [T], &'a mut Chain<'a, T>),
 }
 
@@ -222,8 +227,8 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins` is set, and otherwise
-    /// adds to it. A gradient made invalid by an update in place or by a panic is always overwritten.
+    /// Runs the backward pass with the parameters `w`. It overwrites the gradient if `begins` is true, and otherwise
+    /// adds to it. A gradient that is invalid after an update in place or a panic is always overwritten.
     ///
     /// Returns an error if `w` has the wrong length, or without a forward pass since the last backward pass.
     #[inline]

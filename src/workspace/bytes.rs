@@ -1,14 +1,14 @@
-//! The number of bytes that a workspace allocates.
+//! The number of bytes that a workspace has allocated.
 
 use super::Workspace;
 use crate::{layer::Layer, scalar::Scalar};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Returns the number of bytes of the workspace's values: input and output rows, saved values, scratch, states,
-    /// buffers, and the gradient of the parameters. Partial sums of this gradient are included; they exist if an
-    /// update adds more than 32 passes.
+    /// Returns the number of bytes of the workspace's arrays: input and output rows, values saved for the backward
+    /// pass, scratch, states, buffers, and the gradient of the parameters. Partial sums of the gradient are included;
+    /// they exist if an update adds more than 32 passes.
     ///
-    /// Parameters, optimizer state, data, and the stacks of threads are not among them.
+    /// Parameters, optimizer state, data, and the stacks of threads are not included.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::Linear, workspace::Workspace};

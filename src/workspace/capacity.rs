@@ -16,7 +16,7 @@ use crate::{
 use crate::{error::require, kernel::thread_pool::ThreadPool};
 use alloc::vec::Vec;
 
-/// The largest number of threads that `set_threads` accepts.
+/// The largest number of threads that [`Workspace::set_threads`](super::Workspace::set_threads) accepts.
 #[cfg(feature = "std")]
 const THREADS: usize = 4096;
 
@@ -30,7 +30,7 @@ pub(crate) struct Capacity {
 }
 
 impl Capacity {
-    /// Returns the smallest capacity that [holds](Self::holds) a pass over `shape`.
+    /// Returns the smallest capacity within which a pass over `shape` lies.
     pub(super) fn of(shape: &BatchShape<'_>) -> Self {
         Capacity { batch: shape.batch, steps: shape.steps, rows: shape.rows() }
     }
@@ -40,8 +40,9 @@ impl Capacity {
         other.batch <= self.batch && other.steps <= self.steps && other.rows <= self.rows
     }
 
-    /// Returns the lengths, in time steps, of the samples of the largest pass; `None` if each sample has `steps` time
-    /// steps. Otherwise as many samples as possible have `steps` time steps, and the rest at least 1.
+    /// Returns the lengths, in time steps, of the samples of the largest pass within this capacity. In it, as many
+    /// samples as possible have `steps` time steps, and the rest at least 1; `None` if each sample has `steps` time
+    /// steps.
     pub(super) fn lengths(&self) -> Result<Option<Vec<usize>>, Error> {
         let Capacity { batch, steps, rows } = *self;
         if rows >= batch.saturating_mul(steps) {
@@ -56,8 +57,8 @@ impl Capacity {
         Ok(Some(lengths))
     }
 
-    /// Returns the shape of the largest pass. `lengths`, the result of [`lengths`](Self::lengths), are those of its
-    /// samples.
+    /// Returns the shape of the largest pass within this capacity. `lengths`, the result of
+    /// [`lengths`](Self::lengths), are the numbers of time steps of its samples.
     pub(super) fn shape<'a>(&self, lengths: Option<&'a [usize]>) -> BatchShape<'a> {
         lengths.map_or(BatchShape::sequences(self.batch, self.steps), BatchShape::ragged)
     }
@@ -65,7 +66,7 @@ impl Capacity {
 
 impl<T: Scalar> Memory<T> {
     /// Allocates the missing memory for passes within `capacity`, and if `trains` is set also for their backward
-    /// passes. The values of the last pass are lost. On an error nothing changes.
+    /// passes. Input and output of the last pass are lost. On an error nothing changes.
     pub(super) fn make_room(&mut self, network: &dyn Layer<T>, capacity: Capacity, trains: bool) -> Result<(), Error> {
         let (lengths, dims) = (capacity.lengths()?, self.dims);
         let shape = capacity.shape(lengths.as_deref());
@@ -127,8 +128,9 @@ impl<T: Scalar> Memory<T> {
         self.make_room(network, capacity, trains)
     }
 
-    /// Returns the memory sizes of `network` for a pass over `shape`, first for inference, then for training (zeros
-    /// unless `trains` is set). The second result is the number of threads for which these sizes hold.
+    /// Returns (\[memory sizes for inference, memory sizes for training\], threads) of `network` for a pass over
+    /// `shape`. The sizes for training are zeros unless `trains` is set. `threads` is the number of threads for which
+    /// the sizes are computed.
     fn memory_sizes(
         &mut self,
         network: &dyn Layer<T>,
@@ -155,7 +157,8 @@ impl<T: Scalar> Memory<T> {
         Ok(())
     }
 
-    /// Returns scratch memory for all passes within the capacities, and the number of threads that it suffices for.
+    /// Allocates scratch memory for all passes within the capacities of the workspace. Returns (the memory, the
+    /// number of threads for which it suffices).
     #[cfg(feature = "std")]
     fn scratch_of_all(&mut self, network: &dyn Layer<T>) -> Result<(Aligned<T>, usize), Error> {
         let (trains, mut largest, mut most) = (self.check_saves().is_ok(), 0, 1);

@@ -16,40 +16,40 @@ use core::fmt;
 /// The shape and mode of the last forward pass, and the lengths of its buffers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
-    /// The number of samples.
+    /// The number of samples of the pass.
     pub(super) batch: usize,
-    /// The number of time steps of the longest sample.
+    /// The number of time steps of the longest sample of the pass.
     pub(super) steps: usize,
-    /// Whether the lengths of samples were given, so that they may differ.
+    /// Whether the lengths of the samples were given one by one, so that they may differ.
     pub(super) ragged: bool,
     pub(super) mode: Mode,
-    /// Whether the pass started from a state that was set, not from zero.
+    /// Whether the pass started from a recurrent state that was set, not from zero.
     pub(super) with_state: bool,
     /// The key of the dropout masks of the pass, which the backward pass draws again.
     pub(super) dropout: DropoutKey,
-    /// The batch size and the number of time steps of the output. `None` if the lengths of its samples may differ:
-    /// then [`Layer::output_shape`] computes the shape again after the pass.
+    /// \[batch size, number of time steps\] of the output. `None` if the lengths of its samples may differ: then
+    /// [`Layer::output_shape`] computes the shape again after the pass.
     pub(super) after: Option<[usize; 2]>,
-    /// The numbers of values of input, output and state, all for the whole batch.
+    /// The numbers of values of \[input, output, recurrent state\], each for the whole batch.
     pub(super) values: [usize; 3],
     /// The number of values that the layers keep for the backward pass, beside input and output.
     pub(super) saved: usize,
-    /// Whether the pass has ended. If not, it has panicked, or is still running.
+    /// Whether the pass has ended; false if it has panicked, or is still running.
     pub(super) ended: bool,
 }
 
-/// The result of a forward pass: the output, and the buffer for the gradient of the loss.
+/// The result of a forward pass: the output of the network, and a buffer for the gradient of the loss.
 #[non_exhaustive]
 pub struct Output<'a, T> {
-    /// The output, \[rows, output\].
+    /// The output of the network, \[rows, output width\], time-major.
     pub y: &'a [T],
-    /// A forward pass sets this to zeros. Write the gradient of the loss with respect to `y` here.
+    /// The gradient of the loss with respect to `y`, which the caller writes here. A forward pass sets it to zeros.
     pub dy: &'a mut [T],
-    /// Batch shape of the output.
+    /// The batch shape of the output: samples and time steps.
     pub shape: BatchShape<'a>,
 }
 
-/// Writes the lengths of the slices, and the shape.
+/// Writes the lengths of output and gradient, and the shape, not the values.
 impl<T> fmt::Debug for Output<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (y, dy) = (self.y.len(), self.dy.len());
@@ -107,8 +107,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// \[rows, input width\], time-major.
     ///
     /// # Errors
-    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference). [`Error::BeyondCapacity`]
-    /// for a `shape` beyond the workspace's capacity, and the errors of [`BatchShape::check`].
+    /// [`Error::InvalidState`] on a workspace made by [`for_inference`](Self::for_inference).
+    /// [`Error::BeyondCapacity`] for a `shape` beyond the workspace's capacity, and the errors of
+    /// [`BatchShape::check`].
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Mode, Sequential, initialize}, workspace::Workspace};
@@ -191,9 +192,9 @@ impl<T: Scalar> Memory<T> {
         }
     }
 
-    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` time steps that no capacity holds.
-    /// The error states one capacity: of those with enough time steps the one with the most samples, or, if none has
-    /// enough, the one with the most time steps.
+    /// Returns [`Error::BeyondCapacity`] for a pass of `batch` samples and `steps` time steps that is within no
+    /// capacity. The error states one capacity: of those with enough time steps the one with the most samples, or, if
+    /// none has enough, the one with the most time steps.
     #[cold]
     fn beyond_capacity(&self, &BatchShape { batch, steps, .. }: &BatchShape<'_>) -> Error {
         let enough = self.capacities.iter().filter(|capacity| capacity.steps >= steps);
@@ -203,7 +204,7 @@ impl<T: Scalar> Memory<T> {
         Error::BeyondCapacity { batch, steps, max_batch, max_steps }
     }
 
-    /// Runs a forward pass on `x`, or, if it is `None`, on the content of the input buffer. A backward pass may
+    /// Runs a forward pass on `x`, or, if that is `None`, on the content of the input buffer. A backward pass may
     /// follow, so `Mode::Infer` is replaced by the mode of evaluation, which saves the values for it.
     pub(crate) fn forward(
         &mut self,
@@ -245,7 +246,7 @@ impl<T: Scalar> Memory<T> {
         Ok(Output { y: &self.y[..outs], dy: &mut self.dy[..outs], shape })
     }
 
-    /// Runs a forward pass without a backward pass, on `x` or, if it is `None`, on the content of the input buffer.
+    /// Runs a pass in inference mode, which no backward pass can follow, on `x` or the content of the input buffer.
     pub(crate) fn infer(
         &mut self,
         network: &dyn Layer<T>,
@@ -363,7 +364,7 @@ impl<T: Scalar> Memory<T> {
 }
 
 impl Pass {
-    /// The value before the first pass. It is ragged, so that no pass compares equal to it in shape.
+    /// The value for "no pass yet". It is ragged, so that no pass compares equal to it in shape.
     pub(super) const NONE: Pass = Pass {
         batch: 0,
         steps: 0,

@@ -1,4 +1,4 @@
-//! The workspace: all memory of a pass, allocated once.
+//! The workspace: all memory of the passes through a network, allocated once.
 
 mod backward;
 mod bytes;
@@ -29,7 +29,7 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use forward::Pass;
 
-/// All memory of a pass through a network, for any shape up to the capacity it was made for.
+/// A workspace: all memory of a pass through a network, for any number of samples and time steps up to a capacity.
 ///
 /// After construction no pass allocates. The network may be owned, borrowed, or in an `Arc`.
 ///
@@ -55,9 +55,9 @@ pub(crate) struct Memory<T> {
     dims: Dims,
     blocks: Blocks,
     names: Vec<String>,
-    /// The largest passes that the buffers can hold. A pass that exceeds each of them returns an error.
+    /// The capacities of the workspace: a pass must lie within at least one of them, otherwise it returns an error.
     capacities: Vec<Capacity>,
-    /// The number of values of the recurrent state of one sample.
+    /// The number of values of the recurrent state of one sample, over all layers.
     state_values: usize,
     x: Aligned<T>,
     y: Aligned<T>,
@@ -65,27 +65,27 @@ pub(crate) struct Memory<T> {
     dx: Aligned<T>,
     saved: Aligned<T>,
     scratch: Aligned<T>,
-    /// The number of threads for which the scratch was sized.
+    /// The number of threads for which the memory `scratch` was sized.
     scratch_threads: usize,
     state: Vec<T>,
     state_end: Aligned<T>,
     d_state: Aligned<T>,
     d_state_end: Aligned<T>,
     gradient: Aligned<T>,
-    /// The sums of the gradients of earlier groups of passes, for an update that adds the gradients of many passes.
+    /// The sums over earlier groups of passes, for an update that adds the gradients of many passes.
     part_sums: PartSums<T>,
     buffers: Buffers<T>,
     rules: InputRules,
-    /// Whether the output has a row for each time step of a sample, rather than one row for the whole sample.
+    /// Whether the network outputs a row for each time step of a sample, rather than one row for the whole sample.
     per_step: bool,
     /// Whether the gradient is invalid, because of an in-place update of the parameters or a pass that panicked.
     spent: bool,
     trainable: Vec<bool>,
-    /// Whether any parameter block is frozen.
+    /// Whether any parameter block (a named range of the parameters) is frozen.
     has_frozen: bool,
     lengths: Vec<usize>,
     last: Pass,
-    /// Whether a backward pass can follow the last pass.
+    /// Whether a backward pass can follow the last forward pass.
     ready: bool,
     starts_from_state: bool,
     wants_input: bool,
@@ -94,7 +94,7 @@ pub(crate) struct Memory<T> {
     pool: Option<ThreadPool>,
 }
 
-/// Writes the network, the capacities and the number of parameters, without the buffers.
+/// Writes the network, the capacities and the number of parameters, without the values.
 impl<T, L: core::fmt::Debug + ?Sized> core::fmt::Debug for Workspace<T, L> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Workspace")
@@ -133,7 +133,7 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
         Ok(Workspace { memory, network })
     }
 
-    /// Returns the network, and drops the memory.
+    /// Returns the network, and drops the memory of the workspace.
     pub(crate) fn into_network(self) -> L {
         self.network
     }
@@ -141,9 +141,9 @@ impl<T: Scalar, L: Layer<T>> Workspace<T, L> {
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Enlarges the workspace, unless it is large enough, for passes of at most `batch` samples, `steps` time steps
-    /// and `rows` rows in total. Passes for which it was large enough before remain possible.
+    /// per sample and `rows` time steps in total. Passes for which it was large enough before remain possible.
     ///
-    /// If it grows, the values of the last pass are lost; gradient, frozen blocks, state and threads are kept.
+    /// If it grows, input and output of the last pass are lost; gradient, frozen blocks, state and threads are kept.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if memory cannot hold the workspace; it is then unchanged.
@@ -158,12 +158,12 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         &self.network
     }
 
-    /// Returns the network's widths and number of parameters.
+    /// Returns the widths of input and output and the number of parameters of the network.
     pub(crate) fn dims(&self) -> Dims {
         self.memory.dims
     }
 
-    /// Whether the output has a row for each time step of a sample, rather than one row for the whole sample.
+    /// Whether the network outputs a row for each time step of a sample, rather than one row for the whole sample.
     pub(crate) fn per_step(&self) -> bool {
         self.memory.per_step
     }
@@ -178,26 +178,27 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.check_saves().is_ok()
     }
 
-    /// Returns the parameter blocks, with their names and ranges.
+    /// Returns the parameter blocks of the network: named ranges of the parameters, such as `0.weight`.
     pub fn blocks(&self) -> &Blocks {
         &self.memory.blocks
     }
 
-    /// Freezes the blocks whose name is `prefix` or begins with `prefix` and a dot, for example `2.weight` for `2`.
-    /// Backward passes set their gradient to zero.
+    /// Freezes the parameter blocks whose name is `prefix` or begins with `prefix` and a dot, for example `2.weight`
+    /// for `2`. Backward passes set the gradient of frozen blocks to zero.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if the prefix covers no block.
+    /// [`Error::UnknownBlock`] if there is no such block.
     pub fn freeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.memory.blocks.freeze(prefix)?;
         self.memory.note_frozen();
         Ok(())
     }
 
-    /// Unfreezes the blocks whose name is `prefix` or begins with `prefix` and a dot, for example `2.weight` for `2`.
+    /// Unfreezes the parameter blocks whose name is `prefix` or begins with `prefix` and a dot, for example
+    /// `2.weight` for `2`.
     ///
     /// # Errors
-    /// [`Error::UnknownBlock`] if the prefix covers no block.
+    /// [`Error::UnknownBlock`] if there is no such block.
     pub fn unfreeze(&mut self, prefix: &str) -> Result<(), Error> {
         self.memory.blocks.unfreeze(prefix)?;
         self.memory.note_frozen();
@@ -211,7 +212,7 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 
     /// Sets the buffers (such as running statistics), for example to those of another workspace of the same network.
-    /// A backward pass then needs a forward pass with these buffers.
+    /// The next backward pass requires a forward pass after this call.
     ///
     /// # Errors
     /// [`Error::Length`] unless `buffers` has the length of [`buffers`](Self::buffers); [`Error::NonFinite`] for a
@@ -237,34 +238,34 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     /// Sets the number of threads of a pass, including the calling thread. The default is 1.
     ///
     /// Results have the same bits for any number of threads: threads divide the rows of a batch or of a parameter
-    /// block among them, and no sum is split. Through layers too small for this, each thread takes some of the
-    /// samples, unless a monitor is active. Passes too short to gain from threads run on one thread. The other
+    /// block among them, and no sum is split. In layers too small for this division, each thread processes some of
+    /// the samples, unless a monitor is active. Passes too short to gain from threads run on one thread. The other
     /// threads are created here, with the memory they need. They stay awake during a pass and sleep between passes.
     ///
     /// # Errors
     /// [`Error::Parameter`] for 0 threads; [`Error::TooLarge`] for more than 4,096, or if memory cannot hold the
-    /// scratch of all; [`Error::Threads`] if the operating system cannot start a thread. On an error the workspace is
-    /// unchanged.
+    /// scratch of all threads; [`Error::Threads`] if the operating system cannot start a thread. On an error the
+    /// workspace is unchanged.
     #[cfg(feature = "std")]
     pub fn set_threads(&mut self, threads: usize) -> Result<(), Error> {
         self.memory.set_threads(self.network.as_layer(), threads)
     }
 
-    /// Returns an error that names the layer if, in training mode, a layer would normalize over a single row in a
-    /// pass over `shape`.
+    /// Returns an error that names the layer if a training pass over `shape` would give a layer that normalizes over
+    /// rows a single row.
     pub(crate) fn check_rows(&self, shape: BatchShape<'_>) -> Result<(), Error> {
         self.memory.rules.check_rows(self.network.as_layer(), shape, Mode::Train)
     }
 
-    /// Returns the requirements that layers of the network have beyond the shape of a batch: enough rows to normalize
-    /// over, and inputs that are valid indices.
+    /// Returns the requirements of the network's layers on the input of a pass beyond its shape: enough rows to
+    /// normalize over, and inputs that are valid indices.
     pub(crate) fn rules(&self) -> InputRules {
         self.memory.rules
     }
 
-    /// Sets the shards of the next backward pass: ranges of samples, each with a gradient sum of its own. `ends` has
-    /// the end of each shard, as an index among the samples of the pass, in increasing order. `most`, a power of two,
-    /// is the largest number of shards in any pass; memory is allocated for so many.
+    /// Divides the samples of the next backward pass into shards, ranges of samples for which the gradient is summed
+    /// separately. `ends` has the end of each shard, as an index among the samples of the pass, in increasing order.
+    /// `most`, a power of two, is the largest number of shards in any pass; memory is allocated for so many.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if memory cannot hold the sums of the shards.
@@ -272,13 +273,14 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.buffers.shards.set(ends, most, self.memory.dims.parameters)
     }
 
-    /// Returns the thread pool (`None` with one thread), for callers that keep its threads awake from pass to pass.
+    /// Returns the thread pool of the passes, `None` with one thread, for callers that keep its threads awake from
+    /// pass to pass.
     pub(crate) fn pool(&mut self) -> &mut Option<ThreadPool> {
         &mut self.memory.pool
     }
 
-    /// Sets the key of the dropout masks of the next training passes. It has the seed of the run and the number of
-    /// updates. A backward pass draws the masks of its forward pass again.
+    /// Sets the key of the dropout masks of the next training passes: a function of the seed of the run and the
+    /// number of updates. A backward pass draws the masks of its forward pass again.
     pub fn set_dropout_key(&mut self, dropout: DropoutKey) {
         self.memory.dropout = dropout;
     }

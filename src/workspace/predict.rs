@@ -1,4 +1,4 @@
-//! Outputs of a network for a whole data set, in sample-major order.
+//! Predictions: outputs of a network for a whole data set, in sample-major order.
 
 use super::{StepWindows, Workspace};
 use crate::{
@@ -11,21 +11,22 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-/// The largest number of rows (over all samples and time steps) of one pass. A pass has more if a single sample does,
-/// or if the output of a sample depends on other samples of the batch.
+/// The largest number of rows (time steps of all samples together) of one pass of a prediction. A pass has more if a
+/// single sample does, or if the output of a sample depends on other samples of the batch.
 const ROWS: usize = 1024;
 
 /// Returns whether a network's output has a row for each time step of a sample (true), or one for the whole sample.
 ///
 /// # Errors
-/// [`LayerRule::OutputSteps`], naming the innermost layer at fault, if the output has other rows for any of four
-/// shapes from 2 to 1000 time steps, one of them ragged. Data has no targets for such rows. The depth of the network
-/// must have been checked.
+/// [`LayerRule::OutputSteps`], naming the innermost layer at fault, if the output has another number of rows for any
+/// of four tested shapes of 2 to 1000 time steps, one of them ragged. Data has no targets for such outputs. The depth
+/// of the network must have been checked.
 pub(crate) fn per_step<T: Scalar>(network: &(impl Layer<T> + ?Sized)) -> Result<bool, Error> {
     output_steps(network.as_layer(), "")
 }
 
-/// Returns the result of [`per_step`] for `layer`, at `path` in the network.
+/// Returns the result of [`per_step`], whether the output has a row for each time step, for `layer` at `path` in the
+/// network.
 fn output_steps<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<bool, Error> {
     let shapes = [
         BatchShape::sequences(1, 2),
@@ -44,13 +45,14 @@ fn output_steps<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<bool, Err
     Err(other_rows(layer, steps, path))
 }
 
-/// Returns the error about the rows of the output of `layer`, at `path` in the network, for samples of `steps` time
-/// steps.
+/// Returns [`LayerRule::OutputSteps`]: `layer`, at `path` in the network, outputs neither a row for each time step
+/// nor one row per sample, for samples of `steps` time steps.
 pub(super) fn other_rows<T: Scalar>(layer: &dyn Layer<T>, steps: usize, path: &str) -> Error {
     LayerRule::OutputSteps { kind: layer.spec().title(), steps }.at(path)
 }
 
-/// Returns an error for `data` whose rows do not have `input` values, the input width of a network.
+/// Returns [`DataRule::Width`] if the rows of `data` do not have `input` values, the input
+/// width of a network.
 pub(crate) fn check_width(input: usize, data: &Layout<'_>) -> Result<(), Error> {
     let found = data.width;
     if found == input { Ok(()) } else { Err(DataRule::Width { expected: input, found }.into()) }
@@ -81,8 +83,8 @@ pub(crate) fn predict<T: Scalar>(
     Ok(y)
 }
 
-/// Returns the total number of output values for all samples of `data`. A sample has an output row for each of its
-/// time steps if the network outputs one row per time step, otherwise one row.
+/// Returns the total number of output values that the network has for all samples of `data`. A sample has an output
+/// row for each of its time steps if the network outputs one row per time step, otherwise one row.
 fn outputs<T: Scalar, L: Layer<T> + ?Sized>(workspace: &Workspace<T, L>, data: &dyn Source<T>) -> Result<usize, Error> {
     let Layout { rows, samples, .. } = data.layout();
     let rows = if workspace.per_step() { rows } else { samples };

@@ -1,12 +1,12 @@
-//! The recurrent state of a workspace: initial, final, and their gradients.
+//! The recurrent state of a workspace: initial state, final state, and their gradients.
 
 use super::{Memory, Workspace};
 use crate::{error::Error, layer::Layer, scalar::Scalar, size::saturating_product};
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Sets the initial state of passes: for each recurrent layer in order, the hidden state h of all samples,
-    /// followed by the cell state of all samples if the layer has one. The next backward pass needs a forward pass
-    /// from this state first.
+    /// Sets the initial recurrent state of passes. `state` has, for each recurrent layer in order, the hidden state h
+    /// of all samples, followed by the cell state of all samples if the layer has one. The next backward pass
+    /// requires a forward pass after this call.
     ///
     /// # Errors
     /// [`Error::Length`] for a network without state, or if the length of `state` is not that of the states of a
@@ -25,19 +25,20 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.set_state_of(state.len() / each.max(1), state)
     }
 
-    /// Returns the initial state of passes, in the layout of [`set_state`](Self::set_state); empty if it is zero.
+    /// Returns the initial recurrent state of passes, in the layout of [`set_state`](Self::set_state); empty if it is
+    /// zero.
     pub fn state(&self) -> &[T] {
         if self.memory.starts_from_state { &self.memory.state } else { &[] }
     }
 
-    /// Resets the initial state of passes to zero.
+    /// Resets the initial recurrent state of passes to zero.
     pub fn clear_state(&mut self) {
         self.memory.starts_from_state = false;
     }
 
-    /// Makes the final state of the last pass the initial state of the next pass, for truncated backpropagation
-    /// through time. No gradient flows between the two, so the backward pass of the last pass must precede this call.
-    /// If there was no pass, or the last one panicked, the initial state stays as it is.
+    /// Makes the final recurrent state of the last pass the initial state of the next pass, for truncated
+    /// backpropagation through time. No gradient flows between the two passes, so the backward pass of the last one
+    /// must precede this call. If there was no pass, or the last one panicked, the initial state is unchanged.
     ///
     /// ```
     /// use chainrule::{BatchShape, layer::{Sequential, initialize}, recurrent::Lstm, workspace::Workspace};
@@ -67,34 +68,36 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         memory.ready = false;
     }
 
-    /// Returns the final state of the last pass, in the layout of [`set_state`](Self::set_state); empty before the
-    /// first pass.
+    /// Returns the final recurrent state of the last pass, in the layout of [`set_state`](Self::set_state); empty
+    /// before the first pass.
     pub fn final_state(&self) -> &[T] {
         &self.memory.state_end[..self.memory.last_values()[2]]
     }
 
-    /// Returns the gradient of the loss with respect to the final state. A forward pass sets it to zeros; write to it
-    /// before the backward pass. Empty for a workspace made for inference.
+    /// Returns the buffer for the gradient of the loss with respect to the final recurrent state. A forward pass sets
+    /// it to zeros; write the gradient to it before the backward pass. Empty for a workspace made for inference.
     pub fn final_state_gradient_mut(&mut self) -> &mut [T] {
         let states = self.memory.last_values()[2];
         self.memory.d_state_end.get_mut(..states).unwrap_or(&mut [])
     }
 
-    /// Returns the gradient of the loss with respect to the initial state, from the last backward pass; empty unless
-    /// [requested](Self::compute_state_gradient).
+    /// Returns the gradient of the loss with respect to the initial recurrent state, from the last backward pass;
+    /// empty unless [`compute_state_gradient`](Self::compute_state_gradient) has enabled it.
     pub fn state_gradient(&self) -> &[T] {
         let len = if self.memory.wants_state { self.memory.last_values()[2] } else { 0 };
         self.memory.d_state.get(..len).unwrap_or(&[])
     }
 
-    /// Sets whether backward passes compute the gradient with respect to the initial state. The default is false.
+    /// Sets whether backward passes compute the gradient of the loss with respect to the initial recurrent state. The
+    /// default is false.
     pub fn compute_state_gradient(&mut self, wanted: bool) {
         self.memory.wants_state = wanted;
     }
 }
 
 impl<T: Scalar> Memory<T> {
-    /// Sets the initial state of passes, of at most `most` samples.
+    /// Sets the initial recurrent state of passes to `state`, that of at most `most` samples: see
+    /// [`Workspace::set_state`].
     fn set_state_of(&mut self, most: usize, state: &[T]) -> Result<(), Error> {
         let each = self.state_values;
         if each == 0 || state.is_empty() || !state.len().is_multiple_of(each) || state.len() / each > most {

@@ -16,22 +16,22 @@ use alloc::vec::Vec;
 pub(crate) struct StepWindows<T> {
     /// The number of time steps of a window.
     pub(crate) steps: usize,
-    /// The layout of the state. For a custom layer with a state it is not known: then it is the error that is
-    /// returned if samples of unequal length run in windows.
+    /// The layout of the recurrent state that is carried between windows. It is not known for a custom layer with a
+    /// state: then this is the error for samples of unequal length.
     layout: Result<StateLayout, Error>,
-    /// The initial state of the first window; empty if it is zero.
+    /// The initial recurrent state of the first window; empty if it is zero.
     start: Vec<T>,
-    /// Whether the workspace currently has the state of a window. This is so between `begin_windows` and
-    /// `end_windows`, and after a panic between the two.
+    /// Whether the workspace currently holds the state of a window instead of the initial state. It does between
+    /// `begin_windows` and `end_windows`, and after a panic between the two.
     open: bool,
     /// The outputs of all windows of the last batch that was processed in windows.
     outputs: Vec<T>,
-    /// Reused memory for the lengths of the samples in one window.
+    /// A reused buffer for the numbers of time steps that the samples have in one window.
     lengths: Vec<usize>,
 }
 
 impl<T: Scalar> StepWindows<T> {
-    /// Creates windows of `steps` time steps for passes through `network`.
+    /// Creates windows of `steps` time steps (consecutive steps that run as one pass) for passes through `network`.
     ///
     /// # Errors
     /// [`LayerRule::NotInWindows`], with the layer, if a layer reads later time steps or changes their number.
@@ -58,9 +58,9 @@ fn check<T: Scalar>(layer: &dyn Layer<T>, path: &str) -> Result<(), Error> {
 }
 
 impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
-    /// Stores the current initial state as that of the first window; [`end_windows`](Self::end_windows) restores it.
-    /// If windows are still open, for example after a panic, they are ended first. `is_ragged` states whether the
-    /// samples of the batch may differ in length.
+    /// Starts the windows of a batch: stores the current initial recurrent state as that of the first window;
+    /// [`end_windows`](Self::end_windows) restores it. If earlier windows were not ended, for example after a panic,
+    /// they are ended first. `is_ragged` states whether the samples of the batch may differ in length.
     ///
     /// # Errors
     /// [`LayerRule::StateLayout`] for a ragged pass through a custom layer with a state.
@@ -75,9 +75,9 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         Ok(())
     }
 
-    /// Sets the initial state of a window after the first, for the first `samples` samples of the batch, which are
-    /// those long enough to have steps in it. The state is the final state of the last pass if `carried`, otherwise
-    /// the initial state of the first window. No gradient flows from window to window.
+    /// Sets the initial recurrent state of a window after the first one. It is set for the first `samples` samples of
+    /// the batch, which are long enough to have time steps in this window. The state is the final state of the last
+    /// pass if `carried`, otherwise the initial state of the first window. No gradient flows from window to window.
     pub(crate) fn next_window(&mut self, windows: &StepWindows<T>, samples: usize, carried: bool) {
         let (states, Memory { state, state_end, .. }) = (self.memory.last_values()[2], &mut self.memory);
         let from = if carried { &state_end[..states] } else { &windows.start[..] };
@@ -89,7 +89,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = !from.is_empty();
     }
 
-    /// Restores the initial state of the first window, which [`begin_windows`](Self::begin_windows) stored.
+    /// Ends the windows of a batch: restores the initial recurrent state of the first window, which
+    /// [`begin_windows`](Self::begin_windows) stored.
     pub(crate) fn end_windows(&mut self, windows: &mut StepWindows<T>) {
         windows.open = false;
         self.memory.state.clear();
@@ -97,17 +98,18 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
         self.memory.starts_from_state = !windows.start.is_empty();
     }
 
-    /// Ends windows that are still open, for example after a panic.
+    /// Calls [`end_windows`](Self::end_windows) if the windows of a batch were started but not ended, for example
+    /// after a panic.
     pub(crate) fn close_windows(&mut self, windows: &mut StepWindows<T>) {
         if windows.open {
             self.end_windows(windows);
         }
     }
 
-    /// Runs [`infer`](Self::infer) on all of `x` from a state of zero, in windows if there are `windows` and `shape`
-    /// has more time steps than one window. The outputs have the same bits as those of one pass. Without `x` it runs
-    /// on the content of the input buffer; this is possible only if no windows are needed. The initial state that was
-    /// set for other passes is kept, even after a panic.
+    /// Runs [`infer`](Self::infer) on `x` from a state of zero. It runs window by window (ranges of consecutive time
+    /// steps) if `windows` is given and `shape` has more time steps than one window. The outputs have the same bits
+    /// as those of one pass. If `x` is `None`, it runs on the content of the input buffer, which is possible only if
+    /// no windows are needed. The initial state that was set for other passes is kept, even after a panic.
     pub(crate) fn infer_from_zero<'a>(
         &'a mut self,
         windows: &'a mut Option<StepWindows<T>>,
@@ -163,8 +165,8 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     }
 }
 
-/// Borrows the memory of a workspace for a pass from a state of zero. On drop, passes start again from the state that
-/// was set before.
+/// A guard that borrows the memory of a workspace for a pass from a recurrent state of zero. On drop, passes start
+/// again from the state that was set before.
 struct FromZero<'m, T: Scalar> {
     memory: &'m mut Memory<T>,
     before: bool,
@@ -183,8 +185,8 @@ impl<T: Scalar> Drop for FromZero<'_, T> {
     }
 }
 
-/// Returns `error`, which a window returned, with its time step counted from the start of the whole sequence. `first`
-/// is the first time step of the window.
+/// Returns `error`, from a pass over one window of a sequence, with its time step counted from the start of the
+/// sequence. `first` is the first time step of the window.
 fn after(first: usize, mut error: Error) -> Error {
     if let Error::InvalidData(DataRule::Index { step, .. }) = &mut error {
         *step = Some(step.unwrap_or(0) + first);

@@ -1,4 +1,4 @@
-//! Samples of a data set, gathered into one batch.
+//! Batches: samples of a data set, copied into one buffer in the order of a pass.
 
 use super::{
     Layout, Source,
@@ -18,10 +18,10 @@ use core::{fmt, ops::Range};
 
 mod places;
 
-/// A batch of samples in the layout of a workspace: time-major (the rows of all samples at one time step, then those
-/// at the next), the longest sample first.
+/// A batch: inputs, targets and row weights of some samples of a data set. Its rows have the layout of a workspace:
+/// time-major (the rows of all samples at one time step, then those at the next), the longest sample first.
 ///
-/// The buffers are allocated once, for the largest batch.
+/// The buffers are allocated once, for the largest number of samples.
 ///
 /// ```
 /// # use chainrule::dataset::{Batch, Dataset};
@@ -40,16 +40,18 @@ pub struct Batch<T> {
     /// lengths).
     lengths: Vec<usize>,
     samples: Vec<usize>,
-    /// The index of the first row of each sample of the batch, among the rows of all samples of the data set; empty
-    /// unless the data set is ragged.
+    /// The index of the first input row of each sample of the batch, among the input rows of all samples of the data
+    /// set. Empty unless the data set is ragged (samples of unequal lengths).
     starts: Vec<usize>,
-    /// The time steps of a pass: all time steps of the longest sample, unless a window was selected.
+    /// The range of time steps that a pass processes: all time steps of the longest sample, unless a window was
+    /// selected.
     window: Range<usize>,
-    /// The range of the batch's target rows (and row weights) that belong to the time steps of the window.
+    /// The range of the batch's target rows (and row weights) that belong to the time steps in `window`.
     target_rows: Range<usize>,
-    /// The number of values of a target row; 0 before targets are chosen.
+    /// The number of values of a target row; 0 before samples and their targets are chosen.
     target_width: usize,
-    /// The number of time steps of each sample within the window; empty unless the data set is ragged.
+    /// The number of time steps of each sample within `window`; empty unless the data set is ragged (samples of
+    /// unequal lengths).
     window_lengths: Vec<usize>,
     kind: Kind,
     weighted: bool,
@@ -57,7 +59,7 @@ pub struct Batch<T> {
     shape: DataShape,
 }
 
-/// Writes the shape, not the values.
+/// Writes the shape of the batch, not the values.
 impl<T> fmt::Debug for Batch<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DataShape { steps, width, .. } = self.shape;
@@ -73,7 +75,7 @@ impl<T> fmt::Debug for Batch<T> {
 impl<T: Scalar> Batch<T> {
     /// Creates buffers for batches of up to `samples` samples of `data`, or of all samples if there are fewer.
     ///
-    /// If their allocation fails, [`gather`](Self::gather) returns the error.
+    /// If the allocation of a buffer fails, [`gather`](Self::gather) returns the error.
     pub fn new(data: &dyn Source<T>, samples: usize) -> Self {
         let data = data.layout();
         let samples = samples.min(data.samples);
@@ -109,10 +111,10 @@ impl<T: Scalar> Batch<T> {
     /// [`Error::InvalidState`] if the sizes of `data` are not those for which the batch was [made](Self::new):
     /// samples, time steps, width, kind of targets, equal or unequal lengths. [`Error::Sample`] for a sample that the
     /// data does not have. [`DataRule::TargetRows`] if there is one target row per sample and `per_step` is set, or
-    /// the reverse. It is [`DataRule::TargetShape`] instead if such a row has as many values as the sample has time
-    /// steps. [`Error::Length`] if row weights have the wrong rows in this way. [`Error::TooLarge`] if memory cannot
-    /// hold the batch. For data in files: [`DataRule::FileEnds`], [`Error::DataValue`] for a value that is not
-    /// finite, and [`Error::File`] if a file cannot be read.
+    /// the reverse; [`DataRule::TargetShape`] instead if that one row has as many values as the sample has time
+    /// steps. [`Error::Length`] if there is one row weight per sample and `per_step` is set, or the reverse.
+    /// [`Error::TooLarge`] if memory cannot hold the batch. For data in files: [`DataRule::FileEnds`],
+    /// [`Error::DataValue`] for a value that is not finite, and [`Error::File`] if a file cannot be read.
     pub fn gather(&mut self, data: &dyn Source<T>, samples: &[usize], per_step: bool) -> Result<(), Error> {
         self.choose(data, samples, per_step)?;
         self.gather_chosen(data)
@@ -124,7 +126,8 @@ impl<T: Scalar> Batch<T> {
         self.gather_chosen(data)
     }
 
-    /// Copies the input rows of the chosen samples from `data` to the batch.
+    /// Copies the input rows of the samples that [`choose_samples`](Self::choose_samples) has stored from `data` to
+    /// the batch.
     fn gather_chosen(&mut self, data: &dyn Source<T>) -> Result<(), Error> {
         let mut x = core::mem::take(&mut self.x);
         let written = self.input_values().and_then(|values| {
@@ -136,8 +139,9 @@ impl<T: Scalar> Batch<T> {
         written
     }
 
-    /// Chooses `samples` for the batch, and copies their targets and row weights. The input is not copied:
-    /// [`write_input`](Self::write_input) later writes it to the workspace.
+    /// Sets the samples of the batch to `samples`, and copies their targets and row weights, one per time step if
+    /// `per_step`, otherwise one per sample. The input is not copied: [`write_input`](Self::write_input) later writes
+    /// it to the workspace.
     ///
     /// # Errors
     /// The errors of [`gather`](Self::gather).
@@ -147,9 +151,9 @@ impl<T: Scalar> Batch<T> {
         self.choose_targets(data, layout, per_step)
     }
 
-    /// Chooses `samples`: stores them and their lengths in the order of the batch, and removes all former rows. The
-    /// window becomes all time steps. Returns an error if the sizes of `data` are not those of the batch, or for a
-    /// sample that `data` does not have.
+    /// Sets the samples of the batch: stores the indices `samples` and their lengths, the longest sample first, and
+    /// removes all former rows. The window becomes all time steps. Returns an error if the sizes of `data` are not
+    /// those of the batch, or for a sample that `data` does not have.
     fn choose_samples(&mut self, data: &Layout<'_>, samples: &[usize]) -> Result<(), Error> {
         if self.shape != data.shape() {
             return Err(Error::InvalidState { what: "a batch of other data", needs: "`Batch::new` for that data" });
@@ -197,12 +201,12 @@ impl<T: Scalar> Batch<T> {
         Ok(())
     }
 
-    /// Returns the first time step of the window; 0 unless a window was selected.
+    /// Returns the index of the first time step of the window of a batch; 0 unless a window was selected.
     pub(crate) fn first_step(&self) -> usize {
         self.window.start
     }
 
-    /// Returns the shape of the chosen samples with all their time steps, even those outside the window.
+    /// Returns the shape of the batch with all time steps of its samples, even those outside a selected window.
     fn all(&self) -> BatchShape<'_> {
         if self.shape.ragged {
             BatchShape::ragged(&self.lengths)
@@ -211,7 +215,7 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Copies targets and row weights of the chosen samples from `data`, whose sizes are in `layout`: one row per
+    /// Copies targets and row weights of the batch's samples from `data`, whose sizes are in `layout`: one row per
     /// time step if `per_step`, otherwise one per sample. The errors are those of [`gather`](Self::gather) about
     /// targets and weights.
     fn choose_targets(&mut self, data: &dyn Source<T>, layout: Layout<'_>, per_step: bool) -> Result<(), Error> {
@@ -254,7 +258,8 @@ impl<T: Scalar> Batch<T> {
         data.write_targets(&rows, per_step, ChosenTargets { classes, values, width, weights })
     }
 
-    /// Writes the input rows of the chosen samples within the window to `x`, in the order of the batch.
+    /// Copies the input rows of the batch's samples from `data` to `x`, time-major: the rows of the time steps within
+    /// the selected window.
     ///
     /// # Errors
     /// [`Error::Length`] if the length of `x` differs, because the network's input width is not that of the data.
@@ -276,7 +281,7 @@ impl<T: Scalar> Batch<T> {
         at_most("the rows of a batch", self.rows(), MOST)
     }
 
-    /// Copies the output rows `y`, in the order of the batch, to their positions in `all`, which holds the outputs of
+    /// Copies the output rows `y` of a pass over the batch to their positions in `all`, which holds the outputs of
     /// all samples in the order of the data set. Each row has `width` values. Outputs have one row per time step if
     /// `per_step`, otherwise one per sample.
     pub(crate) fn write_output(&self, per_step: bool, width: usize, y: &[T], all: &mut [T]) {
@@ -289,13 +294,14 @@ impl<T: Scalar> Batch<T> {
         self.chosen_rows().each_target(per_step, copy);
     }
 
-    /// Returns the number of input values of the chosen samples within the window; an error if it overflows, or if
+    /// Returns the number of input values of the batch within the selected window; an error if it overflows, or if
     /// memory cannot hold as many rows.
     fn input_values(&self) -> Result<usize, Error> {
         product("the input of a batch (rows × width)", &[self.checked_rows()?, self.shape.width])
     }
 
-    /// Returns the input rows; empty after a training step, which writes them directly to the workspace.
+    /// Returns the input rows of the batch, time-major; empty after a training step, which writes them directly to
+    /// the workspace.
     pub fn x(&self) -> &[T] {
         &self.x
     }
@@ -320,19 +326,19 @@ impl<T: Scalar> Batch<T> {
         }
     }
 
-    /// Returns the number of target rows.
+    /// Returns the number of target rows of the batch within the selected window.
     pub(crate) fn target_rows(&self) -> usize {
         self.target_rows.len()
     }
 
-    /// Returns the number of target rows if each has weight 1 in a loss that does not weight rows by their target
-    /// values. `None` for data with row weights or class labels.
+    /// Returns the number of target rows, each of which has weight 1 in a loss that does not weight rows by their
+    /// target values; `None` for data with row weights or class labels.
     pub(crate) fn rows_of_weight_1(&self) -> Option<usize> {
         (self.kind == Kind::Values && !self.weighted).then_some(self.target_rows.len())
     }
 
-    /// Returns the targets and the row weights of the output rows in `rows`, counted from the first row of the
-    /// window. The weights are `None` for data without row weights.
+    /// Returns (targets, row weights) of the output rows in `rows`, counted from the first row of the selected
+    /// window. The row weights are `None` for data without them.
     pub(crate) fn part(&self, rows: Range<usize>) -> (Target<'_, T>, Option<&[T]>) {
         let width = self.target_width;
         let target = match self.target() {

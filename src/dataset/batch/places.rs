@@ -9,9 +9,9 @@ use crate::{
 use alloc::vec::Vec;
 
 impl<T: Scalar> Batch<T> {
-    /// Replaces `order` by two indices for each output row whose weight is not 0: its index among the output rows of
-    /// all samples of the data set, and its index in the batch. The pairs are sorted. Outputs have one row per time
-    /// step if `per_step`, otherwise one per sample.
+    /// Replaces `order` by a pair of indices for each output row whose weight is not 0: its index among the output
+    /// rows of all samples of the data set, and its index in the batch. The pairs are sorted by the first index.
+    /// Outputs have one row per time step if `per_step`, otherwise one per sample.
     pub(crate) fn counted_rows(&self, per_step: bool, order: &mut Vec<(usize, usize)>) {
         let mut rows = 0..;
         let weights = self.row_weights();
@@ -42,9 +42,9 @@ impl<T: Scalar> Batch<T> {
         DataRule::LabelOutOfRange { sample, step, label, classes }.into()
     }
 
-    /// Returns the sample of `data`, and the time step in it, to which the target row with index `row` in the batch
-    /// belongs. Targets have one row per time step if `per_step`, otherwise one per sample. The time step is `None`
-    /// if targets have one row per sample.
+    /// Returns (sample, time step) of the target row with index `row` in the batch: the index of the sample in
+    /// `data`, and the index of the time step in the sample. Targets have one row per time step if `per_step`.
+    /// Otherwise they have one row per sample, and the time step is `None`.
     pub(crate) fn target_place(&self, data: &dyn Source<T>, per_step: bool, row: usize) -> (usize, Option<usize>) {
         let mut found = self.samples.get(row).copied();
         if per_step {

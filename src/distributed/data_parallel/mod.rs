@@ -14,7 +14,7 @@ use crate::{
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, ops::Range};
 
-/// Training on several ranks, for [`Trainer::set_data_parallel`]. See the [module](super).
+/// Settings and state of training on several ranks, for [`Trainer::set_data_parallel`]. See the [module](super).
 ///
 /// ```
 /// use chainrule::distributed::DataParallel;
@@ -29,46 +29,49 @@ pub struct DataParallel<T> {
     /// The sums over shards (consecutive parts of an update's samples) of gradient, buffers and losses.
     sums: ShardSums<T>,
     received: Vec<T>,
-    /// The ranges of a sum that are added over the ranks one after the other, from the end of the sum to its start. A
-    /// sum holds losses, marks of the samples, two counts, buffers and gradient, in this order.
+    /// The ranges of the sum vector of an update that are added over the ranks one after the other, from the end of
+    /// the vector to its start. The vector holds the losses of the shards, a mark of each shard's samples, two
+    /// counts, the changes of the buffers and the gradient, in this order.
     parts: Vec<Range<usize>>,
-    /// The number of `parts` of the current update that another thread adds over the ranks during the backward pass.
-    /// [`add_ranks`](Self::add_ranks) adds the remaining parts.
+    /// The number of ranges in `parts` that another thread has added over the ranks during the current backward pass.
+    /// [`add_ranks`](Self::add_ranks) adds the remaining ones.
     added: usize,
-    /// The error of the sums over ranks during the last backward pass, until [`add_ranks`](Self::add_ranks) returns
-    /// it.
+    /// The error of the messages between ranks during the last backward pass, until [`add_ranks`](Self::add_ranks)
+    /// returns it; `None` without an error.
     failed: Option<Error>,
-    /// The total row weight of each shard of all ranks, for the current update.
+    /// The total loss weight of the rows of each shard, for all shards of all ranks, in the current update.
     pub(crate) weights: Vec<f64>,
     /// The buffers of the network, such as running statistics, before the current update.
     pub(crate) buffers: Vec<T>,
-    /// The loss of each shard, by shard number; 0 for shards that are not in the current pass.
+    /// The loss of each shard, indexed by the number of the shard; 0 for shards that are not in the current pass.
     losses: Vec<f64>,
-    /// The first values of a sum. The losses of the shards come first, each as [`PER_LOSS`](Self::PER_LOSS) values,
-    /// then a mark for each shard, by which the ranks compare the samples of an update. Two counts follow: the ranks
-    /// that record the update, and the ranks with requests.
+    /// The start of the sum vector of an update, the vector that is added over all ranks. The losses of the shards
+    /// come first, each as [`PER_LOSS`](Self::PER_LOSS) values, then a mark for each shard, by which the ranks
+    /// compare the samples of the update. Two counts follow: of the ranks that record the update, and of the ranks
+    /// with requests.
     head: Vec<T>,
     /// The mark of the current update, by which ranks compare its samples and row weights: a hash of them, reduced to
     /// a whole number that `T` holds exactly.
     mark: T,
-    /// Statistics of the gradient norms of recorded updates. They tell whether a norm is a spike, unusually large.
+    /// Statistics of the gradient norms of recorded updates. They determine whether a norm is a spike, that is,
+    /// unusually large.
     norms: LogNorm,
-    /// The range of shards of each pass of this rank, in order.
+    /// The ranges of shard numbers that each pass of this rank processes, in order.
     pub(crate) passes: Vec<Range<usize>>,
     /// Whether the ranks have compared their runs and found no difference.
     pub(crate) agreed: bool,
-    /// The address and the sizes of each data set that the ranks have compared.
+    /// The identity of each data set that the ranks have compared: \[address, samples, time steps, width, input rows,
+    /// targets\].
     pub(crate) known_data: Vec<[usize; 6]>,
-    /// The requests of this rank to all ranks, sent with the sum of the next update.
+    /// The requests of this rank to all ranks, such as to end the fit, sent with the sums of the next update.
     pub(crate) requests: Requests,
-    /// The requests because of which the ranks did not make the last update, and make no further one; otherwise
-    /// `None`.
+    /// The requests because of which the ranks cancelled the last update and end the fit; `None` if there are none.
     pub(crate) halted: Option<Requests>,
-    /// Memory for a message with the weights of all shards; each value holds one byte.
+    /// The buffer of a message with the weights of all shards; each value of type `T` holds one byte.
     bytes: Vec<T>,
 }
 
-/// Writes the settings and the ranks, without the sums.
+/// Writes the settings and the connection to the ranks, without the sums.
 impl<T: Scalar> fmt::Debug for DataParallel<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parallel = f.debug_struct("DataParallel");
@@ -78,16 +81,16 @@ impl<T: Scalar> fmt::Debug for DataParallel<T> {
     }
 }
 
-/// The largest number of shards that is accepted.
+/// The largest accepted number of shards, the parts of an update's samples.
 const MOST: usize = 1 << 12;
 
-/// The smallest number of values in a part of the gradient that is summed over ranks separately. Only the part with
-/// the first parameters may be smaller.
+/// The least number of gradient values in a range that is summed over ranks separately, during the backward pass.
+/// Only the range with the first parameters may be smaller.
 const LEAST: usize = 1 << 16;
 
 impl<T: Scalar> DataParallel<T> {
-    /// Creates data-parallel training with `rank`, this rank's communicator. By default it has 8 shards, and computes
-    /// the same update as one process on the whole batch.
+    /// Creates the settings of data-parallel training with `rank`, this rank's communicator. By default there are 8
+    /// shards, and the update is that of one process on the whole batch.
     pub fn new(rank: impl Communicator<T> + 'static) -> Self {
         DataParallel {
             ranks: Channel::new(rank),
@@ -114,15 +117,16 @@ impl<T: Scalar> DataParallel<T> {
         }
     }
 
-    /// Sets the number of shards, a power of two from the number of ranks to 4,096. It determines the order of all
-    /// sums.
+    /// Sets the number of shards (the parts of an update's samples), a power of two from the number of ranks to
+    /// 4,096. It determines the order of all sums over samples.
     #[must_use]
     pub fn shards(self, shards: usize) -> Self {
         DataParallel { shards, ..self }
     }
 
     /// Averages the mean losses of the shards: the loss of an update is the mean over the S shards of nonzero weight.
-    /// For rows of weight w and loss ℓ the gradient is `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`.
+    /// For rows of weight w and loss ℓ the gradient is `1/S Σ_s (Σ w ∇ℓ / Σ w)_s`, with the inner sums over the rows
+    /// of shard s.
     ///
     /// With one shard for each process this is the update of PyTorch's `DistributedDataParallel`. It differs from the
     /// update of the whole batch if shards differ in weight, because of a mask, an ignored class or an uneven batch.
@@ -131,17 +135,17 @@ impl<T: Scalar> DataParallel<T> {
         DataParallel { mean_of_means: true, ..self }
     }
 
-    /// Sums parts of the gradient over all ranks during the backward pass, while earlier layers compute theirs. All
-    /// results keep the same bits.
+    /// Sums parts of the gradient over all ranks during the backward pass, while the backward pass computes the rest.
+    /// All results keep the same bits.
     ///
     /// A part consists of whole parameter blocks and has at least 65,536 values, except for the part with the first
-    /// parameters. A second thread of the rank sends it, which pays if a core or a network card is idle: see
+    /// parameters. A second thread of the rank sends it, which saves time if a core or a network card is idle: see
     /// docs/scale.md.
     ///
-    /// Parts are sent after the pass instead if a monitor is active, blocks are frozen, a rank runs several passes,
-    /// or `std` is missing. One reason for several passes is that each shard needs its own: for example with a
-    /// `BatchNorm`, a layer of another crate, ragged data, an output for each time step, or a shard without weight.
-    /// Unless the number of ranks is a power of two, the gradient is one part.
+    /// All parts are sent after the pass instead if a monitor is active, blocks are frozen, a rank runs several
+    /// passes, or the feature `std` is off. A rank runs several passes, for example, if each shard needs its own:
+    /// with a `BatchNorm`, a layer of another crate, ragged data, an output for each time step, or a shard of weight
+    /// 0. Unless the number of ranks is a power of two, the gradient is one part.
     #[must_use]
     pub fn overlap(self) -> Self {
         DataParallel { overlap: true, ..self }
@@ -171,7 +175,8 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the names and values, as text, of the settings that affect the bits of the result or the messages.
+    /// Returns (name, value as text) of each setting that affects the bits of the result or the messages: shards,
+    /// mean of means, overlap.
     pub(crate) fn settings(&self) -> [(&'static str, String); 3] {
         let DataParallel { shards, mean_of_means, overlap, .. } = self;
         [
@@ -181,18 +186,18 @@ impl<T: Scalar> DataParallel<T> {
         ]
     }
 
-    /// Returns the range of the shards of this rank.
+    /// Returns the range of the numbers of this rank's shards.
     pub(crate) fn own_shards(&self) -> Range<usize> {
         shards_of(self.rank(), self.ranks(), self.shards)
     }
 
-    /// Returns the range of all shards.
+    /// Returns the range of the numbers of all shards, over all ranks.
     pub(crate) fn all_shards(&self) -> Range<usize> {
         0..self.shards
     }
 
-    /// Returns the range of the samples of shard `shard` among the `samples` samples of an update. The sample counts
-    /// of two shards differ by at most one.
+    /// Returns the range of the positions that the samples of shard `shard` have among the `samples` samples of an
+    /// update. The sample counts of two shards differ by at most one.
     pub(crate) fn samples_of(&self, shard: usize, samples: usize) -> Range<usize> {
         // This avoids the product `shard · samples`, which may overflow.
         let (each, more) = (samples / self.shards, samples % self.shards);
@@ -200,8 +205,8 @@ impl<T: Scalar> DataParallel<T> {
         start(shard)..start(shard + 1)
     }
 
-    /// If `error` says that a layer has too few rows to normalize over, returns [`RankRule::ShardRows`], which names
-    /// `shard` and its number of `samples`. Other errors are returned unchanged.
+    /// If `error` states that a layer that normalizes over rows has too few of them, returns [`RankRule::ShardRows`],
+    /// which names `shard` and its number of `samples`. Other errors are returned unchanged.
     pub(crate) fn in_shard(&self, error: Error, shard: usize, samples: usize) -> Error {
         match error {
             Error::InvalidLayer { layer, rule: LayerRule::TooFewRows { .. } } => {
@@ -216,9 +221,9 @@ impl<T: Scalar> DataParallel<T> {
         samples.div_ceil(self.shards)
     }
 
-    /// Sets [`passes`](Self::passes), the shards of each pass of this rank, for an update from `samples` samples.
-    /// With `None` each pass processes one shard. Otherwise it processes the largest subtree (an aligned range of
-    /// shards) that has at most `by_subtree` samples, but at least one shard.
+    /// Divides this rank's shards into passes, for an update from `samples` samples: sets [`passes`](Self::passes).
+    /// If `by_subtree` is `None`, each pass processes one shard. Otherwise each pass processes the largest subtree
+    /// (an aligned range of shards) that has at most `by_subtree` samples, but at least one shard.
     pub(crate) fn plan(&mut self, samples: usize, by_subtree: Option<usize>) -> Result<(), Error> {
         let own = self.own_shards();
         let mut passes = core::mem::take(&mut self.passes);
@@ -242,14 +247,14 @@ impl<T: Scalar> DataParallel<T> {
         Ok(())
     }
 
-    /// Returns the total weight of the rows of all shards, and the number of shards of nonzero weight.
+    /// Returns (total loss weight of the rows of all shards, number of shards of nonzero weight).
     pub(crate) fn weight(&self) -> (f64, usize) {
         (self.weights.iter().sum(), self.weights.iter().filter(|&&weight| weight > 0.0).count())
     }
 
-    /// Returns the fraction of the update that comes from the rows of `shards`: their weight divided by the weight of
-    /// all rows. For a `mean` loss under a mean of means, it is the number of `shards` divided by the number of all
-    /// shards; shards of weight 0 do not count.
+    /// Returns the fraction of the update that is due to the rows of `shards`: their weight divided by the weight of
+    /// all rows. For a `mean` loss with [`mean_of_means`](Self::mean_of_means), it is the number of `shards` divided
+    /// by the number of all shards; shards of weight 0 are not counted.
     pub(crate) fn fraction(&self, shards: Range<usize>, mean: bool) -> f64 {
         let (own, (whole, count)) = (&self.weights[shards], self.weight());
         match mean && self.mean_of_means {
@@ -259,15 +264,15 @@ impl<T: Scalar> DataParallel<T> {
     }
 
     /// Returns the factor that makes the row weights of `shard` comparable with those of other shards: 1 / (total
-    /// weight of the shard) for a `mean` loss under a mean of means, otherwise 1.
+    /// weight of the shard) for a `mean` loss with [`mean_of_means`](Self::mean_of_means), otherwise 1.
     pub(crate) fn factor_of_rows(&self, shard: usize, mean: bool) -> f64 {
         if mean && self.mean_of_means { 1.0 / self.weights[shard] } else { 1.0 }
     }
 
     /// Returns the factor by which the loss of a group of rows of `shard`, of total weight `weight`, enters the loss
-    /// of the update. For a `mean` loss it is `weight / W`, W the weight of all shards; for a summed loss 1. Under a
-    /// mean of means it is `weight / (S V)` for a `mean` loss and `1/S` for a summed one, with S shards of nonzero
-    /// weight and V the weight of this shard.
+    /// of the update. For a `mean` loss it is `weight / W`, W the weight of all shards; for a summed loss 1. With
+    /// [`mean_of_means`](Self::mean_of_means) it is `weight / (S V)` for a `mean` loss and `1/S` for a summed one,
+    /// with S shards of nonzero weight and V the weight of this shard.
     pub(crate) fn share(&self, shard: usize, weight: f64, mean: bool) -> f64 {
         match (mean, self.weight()) {
             (true, (whole, _)) if !self.mean_of_means => weight / whole,
