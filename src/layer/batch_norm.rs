@@ -90,8 +90,8 @@ impl BatchNorm {
         if self.affine { self.width.saturating_mul(2) } else { 0 }
     }
 
-    /// Returns gain and bias of the `LANES` columns from `j` on, converted by `wide`; 1 and 0 if none are learned. `w`
-    /// has the layer's parameters.
+    /// Returns the gains, then the biases, of the `LANES` columns from `j` on, converted by `wide`; gains of 1 and
+    /// biases of 0 if none are learned. `w` holds the layer's parameters.
     fn affine_of<T: Scalar, W: Scalar>(&self, w: &[T], j: usize, wide: impl Fn(T) -> W) -> [Columns<W>; 2] {
         if !self.affine {
             return [[W::one(); LANES], [W::zero(); LANES]];

@@ -314,8 +314,7 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Returns the path of the part named `part` in a layer at `path`: both names, with a dot between them; `part` alone
-/// if `path` is empty.
+/// Returns `path.part`, the path of the part named `part` in a layer at `path`; `part` alone if `path` is empty.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
 }
