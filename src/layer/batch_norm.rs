@@ -327,7 +327,8 @@ impl<T: Scalar> Layer<T> for BatchNorm {
         }
     }
 
-    /// Returns an upper bound on `max |γ|/√ε`, γ the gains, for the whole batch.
+    /// Returns an upper bound on `max |γ|/√ε`, a bound on the 2-norm of the Jacobian for the whole batch, with γ the
+    /// gains.
     ///
     /// In training, the Jacobian of a column x over N rows is `γ (I − 11ᵀ/N − uuᵀ/N)/σ`, with u = (x −
     /// μ)/σ. The matrix in parentheses has eigenvalues between 0 and 1, and σ ≥ √ε. In the other modes the

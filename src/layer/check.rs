@@ -60,7 +60,7 @@ pub(crate) fn check_depth<T: Scalar>(network: &dyn Layer<T>) -> Result<(), Error
     }
 }
 
-/// Checks the depth as [`check_depth`] does, for a function that returns no error.
+/// Checks the depth of `network` as [`check_depth`] does, but panics instead of returning an error.
 ///
 /// # Panics
 /// With the rule, for a network with more than [`MAX_DEPTH`] levels.

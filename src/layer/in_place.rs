@@ -43,7 +43,8 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// Creates an update by `chain`, a sequence of gradient transforms, for a network with these parameter blocks.
+    /// Creates an update by `chain`, a sequence of gradient transforms, for a network with the parameter blocks
+    /// `blocks`.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }

@@ -142,7 +142,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.add(name.into(), layer, parameters, None)
     }
 
-    /// Adds `layer` as the next part, under `name`, with the cached results `kept` of its descriptive methods.
+    /// Adds `layer` as the next part, with `name` as the name of the part. `kept` holds the cached results of its
+    /// descriptive methods, such as [`Layer::hints`].
     #[must_use]
     pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
         self.add(name.into(), layer, kept.dims.parameters, Some(kept))
