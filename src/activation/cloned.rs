@@ -1,6 +1,6 @@
 //! Cloning of values of a known type, as a supertrait of traits that also exist as trait objects.
 
-/// Every type with `Clone` implements it.
+/// Cloning as a trait of this crate. Every type with `Clone` implements it.
 ///
 /// With `Clone` itself as a supertrait, the compiler would reject `Box<dyn Activation>` with a message of its own,
 /// not with the one of [`Activation`](super::Activation), which names the remedy.

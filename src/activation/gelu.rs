@@ -1,4 +1,4 @@
-//! The input times the probability that a standard normal variable is smaller.
+//! GELU: the input z times the probability that a standard normal variable is smaller than z.
 
 use super::{Activation, Bounds, own_box, own_kind};
 use crate::{
@@ -41,13 +41,13 @@ impl Activation for Gelu {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GeluTanh;
 
-/// The `f64` nearest to `2 √(2/π)`.
+/// The `f64` nearest to `2 √(2/π)`, the factor of z in the argument v of the gate of [`GeluTanh`].
 const LINEAR: f64 = 1.595_769_121_605_730_8;
-/// The exact value of `2 √(2/π)` minus [`LINEAR`].
+/// The rounding error of [`LINEAR`]: the exact value of `2 √(2/π)` minus the constant.
 const LINEAR_LOST: f64 = -9.969_308_809_110_92e-17;
-/// The `f64` nearest to `0.044715 · 2 √(2/π)`.
+/// The `f64` nearest to `0.044715 · 2 √(2/π)`, the factor of z³ in the argument v of the gate of [`GeluTanh`].
 const CUBIC: f64 = 0.071_354_816_272_600_25;
-/// The exact value of `0.044715 · 2 √(2/π)` minus [`CUBIC`].
+/// The rounding error of [`CUBIC`]: the exact value of `0.044715 · 2 √(2/π)` minus the constant.
 const CUBIC_LOST: f64 = -6.175_149_918_155_315e-19;
 
 /// `|z|` is clamped to this limit, beyond which the gate σ(v) of `z σ(v)` is 0 or 1 in any format, so that `z³`

@@ -32,12 +32,12 @@ impl HardTanh {
         Ok(HardTanh { min, max })
     }
 
-    /// Returns the smallest value of φ.
+    /// Returns the lower limit `min` of the clamp, the smallest value of φ.
     pub const fn min(&self) -> f64 {
         self.min
     }
 
-    /// Returns the largest value of φ.
+    /// Returns the upper limit `max` of the clamp, the largest value of φ.
     pub const fn max(&self) -> f64 {
         self.max
     }

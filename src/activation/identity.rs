@@ -1,4 +1,4 @@
-//! The identity.
+//! The identity as an activation.
 
 use super::{Activation, Bounds, own_kind};
 use crate::scalar::Scalar;

@@ -34,19 +34,19 @@ use core::{
     note = "every type that implements `chainrule::Activation` implements this trait"
 )]
 pub trait AnyActivation: Debug + Send + Sync {
-    /// The name of the type, without the path.
+    /// The name of the activation's type, without the module path.
     fn name(&self) -> &'static str;
-    /// `φ(z)`.
+    /// Returns `φ(z)`, the value of the activation φ at `z`.
     fn value_at(&self, z: f64) -> f64;
-    /// `φ′(z)`.
+    /// Returns `φ′(z)`, the derivative of the activation φ at `z`.
     fn derivative_at(&self, z: f64) -> f64;
-    /// `[inf φ′, sup φ′]` over all real `z` except the jumps; `None` if the bounds are not known.
+    /// Returns `[inf φ′, sup φ′]` over all real `z` except the jumps of φ; `None` if the bounds are not known.
     fn bounds(&self) -> Option<Bounds>;
-    /// The points at which φ′ jumps and φ does not, in increasing order.
+    /// Returns the kinks of φ, the points at which φ′ jumps and φ does not, in increasing order.
     fn kink_points(&self) -> Vec<f64>;
-    /// The points at which φ jumps, in increasing order.
+    /// Returns the jumps of φ, the points at which φ itself jumps, in increasing order.
     fn jump_points(&self) -> Vec<f64>;
-    /// Whether `φ(−z) = −φ(z)` exactly.
+    /// Whether φ is an odd function: `φ(−z) = −φ(z)` exactly.
     fn odd(&self) -> bool;
 
     /// Returns the name under which the activation is saved, and registered in a
@@ -59,14 +59,15 @@ pub trait AnyActivation: Debug + Send + Sync {
     fn saved_settings(&self) -> String {
         format!("{self:?}")
     }
-    /// Whether the activation can compute. A custom activation read from a file is only a name with settings until a
-    /// registry builds it.
+    /// Whether the activation can compute values. A custom activation read from a file is only a name with settings
+    /// until a [`Registry`](crate::network::Registry) builds it.
     #[doc(hidden)]
     fn is_built(&self) -> bool {
         true
     }
 
-    /// The least L with `|φ(a) − φ(b)| ≤ L |a − b|`: `sup |φ′|`, or ∞ where φ jumps.
+    /// The Lipschitz constant of φ: the least L with `|φ(a) − φ(b)| ≤ L |a − b|`. It is `sup |φ′|`, or ∞ where φ
+    /// jumps.
     ///
     /// `None` if the constant is not known.
     fn lipschitz(&self) -> Option<f64> {
@@ -103,26 +104,29 @@ impl<A: Activation> AnyActivation for A {
     }
 }
 
-/// A function of an activation of any type, which [`ActivationKind::visit`] calls: a closure cannot be generic.
+/// An operation that is generic over the type of activation. [`ActivationKind::visit`] calls it with an activation of
+/// its own type; a closure cannot be generic.
 pub(crate) trait ActivationVisitor {
     type Output;
     fn visit(self, activation: impl Activation) -> Self::Output;
 }
 
-/// An activation type in the list of activations of this crate.
+/// An entry in the list of this crate's activations: how to create an activation of one type, with parameters for
+/// tests.
 pub(crate) struct Entry {
-    /// A range for each parameter of `new`, in order, from which the random networks of tests draw it.
+    /// For each parameter of `new`, in order, the range from which random networks in tests draw the parameter.
     #[cfg_attr(not(feature = "proptest"), expect(dead_code))]
     pub ranges: &'static [RangeInclusive<f64>],
-    /// The lists of parameters of `new` that tests try; empty for an activation without parameters.
+    /// The parameter lists with which tests call `new`; empty for an activation without parameters.
     pub examples: &'static [&'static [f64]],
     /// Creates the activation with the given parameters, one for each of `ranges`; a shorter slice panics. It fails for
     /// parameters that the activation refuses.
     pub new: fn(&[f64]) -> Result<ActivationKind, Error>,
 }
 
-/// Expands to a closure that passes the first values of a slice, as many as ranges are given, to `new` of the type.
-/// Without ranges it returns the unit type.
+/// Expands to a closure that creates the activation `$name` from a slice of parameters: it passes the first values of
+/// the slice, as many as ranges are given, to `new`. Without ranges the type has no parameters, and the slice is
+/// ignored.
 macro_rules! constructor {
     ($name:ident) => {
         |_| Ok(ActivationKind::$name(super::$name))
@@ -160,7 +164,7 @@ macro_rules! kinds {
         }
 
         impl ActivationKind {
-            /// The activation as a trait object.
+            /// Returns the activation as a trait object.
             pub fn as_any(&self) -> &dyn AnyActivation {
                 match self {
                     $($(ActivationKind::$name(activation) => activation,)+)+
@@ -199,7 +203,7 @@ macro_rules! kinds {
             new: constructor!($name $($($range),+)?),
         },)+)+];
 
-        /// Custom activations are equal if their names and settings are.
+        /// Compares activations: custom ones are equal if their names and settings are.
         impl PartialEq for ActivationKind {
             fn eq(&self, other: &Self) -> bool {
                 match (self, other) {
@@ -217,7 +221,7 @@ macro_rules! kinds {
 activations!(kinds);
 
 impl ActivationKind {
-    /// The name of the type, without the path.
+    /// The name of the activation's type, without the module path.
     pub fn name(&self) -> &'static str {
         self.as_any().name()
     }
@@ -338,7 +342,7 @@ impl AnyActivation for Unbuilt {
     }
 }
 
-/// A custom activation in a file: its name and settings.
+/// The serialized form of a custom activation: its name and settings.
 #[cfg(feature = "serde")]
 mod saved {
     use super::*;

@@ -1,9 +1,9 @@
-//! The list of activations. Each activation of this crate has a file in this folder and a line here.
+//! The list of activations. Each activation of this crate has a file in this folder and an entry here.
 
 /// Calls the macro `$each!` with the list of this crate's activations.
 ///
-/// A line names the file and its types. A type with parameters also has a range for each parameter of `new`, in order,
-/// from which the random networks of tests draw, and lists of parameters that tests try.
+/// An entry names a file and its types. A type with parameters also has, in brackets, a range for each parameter of
+/// `new`, from which the random networks of tests draw. Lists of parameters that tests try follow in parentheses.
 macro_rules! activations {
     ($each:ident) => {
         $each! {

@@ -31,9 +31,9 @@ list::activations!(files);
 /// The range of a derivative: `[inf φ′, sup φ′]` over all real numbers except the jumps of φ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// Greatest lower bound of φ′.
+    /// The greatest lower bound of the derivative φ′.
     pub inf: f64,
-    /// Least upper bound of φ′.
+    /// The least upper bound of the derivative φ′.
     pub sup: f64,
 }
 
@@ -108,12 +108,13 @@ impl Bounds {
     note = "an activation chosen at run time is an `ActivationKind`, not a `Box<dyn Activation>`"
 )]
 pub trait Activation: Cloned + Debug + Send + Sync + 'static {
-    /// `φ(z)`.
+    /// Returns `φ(z)`, the value of the activation φ at `z`.
     fn value<T: Scalar>(&self, z: T) -> T
     where
         Self: Sized;
 
-    /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives.
+    /// Returns the derivative `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided
+    /// derivatives.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T
     where
         Self: Sized;
@@ -124,17 +125,18 @@ pub trait Activation: Cloned + Debug + Send + Sync + 'static {
         None
     }
 
-    /// The points at which φ′ jumps and φ does not, in increasing order.
+    /// Returns the kinks of φ, the points at which φ′ jumps and φ does not, in increasing order.
     fn kinks(&self) -> Vec<f64> {
         Vec::new()
     }
 
-    /// The points at which φ itself jumps, in increasing order. `derivative_bounds` holds between them.
+    /// Returns the jumps of φ, the points at which φ itself jumps, in increasing order. The bounds that
+    /// [`derivative_bounds`](Self::derivative_bounds) returns hold between them.
     fn jumps(&self) -> Vec<f64> {
         Vec::new()
     }
 
-    /// Whether `φ(−z) = −φ(z)` exactly.
+    /// Whether φ is an odd function: `φ(−z) = −φ(z)` exactly.
     fn is_odd(&self) -> bool {
         false
     }

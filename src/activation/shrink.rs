@@ -1,4 +1,4 @@
-//! Shrinkage: 0 in an interval about 0, near the identity outside.
+//! Shrinkage activations: 0 in an interval about 0, near the identity outside.
 
 use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{
@@ -8,8 +8,9 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
-/// Defines a shrinkage with the parameter λ. `$lambda` is the name of λ in an error. The arguments at the end are the
-/// value of the function at a z outside the interval, and the method that lists ±λ.
+/// Defines a shrinkage activation with the parameter λ. `$lambda` is the name of λ in an error. `$outside` is the
+/// value of the activation at a `$z` outside the interval from −λ to λ. `$places` is the method of [`Activation`],
+/// `kinks` or `jumps`, that returns −λ and λ.
 macro_rules! shrinkage {
     ($(#[$doc:meta])* $name:ident, $lambda:literal, $z:ident, $of:ident => $outside:expr, $places:ident) => {
         $(#[$doc])*
@@ -45,7 +46,7 @@ macro_rules! shrinkage {
             }
         }
 
-        /// Returns the function with λ = 0.5.
+        /// Returns the shrinkage with λ = 0.5, which is 0 from −0.5 to 0.5.
         impl Default for $name {
             fn default() -> Self {
                 $name { lambda: 0.5 }

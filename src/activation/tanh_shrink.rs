@@ -1,4 +1,4 @@
-//! The difference of the argument and its tanh.
+//! Tanh shrinkage: the difference of the argument and its tanh.
 
 use super::{Activation, Bounds, own_kind};
 use crate::{

@@ -1,4 +1,4 @@
-//! The identity above a threshold, a constant below.
+//! The threshold activation: the identity above a threshold, a constant below.
 
 use super::{Activation, Bounds, checked_when_read, own_kind};
 use crate::{

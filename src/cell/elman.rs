@@ -1,4 +1,4 @@
-//! The plain recurrent cell.
+//! The Elman cell, a plain recurrent cell without gates.
 
 use super::{Cell, CellBackward, CellForward, CellKind, GateBounds, Layer, RecurrentLayer, StepBounds, UnitSizes};
 use crate::{
@@ -32,7 +32,8 @@ impl<A: Activation> Elman<A> {
     }
 }
 
-/// Values per unit: one gate in `z`, and no cell state.
+/// The numbers of values per unit in the slices of [`CellForward`] and [`CellBackward`]: one gate in the
+/// pre-activations `z`, and no cell state.
 const SIZES: UnitSizes = UnitSizes { gates: 1, separate: 0, cell_state: 0, between_stages: 0, operand: false };
 
 impl<A: Activation> Cell for Elman<A> {
@@ -44,9 +45,9 @@ impl<A: Activation> Cell for Elman<A> {
         Some(&self.activation)
     }
 
-    /// Returns `γ‖U‖₂` for the state and `γ‖W‖₂` for the input, since
-    /// `∂h_t/∂h_{t−1} = diag(φ′) U`. Here W and U are the input and recurrent weights, and `γ = sup |φ′|`,
-    /// or ∞ where φ jumps.
+    /// Returns upper bounds on the 2-norms of two Jacobians: `γ‖U‖₂` for `∂h_t/∂h_{t−1} = diag(φ′) U`, and `γ‖W‖₂`
+    /// for `∂h_t/∂x = diag(φ′) W`. W and U are the input and recurrent weights, and `γ = sup |φ′|`, or ∞ where φ
+    /// jumps.
     ///
     /// Source: Pascanu, Mikolov & Bengio 2013, §2.2.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {

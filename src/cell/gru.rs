@@ -52,13 +52,14 @@ impl Gru {
         Gru { variant: GruVariant::ResetAfter }
     }
 
-    /// Sets where the reset gate acts.
+    /// Sets where the reset gate acts: on the product of U_n with the state, or on the state before this product.
     #[must_use]
     pub const fn variant(self, variant: GruVariant) -> Self {
         Gru { variant }
     }
 
-    /// Returns the values per unit that each slice of a forward or backward pass through `stage` must have.
+    /// Returns the numbers of values per unit that the slices of a forward or backward pass through `stage` must
+    /// have.
     #[inline(always)]
     fn unit_sizes(&self, stage: usize) -> UnitSizes {
         let before = self.variant == GruVariant::ResetBefore;
@@ -190,7 +191,8 @@ impl Gru {
         });
     }
 
-    /// Whether `stage` computes `r ⊙ h_{t−1}`, the operand of the candidate's product.
+    /// Whether `stage` computes `r ⊙ h_{t−1}`, with r the reset gate: the operand that the candidate's recurrent
+    /// weights multiply.
     const fn resets(&self, stage: usize) -> bool {
         matches!(self.variant, GruVariant::ResetBefore) && stage == 0
     }
@@ -223,22 +225,22 @@ impl Cell for Gru {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// Returns the bounds `√(1 + ‖M‖²) + ½‖U_z‖` for the state and `‖∂n/∂x‖ + ½‖W_z‖` for the
-    /// input, with n the candidate and M and ∂n/∂x bounded as follows.
+    /// Returns upper bounds on the 2-norms of two Jacobians: `√(1 + ‖M‖²) + ½‖U_z‖` for `∂h_t/∂h_{t−1}`, and
+    /// `‖∂n/∂x‖ + ½‖W_z‖` for `∂h_t/∂x`. W_g and U_g are the input and the recurrent weights of the gate g: reset
+    /// gate r, update gate z or candidate n. M is `∂n/∂h_{t−1}`, and h below is `h_{t−1}`.
     ///
-    /// From a state of zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|h − n| ≤ 2`, and with `σ′
-    /// ≤ ¼`, `tanh′ ≤ 1`:
+    /// From a state of zero `|h| ≤ 1`, as `h_t` lies between n and h. So `|h − n| ≤ 2`, and with `σ′ ≤ ¼`,
+    /// `tanh′ ≤ 1`:
     ///
-    /// `∂h_t/∂h_{t−1} = diag(z) + diag(1 − z) M + diag((h − n) σ′_z) U_z` with `M = ∂n/∂h`. Unit by
-    /// unit `z v + (1 − z) (M v) ≤ √(v² + (M v)²)`, so that the first two have norm ≤ `√(1 + ‖M‖²)`,
-    /// and the last `½‖U_z‖`. For x: `‖∂n/∂x‖ + ½‖W_z‖`.
+    /// `∂h_t/∂h = diag(z) + diag(1 − z) M + diag((h − n) σ′_z) U_z`. Unit by unit
+    /// `z v + (1 − z) (M v) ≤ √(v² + (M v)²)`, so that the first two terms have norm ≤ `√(1 + ‖M‖²)`, and the last
+    /// `½‖U_z‖`. For x: `‖∂n/∂x‖ + ½‖W_z‖`.
     ///
-    /// Reset after the product:
-    /// `∂n = diag(tanh′) (∂(W_n x) + diag(r) ∂(U_n h) + diag((U_n h + b_u) σ′_r) ∂z_r)`, and with p the
-    /// bound on `U_n h + b_u`, `‖M‖ ≤ ‖U_n‖ + ¼p‖U_r‖` and
-    /// `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼p‖W_r‖`. Reset before it:
-    /// `∂n = diag(tanh′) (∂(W_n x) + U_n (diag(r) ∂h + diag(h σ′_r) ∂z_r))`, so that
-    /// `‖M‖ ≤ ‖U_n‖ (1 + ¼‖U_r‖)` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼‖U_n‖‖W_r‖`.
+    /// With [`GruVariant::ResetAfter`],
+    /// `∂n = diag(tanh′) (∂(W_n x) + diag(r) ∂(U_n h) + diag((U_n h + b_u) σ′_r) ∂z_r)`. With p the bound on
+    /// `U_n h + b_u`, `‖M‖ ≤ ‖U_n‖ + ¼p‖U_r‖` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼p‖W_r‖`. With [`GruVariant::ResetBefore`],
+    /// `∂n = diag(tanh′) (∂(W_n x) + U_n (diag(r) ∂h + diag(h σ′_r) ∂z_r))`, so that `‖M‖ ≤ ‖U_n‖ (1 + ¼‖U_r‖)` and
+    /// `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼‖U_n‖‖W_r‖`.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         let [reset, update, candidate] = gates else { return None };
         let (quarter, half, upper) = (Upper::of(0.25), Upper::of(0.5), Upper::of);
@@ -275,7 +277,8 @@ impl Cell for Gru {
     }
 }
 
-/// Splits the gate values `z` of a sample into those of r, z and n, of `hidden` values each.
+/// Splits the values `z` of all gates of a sample into `hidden` values for each gate: reset gate, update gate and
+/// candidate.
 #[inline(always)]
 fn thirds<T>(z: &mut [T], hidden: usize) -> [&mut [T]; 3] {
     let (r, rest) = z.split_at_mut(hidden);

@@ -40,7 +40,7 @@ macro_rules! kinds {
             $generic(ActivationKind),)*
             $(#[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
             $name(super::$name),)*
-            /// A custom cell.
+            /// A cell defined outside this crate.
             Custom {
                 /// The name of the cell's type, without the scalar among its arguments. A
                 /// [`Registry`](crate::network::Registry) holds the cell under this name without the module path.
@@ -61,8 +61,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns the activation of a cell that is generic over its activation, whose value is the output of
-            /// the cell; `None` for other cells.
+            /// Returns the activation φ of a cell that is generic over it, such as `Elman`: the output of such a cell
+            /// is a value of φ. `None` for other cells.
             pub(crate) fn activation(&self) -> Option<&ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*
@@ -70,7 +70,8 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns [`activation`](Self::activation) mutable, to be replaced.
+            /// Returns a mutable reference to the activation that [`activation`](Self::activation) returns, so that
+            /// it can be replaced.
             pub(crate) fn activation_mut(&mut self) -> Option<&mut ActivationKind> {
                 match self {
                     $(CellKind::$generic(activation) => Some(activation),)*
@@ -111,20 +112,22 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns one cell of each kind that is generic over its activation, with this `activation`.
+            /// Returns, for property tests, one cell of each kind that is generic over its activation, with this
+            /// `activation`.
             #[cfg(feature = "proptest")]
             pub(crate) fn with_activation(activation: &ActivationKind) -> Vec<CellKind> {
                 vec![$(CellKind::$generic(activation.clone())),*]
             }
 
-            /// Returns the cells with fixed activations, each with every setting that random networks use.
+            /// Returns example cells, for property tests, of all kinds that are not generic over an activation;
+            /// several of a kind that has settings.
             #[cfg(feature = "proptest")]
             pub(crate) fn plain() -> Vec<CellKind> {
                 vec![$($(CellKind::$name($example)),+),*]
             }
         }
 
-        /// Writes the name of the cell with its settings; for a custom cell the name alone, without module paths.
+        /// Formats the cell as its name with its settings; a custom cell as its name alone, without module paths.
         impl fmt::Display for CellKind {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&match self {

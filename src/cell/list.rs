@@ -1,4 +1,4 @@
-//! The cells of this crate: a new cell needs a file of its own and a line here.
+//! The list of the cells of this crate. A new cell needs a file of its own and an entry here.
 
 /// Calls the macro `$then` with the list: for each cell its file, its type and, in brackets, examples for the random
 /// networks of property tests. The types under `with_activation` are generic over the activation, and have no examples.

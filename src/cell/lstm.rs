@@ -44,7 +44,8 @@ impl Lstm {
     }
 }
 
-/// Values per unit: four gates in `z`, and c.
+/// The numbers of values per unit in the slices of [`CellForward`] and [`CellBackward`]: four gates in the
+/// pre-activations `z`, and one value of the cell state c.
 const SIZES: UnitSizes = UnitSizes { gates: 4, separate: 0, cell_state: 1, between_stages: 0, operand: false };
 
 impl Cell for Lstm {
@@ -62,8 +63,9 @@ impl Cell for Lstm {
         if gate == 2 { Some(&Tanh) } else { Some(&Sigmoid) }
     }
 
-    /// Returns the bounds `[[a + ¼‖U_o‖, 1], [a, 1]]` for the state (h, c), with a as below, and
-    /// `[a + ¼‖W_o‖, a]` for the input, with W in place of U in a.
+    /// Returns upper bounds on the 2-norms of the Jacobians of the state (h_t, c_t). By blocks, they are
+    /// `[[a + ¼‖U_o‖, 1], [a, 1]]` with respect to the previous state, with a as below. With respect to the input
+    /// they are `[a + ¼‖W_o‖, a]`, with W in place of U in a.
     ///
     /// Here t = `step` + 1, and i, f, g, o are the gates with their rows of the weights, such as U_f. From a state of
     /// zero `|c_t| ≤ t`, as `|c_t| ≤ |c_{t−1}| + 1`. With `σ′ ≤ ¼`, `tanh′ ≤ 1`, and gates and tanh
@@ -166,8 +168,9 @@ fn forward<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     });
 }
 
-/// Returns the gate values of `N` pre-activations, `block`. `gate` returns the value and the number to save for the
-/// backward pass. If `SAVES`, the numbers are written to `place`, from index `at` on.
+/// Returns the values of one gate for `block`, `N` pre-activations. `gate` maps a pre-activation to the value of the
+/// gate and to the number that is saved for the backward pass. If `SAVES`, these numbers are written to `place`, from
+/// index `at` on.
 #[inline(always)]
 fn open<T: Scalar, const N: usize, const SAVES: bool>(
     mut block: [T; N],
@@ -191,7 +194,8 @@ fn sigmoid<T: Scalar>(z: T) -> (T, T) {
     (value, kept)
 }
 
-/// Splits the gate values `z` of a sample into those of i, f, g and o, of `hidden` values each.
+/// Splits the values `z` of all gates of a sample into `hidden` values for each gate: input gate i, forget gate f,
+/// candidate g and output gate o.
 #[inline(always)]
 fn quarters<T>(z: &mut [T], hidden: usize) -> [&mut [T]; 4] {
     let (i, rest) = z.split_at_mut(hidden);

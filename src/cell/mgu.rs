@@ -39,14 +39,15 @@ impl Mgu {
     }
 }
 
-/// Returns the values per unit of `stage`: f and n in `z`, and `f ⊙ h_{t−1}`, the operand that stage 0 writes.
+/// Returns the numbers of values per unit in the slices of `stage`: gate f and candidate n in `z`, and `f ⊙ h_{t−1}`,
+/// the operand that stage 0 writes.
 #[inline(always)]
 const fn sizes(stage: usize) -> UnitSizes {
     UnitSizes { gates: 2, separate: 0, cell_state: 0, between_stages: 1, operand: stage == 0 }
 }
 
-/// Runs stage 0: the gate `f = σ(z_f)`, and the operand `f ⊙ h_{t−1}`. The number from which f is recovered overwrites
-/// z_f, also without a backward pass, as stage 1 reads it.
+/// Runs stage 0 (the first element-wise part of a time step): the gate `f = σ(z_f)`, and the operand `f ⊙ h_{t−1}`.
+/// The number from which f is recovered overwrites z_f, even if no backward pass follows, since stage 1 reads it.
 #[inline(always)]
 fn forward_gate<T: Scalar>(unit: CellForward<'_, T>) {
     let hidden = unit.h_prev.len();
@@ -63,8 +64,8 @@ fn forward_gate<T: Scalar>(unit: CellForward<'_, T>) {
     });
 }
 
-/// Runs stage 1: the candidate `n = tanh(z_n)` and `h_t = (1 − f) ⊙ h_{t−1} + f ⊙ n`. If `SAVES`, the number from which
-/// n is recovered overwrites z_n.
+/// Runs stage 1 (the last element-wise part of a time step), with f the gate: the candidate `n = tanh(z_n)` and
+/// `h_t = (1 − f) ⊙ h_{t−1} + f ⊙ n`. If `SAVES`, the number from which the backward pass recovers n overwrites z_n.
 #[inline(always)]
 fn forward_state<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     let hidden = unit.h_prev.len();
@@ -84,8 +85,10 @@ fn forward_state<T: Scalar, const SAVES: bool>(unit: CellForward<'_, T>) {
     });
 }
 
-/// Runs stage 1 backward, given dh: `∂n = dh ⊙ f ⊙ tanh′` overwrites the saved number of n, and
-/// `dh_{t−1} += dh ⊙ (1 − f)`. The part of ∂f from h_t, `dh ⊙ (n − h_{t−1})`, is left in `between_stages` for stage 0.
+/// Runs stage 1 (the last element-wise part of a time step) backward, with f the gate, n the candidate and dh the
+/// gradient with respect to h_t. `∂n = dh ⊙ f ⊙ tanh′` overwrites the saved number of n, and
+/// `dh_{t−1} += dh ⊙ (1 − f)`. The part of ∂f from h_t, `dh ⊙ (n − h_{t−1})`, is left in `between_stages` for stage
+/// 0.
 #[inline(always)]
 fn backward_state<T: Scalar>(unit: CellBackward<'_, T>) {
     let hidden = unit.h_prev.len();
@@ -106,9 +109,9 @@ fn backward_state<T: Scalar>(unit: CellBackward<'_, T>) {
     });
 }
 
-/// Runs stage 0 backward, with d the gradient with respect to the operand `f ⊙ h_{t−1}`, and e the number that stage 1
-/// left in `between_stages`: `∂z_f = (e + d ⊙ h_{t−1}) ⊙ σ′` overwrites the saved number of f, and
-/// `dh_{t−1} += d ⊙ f`.
+/// Runs stage 0 (the first element-wise part of a time step) backward, with f the gate and d the gradient with
+/// respect to the operand `f ⊙ h_{t−1}`. `∂z_f = (e + d ⊙ h_{t−1}) ⊙ σ′` overwrites the saved number of f, with e the
+/// part of ∂f that stage 1 left in `between_stages`. `dh_{t−1} += d ⊙ f`.
 #[inline(always)]
 fn backward_gate<T: Scalar>(unit: CellBackward<'_, T>) {
     let hidden = unit.h_prev.len();
@@ -148,15 +151,16 @@ impl Cell for Mgu {
         if gate == 0 { Some(&Sigmoid) } else { Some(&Tanh) }
     }
 
-    /// Returns the bounds `√(1 + ‖M‖²) + ½‖U_f‖` for the state and `‖∂n/∂x‖ + ½‖W_f‖` for the input, with
-    /// `‖M‖ ≤ ‖U_n‖ (1 + ¼‖U_f‖)` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼‖U_n‖‖W_f‖`.
+    /// Returns upper bounds on the 2-norms of two Jacobians: `√(1 + ‖M‖²) + ½‖U_f‖` for `∂h_t/∂h_{t−1}`, and
+    /// `‖∂n/∂x‖ + ½‖W_f‖` for `∂h_t/∂x`, with `‖M‖ ≤ ‖U_n‖ (1 + ¼‖U_f‖)` and `‖∂n/∂x‖ ≤ ‖W_n‖ + ¼‖U_n‖‖W_f‖`. W_g and
+    /// U_g are the input and the recurrent weights of g, the gate f or the candidate n. M is `∂n/∂h_{t−1}`, and h
+    /// below is `h_{t−1}`.
     ///
-    /// From a state of zero `|h| ≤ 1`, as `h_t` lies between n and `h_{t−1}`. So `|n − h| ≤ 2`, and `σ′ ≤ ¼`,
-    /// `tanh′ ≤ 1`.
+    /// From a state of zero `|h| ≤ 1`, as `h_t` lies between n and h. So `|n − h| ≤ 2`, and `σ′ ≤ ¼`, `tanh′ ≤ 1`.
     ///
-    /// `∂h_t/∂h_{t−1} = diag(1 − f) + diag(f) M + diag((n − h) σ′_f) U_f` with
-    /// `M = ∂n/∂h = diag(tanh′) U_n (diag(f) + diag(h σ′_f) U_f)`. Unit by unit `(1 − f) v + f (M v) ≤ √(v² + (M v)²)`,
-    /// so that the first two have norm ≤ `√(1 + ‖M‖²)`, and the last `½‖U_f‖`.
+    /// `∂h_t/∂h = diag(1 − f) + diag(f) M + diag((n − h) σ′_f) U_f` with
+    /// `M = diag(tanh′) U_n (diag(f) + diag(h σ′_f) U_f)`. Unit by unit `(1 − f) v + f (M v) ≤ √(v² + (M v)²)`, so
+    /// that the first two terms have norm ≤ `√(1 + ‖M‖²)`, and the last `½‖U_f‖`.
     fn step_bounds(&self, gates: &[GateBounds], _step: usize) -> Option<StepBounds> {
         let [gate, candidate] = gates else { return None };
         let (half, upper) = (Upper::of(0.5), Upper::of);

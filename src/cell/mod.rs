@@ -66,7 +66,7 @@ pub struct Product {
     pub keep_separate: bool,
 }
 
-/// Values per unit that a cell needs in addition to h.
+/// The numbers of values per unit that a cell needs in addition to its hidden state h.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CellSizes {
     /// Values of cell state per unit, carried from time step to time step: 1 for the c of an LSTM.
@@ -152,7 +152,7 @@ pub struct StepBounds {
     note = "a `Result` gives its value by `?`"
 )]
 pub trait Cell: Cloned + Debug + Send + Sync + 'static {
-    /// The gates, in the order of the rows of W and U.
+    /// The gates of the cell, in the order of their rows in the input weights W and the recurrent weights U.
     fn gates(&self) -> &'static [Gate];
 
     /// Runs one stage, an element-wise part, of a forward time step for one sample, whose values are in `unit`.
@@ -174,12 +174,14 @@ pub trait Cell: Cloned + Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// Products with the recurrent weights. The default is one, of all gates with the hidden state, before stage 0.
+    /// Returns the products with the recurrent weights U. The default is one product of all gates with the hidden
+    /// state, before stage 0.
     fn products(&self) -> Vec<Product> {
         vec![Product { gates: 0..self.gates().len(), stage: 0, operand: Operand::Hidden, keep_separate: false }]
     }
 
-    /// The numbers of values per unit that the cell needs beside h. The default is none.
+    /// Returns the numbers of values per unit that the cell needs in addition to its hidden state h. The default is
+    /// none.
     fn sizes(&self) -> CellSizes {
         CellSizes::default()
     }

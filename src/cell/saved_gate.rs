@@ -8,7 +8,8 @@ use crate::{
     scalar::{Scalar, scalar},
 };
 
-/// Returns `[σ(z), σ(−z)]`, and the number to save: `σ(−|z|)` with the sign of z.
+/// Returns `[σ(z), σ(−z)]`, and the number that a sigmoid gate saves for the backward pass: `σ(−|z|)` with the sign
+/// of z.
 #[inline(always)]
 pub(super) fn sigmoid<T: Scalar>(z: T) -> ([T; 2], T) {
     let least = Sigmoid.value(-magnitude(z));
@@ -29,8 +30,8 @@ fn both_sides<T: Scalar>(least: T, negative: bool) -> [T; 2] {
     if negative { [least, most] } else { [most, least] }
 }
 
-/// Returns `tanh z`, and the number to save: `tanh z` if it is within ±½, otherwise `1/(1 − |tanh z|)` with the
-/// sign of z, of magnitude at least 2.
+/// Returns `tanh z`, and the number that a tanh gate saves for the backward pass: `tanh z` if it is within ±½,
+/// otherwise `1/(1 − |tanh z|)` with the sign of z, of magnitude at least 2.
 #[inline(always)]
 pub(super) fn tanh<T: Scalar>(z: T) -> (T, T) {
     let value = Tanh.value(z);
@@ -53,8 +54,9 @@ mod tests {
     use super::*;
     use crate::{kernel::fused::Fused, scalar::to_f64};
 
-    /// Returns the largest difference, in units of the last place, between values and derivatives of σ and tanh from
-    /// saved numbers and those of the activations, for z from −402 to 402.
+    /// Returns the largest error, in units of the last place, of σ, tanh and their derivatives as [`sigmoid`],
+    /// [`tanh`] and the functions that read their saved numbers return them. The reference is [`Sigmoid`] and
+    /// [`Tanh`], for z from −402 to 402.
     fn worst<T: Scalar>() -> f64 {
         let mut worst = 0f64;
         for i in -3_000..=3_000i32 {

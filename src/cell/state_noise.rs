@@ -26,12 +26,12 @@ pub struct StateNoise {
 }
 
 impl StateNoise {
-    /// Whether all rates are 0.
+    /// Whether there is no noise: all rates are 0.
     pub fn is_none(&self) -> bool {
         *self == StateNoise::default()
     }
 
-    /// Returns the rates that are not 0, each after its name.
+    /// Returns the name and the value of each rate that is not 0.
     pub(crate) fn facts(&self) -> impl Iterator<Item = (&'static str, f64)> {
         let StateNoise { dropout, zoneout_hidden, zoneout_cell } = *self;
         let rates =
@@ -56,7 +56,8 @@ impl StateNoise {
         self.zoneout_hidden != 0.0 || self.zoneout_cell != 0.0
     }
 
-    /// Returns an upper bound on the values of the mask of recurrent dropout: `1/(1 − rate)`, or 1 without it.
+    /// Returns an upper bound on the values of the mask of recurrent dropout: `1/(1 − rate)`, or 1 without recurrent
+    /// dropout.
     pub(crate) fn largest_factor(&self) -> Upper {
         // 1 − rate is rounded: the next float below it is at most the exact difference.
         if self.masks() { Upper::ONE.over((1.0 - self.dropout).next_down()) } else { Upper::ONE }

@@ -31,11 +31,12 @@ pub struct CellForward<'a, T> {
     pub h_prev: &'a [T],
     /// Cell state of the previous time step: the c of an LSTM.
     pub cell_state_prev: &'a [T],
-    /// Out, from every stage except the last: the operand of the next stage's product. Empty at the last stage.
+    /// Out, from every stage except the last: the vector that the next stage's product multiplies by the recurrent
+    /// weights U. Empty at the last stage.
     pub operand: &'a mut [T],
-    /// Out, from the last stage: the hidden state, which is the output of the time step.
+    /// Out, from the last stage: the hidden state, which is the output of the cell at this time step.
     pub h: &'a mut [T],
-    /// Out, from the last stage: the cell state.
+    /// Out, from the last stage: the cell state of this time step.
     pub cell_state: &'a mut [T],
 }
 
@@ -88,16 +89,17 @@ pub struct CellBackward<'a, T> {
     pub h_prev: &'a [T],
     /// Cell state of the previous time step.
     pub cell_state_prev: &'a [T],
-    /// Hidden state of this time step as the cell computed it, before any zoneout.
+    /// Hidden state of this time step as the cell computed it, before zoneout, which may keep the previous value.
     pub h: &'a [T],
-    /// Cell state of this time step as the cell computed it, before any zoneout.
+    /// Cell state of this time step as the cell computed it, before zoneout, which may keep the previous value.
     pub cell_state: &'a [T],
-    /// Gradient with respect to `h`.
+    /// Gradient with respect to the hidden state `h` of this time step.
     pub d_h: &'a [T],
     /// In: gradient with respect to `cell_state`. Out: gradient with respect to `cell_state_prev`, written by the
     /// last stage, which runs first in the backward pass.
     pub d_cell_state: &'a mut [T],
-    /// Gradient with respect to the operand that this stage wrote; empty at the last stage.
+    /// Gradient with respect to `operand`, the vector that this stage wrote in the forward pass for the next stage's
+    /// product with U. Empty at the last stage.
     pub d_operand: &'a [T],
     /// Gradient with respect to `h_prev`. A stage adds its element-wise part, such as `z ⊙ d_h` of a GRU with the
     /// update gate z; the layer adds the part that passes through the products.
@@ -108,7 +110,7 @@ pub struct CellBackward<'a, T> {
 
 macro_rules! debug_lengths {
     ($name:ident: $($slice:ident)+) => {
-        /// Writes the lengths of the slices.
+        /// Formats the values of the sample by the length of each slice.
         impl<T> fmt::Debug for $name<'_, T> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name))$(.field(stringify!($slice), &self.$slice.len()))+.finish()

@@ -1,4 +1,4 @@
-//! A different initializer for each gate.
+//! An initializer with a different initializer for each gate of a recurrent cell.
 
 use super::{Initializer, InitializerKind, Shape};
 use crate::error::Error;
@@ -48,7 +48,8 @@ impl ByGate {
         self
     }
 
-    /// Returns the initializer for a block of `shape`: that of its gate, or the default.
+    /// Returns the initializer for a block of `shape`: the one that was set for the gate of the block, or the
+    /// default.
     pub fn chosen(&self, shape: Shape) -> &InitializerKind {
         self.named(shape.gate.map(|gate| gate.name))
     }
@@ -64,7 +65,7 @@ impl ByGate {
     }
 }
 
-/// The serialized form, whose default may be another `ByGate`.
+/// The deserialized form of a [`ByGate`], whose default initializer may itself be a `ByGate`.
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 struct Saved {

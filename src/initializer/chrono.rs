@@ -1,4 +1,4 @@
-//! Gate biases for memory over a given number of time steps.
+//! Chrono initialization: gate biases for memory over a given number of time steps.
 
 use super::{Initializer, InitializerKind, Shape};
 use crate::{

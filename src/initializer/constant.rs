@@ -40,7 +40,7 @@ impl Initializer for Zeros {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Constant(
-    /// The value of the entries; finite.
+    /// The value of all entries; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub f64,
 );

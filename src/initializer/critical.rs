@@ -63,7 +63,7 @@ impl CriticalGain {
         }
     }
 
-    /// Uses orthogonal weights.
+    /// Makes the weights a multiple of an orthogonal matrix, instead of independent normal numbers.
     #[must_use]
     pub const fn orthogonal(mut self) -> Self {
         self.orthogonal = true;

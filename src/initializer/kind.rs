@@ -104,29 +104,30 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// All zeros.
+    /// [`Zeros`]: all entries are 0.
     Zeros,
-    /// The same value for all entries.
+    /// [`Constant`]: all entries have the same value.
     Constant,
-    /// Uniform between two bounds.
+    /// [`Uniform`]: independent entries, uniform between two bounds.
     Uniform,
-    /// Normal with a given mean and standard deviation.
+    /// [`Normal`]: independent normal entries with a given mean and standard deviation.
     Normal,
-    /// Normal, truncated on both sides.
+    /// [`TruncatedNormal`]: independent normal entries, truncated on both sides.
     TruncatedNormal,
-    /// Independent entries with the standard deviation gain/√fan, fan the number of connections: Glorot, He, LeCun.
+    /// [`VarianceScaling`]: independent entries with the standard deviation gain/√fan, where fan is a number of
+    /// connections, as in Glorot, He and LeCun initialization.
     VarianceScaling,
-    /// Orthonormal rows or columns.
+    /// [`Orthogonal`]: a multiple of a random matrix with orthonormal rows or columns.
     Orthogonal,
-    /// A multiple of the identity.
+    /// [`Identity`]: a multiple of the identity matrix.
     Identity,
-    /// A given number of nonzero inputs per unit.
+    /// [`Sparse`]: a given number of nonzero entries in each row.
     Sparse,
-    /// An initializer for each gate.
+    /// [`ByGate`]: an initializer for each gate of a recurrent cell.
     ByGate,
-    /// Variances at the critical point of an activation.
+    /// [`CriticalGain`]: weights and biases with the variances of the critical point of an activation.
     CriticalGain,
-    /// Gate biases for memory over a number of time steps.
+    /// [`Chrono`]: gate biases for memory over a number of time steps.
     Chrono,
 }
 
@@ -153,7 +154,7 @@ impl Initializer for Unbuilt {
     }
 }
 
-/// A custom initializer in a file: its name and settings.
+/// The serialized form of a custom initializer: its name and settings.
 #[cfg(feature = "serde")]
 mod saved {
     use super::*;

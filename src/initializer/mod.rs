@@ -37,9 +37,9 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shape {
-    /// Rows of the block: outputs, fan-out.
+    /// Rows of the block: the number of outputs, the fan-out.
     pub rows: usize,
-    /// Columns of the block: inputs, fan-in; 1 for a bias.
+    /// Columns of the block: the number of inputs, the fan-in; 1 for a bias.
     pub columns: usize,
     /// The purpose of the block's parameters: weight, recurrent weight, bias or gain.
     pub role: Role,
@@ -53,7 +53,7 @@ impl Shape {
         Shape { rows, columns, role, gate: None }
     }
 
-    /// Sets the gate of the block.
+    /// Sets the gate of a recurrent cell to which the block belongs.
     #[must_use]
     pub const fn gate(mut self, gate: Gate) -> Self {
         self.gate = Some(gate);

@@ -1,4 +1,4 @@
-//! Matrices with orthonormal rows or columns.
+//! The initializer of matrices with orthogonal rows or columns of equal norm.
 
 use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::random::Normals;
@@ -69,7 +69,7 @@ impl Initializer for Orthogonal {
         valid.then(|| self.gain * self.gain / longest as f64)
     }
 
-    /// Returns 0, since Q and −Q are equally likely.
+    /// Returns 0, the mean of an entry: a drawn matrix W is as likely as −W.
     fn mean(&self, shape: Shape) -> Option<f64> {
         self.variance(shape).map(|_| 0.0)
     }
@@ -131,7 +131,7 @@ fn orthonormal(long: usize, rng: &mut dyn Rng, vectors: &mut [f64]) {
     }
 }
 
-/// Computes y − τ v (vᵀ y), in place of y.
+/// Computes `y ← y − τ v (vᵀ y)` in place: a Householder reflection of `y`, with `tau` as τ.
 fn reflect(v: &[f64], tau: f64, y: &mut [f64]) {
     let along = tau * dot(v, y);
     for (y, v) in y.iter_mut().zip(v) {

@@ -12,10 +12,10 @@ use rand_core::Rng;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Uniform {
-    /// The smallest value; finite.
+    /// The smallest value of an entry; finite.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub low: f64,
-    /// The largest value; at least `low`, with a finite difference from it.
+    /// The largest value of an entry; at least `low`, with a finite difference from it.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub high: f64,
 }

@@ -22,12 +22,12 @@ pub enum Fan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Distribution {
-    /// Uniform between −√3 std and √3 std.
+    /// Uniform between −√3 std and √3 std, with std the standard deviation gain/√fan.
     Uniform,
-    /// Normal with standard deviation `std`.
+    /// Normal with mean 0 and standard deviation gain/√fan.
     Normal,
-    /// Normal, truncated at two of its standard deviations; the truncated distribution has the standard deviation
-    /// `std`.
+    /// Normal with mean 0, truncated at two of its standard deviations. After truncation the standard deviation is
+    /// gain/√fan.
     Truncated,
 }
 
@@ -38,24 +38,26 @@ pub enum Distribution {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct VarianceScaling {
-    /// The factor of the standard deviation; finite, at least 0.
+    /// The gain: the standard deviation of an entry is gain/√fan. It is finite and at least 0.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub gain: f64,
-    /// The number of connections n by which the variance is divided, so the standard deviation is divided by √n.
+    /// The number of connections, fan, in the standard deviation gain/√fan of an entry: inputs, outputs or their
+    /// mean.
     pub fan: Fan,
-    /// The form of the distribution.
+    /// The form of the distribution of an entry: uniform, normal or truncated normal.
     pub distribution: Distribution,
 }
 
 impl VarianceScaling {
-    /// Sets the gain, the factor of the standard deviation; finite, at least 0.
+    /// Sets the gain in the standard deviation gain/√fan of an entry; finite, at least 0.
     #[must_use]
     pub const fn gain(mut self, gain: f64) -> Self {
         self.gain = gain;
         self
     }
 
-    /// Sets the fan: the number of connections that sets the standard deviation.
+    /// Sets the number of connections, fan, in the standard deviation gain/√fan of an entry: inputs, outputs or their
+    /// mean.
     #[must_use]
     pub const fn fan(mut self, fan: Fan) -> Self {
         self.fan = fan;
@@ -70,7 +72,8 @@ impl VarianceScaling {
         self
     }
 
-    /// Returns the fan of a block of `shape`: its inputs, its outputs or their mean, as set.
+    /// Returns the fan of a block of `shape`: the number of its inputs, the number of its outputs, or their mean, as
+    /// the field `fan` selects.
     fn count(&self, shape: Shape) -> f64 {
         match self.fan {
             Fan::In => shape.fan_in() as f64,

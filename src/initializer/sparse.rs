@@ -1,4 +1,4 @@
-//! Sparse matrices.
+//! The initializer of sparse matrices, with a given number of nonzero entries in each row.
 
 use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::random::{Normals, below};
@@ -9,7 +9,8 @@ use crate::{
 };
 use rand_core::Rng;
 
-/// The scale of the values of a [`Sparse`] matrix.
+/// How the size of the nonzero values of a [`Sparse`] matrix is set: by their standard deviation, or by the spectral
+/// radius of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SparseScale {
@@ -34,7 +35,8 @@ pub enum SparseScale {
 pub struct Sparse {
     /// The number of nonzero inputs of a unit, at least 1. A unit with fewer inputs uses all of them.
     pub non_zeros: usize,
-    /// The scale of the nonzero values.
+    /// How the size of the nonzero values is set: by their standard deviation, or by the spectral radius of the
+    /// matrix.
     pub scale: SparseScale,
 }
 

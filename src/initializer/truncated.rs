@@ -1,4 +1,4 @@
-//! Normal entries truncated on both sides.
+//! The initializer of normal entries that are truncated on both sides.
 
 use super::{Initializer, InitializerKind, Shape, check_finite};
 use crate::error::{Error, require};
@@ -86,7 +86,8 @@ impl Initializer for TruncatedNormal {
 /// Draws a standard normal number z, given that it lies in \[`low`, `high`\]; `low` is below `high`. `normals` gives
 /// the proposals for z if this interval is wide and contains 0.
 fn draw(low: f64, high: f64, normals: &mut Normals, rng: &mut dyn Rng) -> f64 {
-    /// √(2π): for a wider interval, normal proposals are rejected less often than uniform ones.
+    /// √(2π), a width of the interval from `low` to `high`. For a wider interval, normal proposals are rejected less
+    /// often than uniform ones.
     const WIDE: f64 = 2.506_628_274_631_000_5;
     if high < 0.0 {
         return -tail(-high, -low, rng);

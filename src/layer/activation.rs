@@ -1,4 +1,4 @@
-//! An activation as a layer.
+//! The layer that applies an activation to each value.
 
 use super::{AddsByShard, Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode};
 use crate::{
@@ -42,8 +42,8 @@ impl<A: Activation> Formula<1> for Value<A> {
     }
 }
 
-/// The formula of value and derivative of an activation. Common terms, such as an exponential, are computed once for
-/// both.
+/// The formula that gives both the value φ(z) and the derivative φ′(z) of an activation. The compiler computes terms
+/// that both have in common, such as an exponential, once.
 struct Both<A>(A);
 
 impl<A: Activation> Clone for Both<A> {

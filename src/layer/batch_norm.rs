@@ -90,8 +90,8 @@ impl BatchNorm {
         if self.affine { self.width.saturating_mul(2) } else { 0 }
     }
 
-    /// Returns gain and bias of the `LANES` columns from `j` on, converted by `wide`; 1 and 0 if none are learned. `w`
-    /// has the layer's parameters.
+    /// Returns the gains, then the biases, of the `LANES` columns from `j` on, converted by `wide`; gains of 1 and
+    /// biases of 0 if none are learned. `w` holds the layer's parameters.
     fn affine_of<T: Scalar, W: Scalar>(&self, w: &[T], j: usize, wide: impl Fn(T) -> W) -> [Columns<W>; 2] {
         if !self.affine {
             return [[W::one(); LANES], [W::zero(); LANES]];
@@ -327,7 +327,8 @@ impl<T: Scalar> Layer<T> for BatchNorm {
         }
     }
 
-    /// Returns an upper bound on `max |γ|/√ε`, γ the gains, for the whole batch.
+    /// Returns an upper bound on `max |γ|/√ε`, a bound on the 2-norm of the Jacobian for the whole batch, with γ the
+    /// gains.
     ///
     /// In training, the Jacobian of a column x over N rows is `γ (I − 11ᵀ/N − uuᵀ/N)/σ`, with u = (x −
     /// μ)/σ. The matrix in parentheses has eigenvalues between 0 and 1, and σ ≥ √ε. In the other modes the

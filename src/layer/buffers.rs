@@ -19,9 +19,10 @@ use core::ops::Range;
 pub(crate) struct Buffers<T> {
     values: Vec<T>,
     starts: Vec<usize>,
-    /// The ranges of the running statistics that are stored with their rounding errors, in formats narrower than `f32`.
+    /// The ranges of `values` that hold running statistics followed by their rounding errors, one range for each
+    /// batch norm. Only number formats narrower than `f32` have such ranges.
     wide: Vec<Range<usize>>,
-    /// Whether the pass may update the values: true in a forward pass of training.
+    /// Whether the pass may update the buffers: true in a forward pass of training.
     pub(super) updates: bool,
     /// Reused memory for the lengths of the samples in a segment of time steps. A pass takes it out and puts it
     /// back.
@@ -92,7 +93,7 @@ impl<T> Buffers<T> {
     }
 
     /// Returns the buffers for a pass; `updates` states whether it may change their values. The result is always
-    /// `Some`, the form in which the context of a pass holds them.
+    /// `Some`, as the context of a pass holds an `Option`.
     pub(crate) fn for_pass(&mut self, updates: bool) -> Option<&mut Self> {
         self.updates = updates;
         Some(self)
@@ -153,18 +154,18 @@ fn columns<T: Scalar>(layer: &dyn Layer<T>, count: usize) -> Option<usize> {
 /// The position of the buffers of one layer (values that persist from pass to pass) among those of the network.
 #[cfg(feature = "safetensors")]
 pub(crate) struct BufferPlace {
-    /// The path of the layer.
+    /// The path, in the network, of the layer that owns the buffers.
     pub(crate) path: String,
-    /// The range of the layer's values in the buffers of the network.
+    /// The range of the layer's buffer values among those of the network.
     pub(crate) range: Range<usize>,
-    /// The number of columns of a batch norm; `None` for another layer.
+    /// The number of columns if the layer is a batch norm; `None` for another layer.
     pub(crate) columns: Option<usize>,
 }
 
 #[cfg(feature = "safetensors")]
 impl BufferPlace {
     /// Returns the range of the values that a model file holds: all but the rounding errors of running statistics,
-    /// whose number depends on the format.
+    /// whose number depends on the number format.
     pub(crate) fn stored(&self) -> Range<usize> {
         let start = self.range.start;
         self.columns.map_or(self.range.clone(), |columns| start..start + running_statistics::count(columns))

@@ -60,7 +60,7 @@ pub(crate) fn check_depth<T: Scalar>(network: &dyn Layer<T>) -> Result<(), Error
     }
 }
 
-/// Checks the depth as [`check_depth`] does, for a function that returns no error.
+/// Checks the depth of `network` as [`check_depth`] does, but panics instead of returning an error.
 ///
 /// # Panics
 /// With the rule, for a network with more than [`MAX_DEPTH`] levels.
@@ -314,8 +314,7 @@ pub(crate) fn check_output_shape(before: BatchShape<'_>, after: BatchShape<'_>) 
     Ok(())
 }
 
-/// Returns the path of the part named `part` in a layer at `path`: both names, with a dot between them; `part` alone
-/// if `path` is empty.
+/// Returns `path.part`, the path of the part named `part` in a layer at `path`; `part` alone if `path` is empty.
 pub(crate) fn join(path: &str, part: &str) -> String {
     if path.is_empty() { part.to_string() } else { format!("{path}.{part}") }
 }

@@ -1,11 +1,10 @@
-//! How often a checkpointed layer keeps its state, as data.
+//! The number of time steps between the states that a checkpointed layer stores, as data.
 
 #[cfg(doc)]
 use crate::recurrent::Checkpointed;
 
-/// The number of time steps between the states that [`Checkpointed`] keeps. A recurrent layer adds the gradients of
-/// several time steps to one partial sum: the interval is rounded up to a multiple of the largest such number of
-/// steps.
+/// The number of time steps between the states that [`Checkpointed`] keeps. It is rounded up to whole blocks: a block
+/// is the consecutive time steps whose gradients a recurrent layer adds to one partial sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]

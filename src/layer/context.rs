@@ -34,7 +34,7 @@ pub struct Context<'a, T: Scalar> {
     pub(crate) is_cut: bool,
 }
 
-/// Writes shape, mode and path, and whether a monitor is active.
+/// Formats batch shape, mode and path, and whether a monitor is active.
 impl<T: Scalar> fmt::Debug for Context<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut context = f.debug_struct("Context");
@@ -116,17 +116,17 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Reports the pre-activations `z` and the values `y` of an activation to the monitor, in a forward pass.
-    /// `activation` is `None` if no single function describes the layer: a monitor then has neither its name nor its
-    /// largest slope.
+    /// `activation` is `None` if no single function describes the layer: the monitor then knows neither the name nor
+    /// the largest slope of the function.
     pub fn report_activation(self, activation: Option<&dyn AnyActivation>, z: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(Factor::Activation, activation), z, y);
         }
     }
 
-    /// Reports the gradients `dy` and `dz`, with respect to the values and the pre-activations of an activation, to the
-    /// monitor, in a backward pass. `activation` is `None` if no single function describes the layer: a monitor then
-    /// has neither its name nor its largest slope.
+    /// Reports two gradients of an activation to the monitor, in a backward pass: `dy` with respect to its values,
+    /// and `dz` with respect to its pre-activations. `activation` is `None` if no single function describes the
+    /// layer: the monitor then knows neither the name nor the largest slope of the function.
     pub fn report_activation_gradient(self, activation: Option<&dyn AnyActivation>, dy: &[T], dz: &[T]) {
         if self.monitor.is_active() {
             self.monitor.backward(&self.link(Factor::Activation, activation), dy, dz);

@@ -110,7 +110,8 @@ impl<T: Scalar> Layer<T> for Dropout {
         Hints::NONE.ignores_x().ignores_y().saved_per_row()
     }
 
-    /// Returns `1/(1 − rate)`: the Jacobian is diagonal, with zeros and this factor.
+    /// Returns `1/(1 − rate)`, the largest 2-norm of the Jacobian: it is diagonal, with the values 0 and
+    /// `1/(1 − rate)`.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         // 1 − rate is rounded: the next float below it is at most the exact difference.
         Some(Upper::ONE.over((1.0 - self.rate).next_down()).get())

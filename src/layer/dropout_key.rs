@@ -1,4 +1,4 @@
-//! The key of dropout masks.
+//! The key from which the masks of dropout are drawn.
 
 use crate::scalar::{Scalar, scalar};
 use core::fmt::Debug;
@@ -9,7 +9,7 @@ use core::fmt::Debug;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DropoutKey {
-    /// The seed of the run.
+    /// The seed of the training run.
     pub seed: u64,
     /// The training step: in a trainer, the number of updates made before.
     pub step: u64,
@@ -33,7 +33,8 @@ impl DropoutKey {
         DropoutKey { off: true, ..DropoutKey::new(0, 0) }
     }
 
-    /// Returns the key for a part of a batch. Its first sample has the index `sample` in the whole batch.
+    /// Returns the key for a part of the batch of this key: the first sample of the part has the index `sample` in
+    /// the whole batch.
     #[must_use]
     pub const fn from_sample(self, sample: usize) -> Self {
         DropoutKey { first_sample: sample as u64, ..self }
@@ -58,7 +59,8 @@ impl DropoutKey {
         DropoutKey { first_step: 0, ..self }
     }
 
-    /// Returns the key of the part of this pass that starts at its sample with the index `sample`.
+    /// Returns the key for the part of this pass that begins with its sample `sample`, counted from 0 within the
+    /// pass.
     pub(crate) const fn later(self, sample: usize) -> Self {
         DropoutKey { first_sample: self.first_sample.wrapping_add(sample as u64), ..self }
     }

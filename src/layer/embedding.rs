@@ -1,4 +1,4 @@
-//! Rows of a table, chosen by index.
+//! The embedding: rows of a table, chosen by index.
 
 use super::{
     Backward, Dims, Forward, Hints, Layer, LayerSpec, MemorySizes, Mode,
@@ -85,7 +85,8 @@ impl Embedding {
         self.weights.mean(shape).zip(self.weights.variance(shape))
     }
 
-    /// Returns the number `x` as an index. Panics unless it is a valid one.
+    /// Returns the input value `x` as an index into the table. Panics unless it is a whole number below the
+    /// vocabulary.
     fn index<T: Scalar>(&self, x: T) -> usize {
         index(x, self.vocabulary).unwrap_or_else(|| {
             let (last, found) = (self.vocabulary - 1, to_f64(x));
@@ -94,7 +95,8 @@ impl Embedding {
     }
 }
 
-/// Returns the number `x` as an index; `None` unless it is whole, at least 0 and below `vocabulary`.
+/// Returns the input value `x` as an index into an embedding's table; `None` unless it is whole, at least 0 and below
+/// `vocabulary`.
 pub(super) fn index<T: Scalar>(x: T, vocabulary: usize) -> Option<usize> {
     let x = to_f64(x);
     let index = x as usize;

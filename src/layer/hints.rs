@@ -30,7 +30,7 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// No promise.
+    /// No promise: every field is false.
     pub const NONE: Self = Hints {
         ignores_x: false,
         ignores_y: false,
@@ -40,37 +40,41 @@ impl Hints {
         dx_zero_before_last_step: false,
     };
 
-    /// Promises [`ignores_x`](Self#structfield.ignores_x).
+    /// Adds the promise [`ignores_x`](Self#structfield.ignores_x): `backward` does not read the input `x`.
     #[must_use]
     pub const fn ignores_x(self) -> Self {
         Hints { ignores_x: true, ..self }
     }
 
-    /// Promises [`ignores_y`](Self#structfield.ignores_y).
+    /// Adds the promise [`ignores_y`](Self#structfield.ignores_y): `backward` does not read the output `y`.
     #[must_use]
     pub const fn ignores_y(self) -> Self {
         Hints { ignores_y: true, ..self }
     }
 
-    /// Promises [`saved_per_row`](Self#structfield.saved_per_row).
+    /// Adds the promise [`saved_per_row`](Self#structfield.saved_per_row): the forward pass saves a fixed number of
+    /// values per row, in row order.
     #[must_use]
     pub const fn saved_per_row(self) -> Self {
         Hints { saved_per_row: true, ..self }
     }
 
-    /// Promises [`overwrites_dw`](Self#structfield.overwrites_dw).
+    /// Adds the promise [`overwrites_dw`](Self#structfield.overwrites_dw): `backward` overwrites the parameter
+    /// gradient `dw` when asked to, instead of adding to it.
     #[must_use]
     pub const fn overwrites_dw(self) -> Self {
         Hints { overwrites_dw: true, ..self }
     }
 
-    /// Promises [`accepts_short_dy`](Self#structfield.accepts_short_dy).
+    /// Adds the promise [`accepts_short_dy`](Self#structfield.accepts_short_dy): `backward` accepts a `dy` without
+    /// its leading zero rows.
     #[must_use]
     pub const fn accepts_short_dy(self) -> Self {
         Hints { accepts_short_dy: true, ..self }
     }
 
-    /// Promises [`dx_zero_before_last_step`](Self#structfield.dx_zero_before_last_step).
+    /// Adds the promise [`dx_zero_before_last_step`](Self#structfield.dx_zero_before_last_step): for sequences of one
+    /// length, `dx` is zero before the last time step.
     #[must_use]
     pub const fn dx_zero_before_last_step(self) -> Self {
         Hints { dx_zero_before_last_step: true, ..self }

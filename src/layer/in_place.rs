@@ -25,7 +25,7 @@ pub struct InPlaceStep<'a, T> {
 /// gradient g. `blocks` are all parameter blocks of the network. The function may overwrite g.
 pub(crate) type Chain<'a, T> = dyn FnMut(&Blocks, usize, &mut [T], &mut [T]) + 'a;
 
-/// Writes the learning rate or, with a chain of gradient transforms, the number of parameter blocks.
+/// Formats the learning rate or, with a chain of gradient transforms, the number of parameter blocks.
 impl<T: fmt::Debug> fmt::Debug for InPlaceStep<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut step = f.debug_struct("InPlaceStep");
@@ -43,7 +43,8 @@ impl<'a, T: Scalar> InPlaceStep<'a, T> {
         InPlaceStep { rate, chain: None, start: 0 }
     }
 
-    /// Creates an update by `chain`, a sequence of gradient transforms, for a network with these parameter blocks.
+    /// Creates an update by `chain`, a sequence of gradient transforms, for a network with the parameter blocks
+    /// `blocks`.
     pub(crate) fn chain(blocks: &'a Blocks, chain: &'a mut Chain<'a, T>) -> Self {
         InPlaceStep { rate: T::zero(), chain: Some((blocks, chain)), start: 0 }
     }
@@ -90,14 +91,15 @@ pub(super) fn backward_and_update<T: Scalar>(
 
 /// How the backward pass treats the parameters: accumulate a gradient, or update in place.
 pub(crate) enum Parameters<'a, T> {
-    /// The pass computes the gradient of these parameters, and leaves their values unchanged.
+    /// The backward pass computes the gradient of these parameters, and leaves their values unchanged.
     Stay(&'a [T]),
-    /// The pass updates these parameters by this update. The buffer of the gradient is reused from layer to layer.
+    /// The backward pass updates these parameters in place by this [`InPlaceStep`]. The buffer of the gradient is
+    /// reused from layer to layer.
     Update(&'a mut [T], InPlaceStep<'a, T>),
 }
 
 impl<T: Scalar> Parameters<'_, T> {
-    /// The values of the parameters.
+    /// Returns the values of the parameters.
     pub(crate) fn read(&self) -> &[T] {
         match self {
             Parameters::Stay(w) => w,
@@ -114,7 +116,8 @@ impl<T: Scalar> Parameters<'_, T> {
         }
     }
 
-    /// Returns the parameters in `range`, an index range of these parameters, in the same variant.
+    /// Returns the parameters in `range`, counted from the first of these parameters. They are treated like all of
+    /// these: left unchanged, or updated in place.
     pub(crate) fn part(&mut self, range: Range<usize>) -> Parameters<'_, T> {
         match self {
             Parameters::Stay(w) => Parameters::Stay(&w[range]),
@@ -150,8 +153,8 @@ pub(super) struct Collected<'w, 'd, T> {
     /// The least number of parameters that are updated at once: those of one layer, or of smaller layers together.
     /// `usize::MAX` without in-place updates, 0 with plain gradient descent.
     window: usize,
-    /// The number of parameters at the end that are already updated. The gradient of the parameters before them lies at
-    /// the end of `dw`.
+    /// The number of parameters, counted from the last one back, that are already updated. The gradient of the
+    /// parameters before them is at the end of `dw`.
     updated: usize,
 }
 
@@ -188,8 +191,8 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         (self.w.part(range), &mut self.dw[place])
     }
 
-    /// Notes that the gradient of a layer with the parameters in `range` is complete. Call it for each layer, from the
-    /// last to the first.
+    /// Records that the gradient of a layer with the parameters in `range` is complete. It is called for each layer,
+    /// from the last to the first.
     #[inline]
     pub(super) fn complete(&mut self, range: Range<usize>) {
         if range.len() >= self.window {
@@ -199,7 +202,7 @@ impl<'w, 'd, T: Scalar> Collected<'w, 'd, T> {
         }
     }
 
-    /// Notes that the gradients of consecutive layers that ran together on several threads, with the parameters in
+    /// Records that the gradients of consecutive layers that ran together on several threads, with the parameters in
     /// `range`, are complete. With plain gradient descent, the passes of the layers have updated the parameters
     /// already; with other transforms they are updated once at least `window` parameters are pending.
     #[inline]

@@ -23,9 +23,9 @@ pub(crate) struct InputRules {
 enum Source {
     /// The network's input.
     Input,
-    /// Layers of this crate.
+    /// The output of a layer of this crate, which is not made of indices.
     Layers,
-    /// A custom layer. Its outputs may be indices, so an embedding may follow it.
+    /// The output of a custom layer. It may be indices, so an embedding may follow.
     Custom,
 }
 
@@ -41,7 +41,7 @@ impl InputRules {
         Ok(rules)
     }
 
-    /// Whether the inputs are indices of an embedding.
+    /// Whether the inputs of the network are indices for an embedding.
     pub(crate) fn takes_indices(&self) -> bool {
         self.vocabulary.is_some()
     }

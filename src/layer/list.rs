@@ -1,5 +1,5 @@
-//! The layers without parts, which a [`LayerSpec`](super::LayerSpec) stores as they are. A new layer needs a file, a
-//! line here, and a method of the builder.
+//! The layers without parts, which a [`LayerSpec`](super::LayerSpec) stores as they are. A new layer needs a file, an
+//! entry in this list, and a method of the builder.
 
 /// Calls the macro `$then` with the list: for each file of the module `layer`, its name and its layer types. Each type
 /// implements [`ListedLayer`].

@@ -50,8 +50,9 @@ impl<T: Scalar> Layer<T> for LogSoftmax {
         Hints::NONE.ignores_x()
     }
 
-    /// Returns √width: the Jacobian `1 − 1 pᵀ` projects along (1, …, 1), so its norm is `√width ‖p‖`. That is largest
-    /// where one probability is 1. For a width of 1 the bound is 0.
+    /// Returns √width, an upper bound on the 2-norm of the Jacobian `I − 1 pᵀ`, with 1 = (1, …, 1) and p the
+    /// probabilities. The Jacobian projects along 1, so its norm is `√width ‖p‖`, which is largest where one
+    /// probability is 1. For a width of 1 the bound is 0.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(if self.width > 1 { libm::sqrt(self.width as f64) } else { 0.0 })
     }

@@ -1,4 +1,4 @@
-//! Sizes of the memory that a layer asks for.
+//! Sizes of the memory that a layer needs for a pass.
 
 use core::fmt::Debug;
 
@@ -27,7 +27,8 @@ impl MemorySizes {
         MemorySizes { saved, scratch, state, buffers: 0 }
     }
 
-    /// Sets the number of values that persist from pass to pass. In a pass, `ctx.buffers()` returns them.
+    /// Sets the number of values that persist from pass to pass. In a pass,
+    /// [`Context::buffers`](super::Context::buffers) returns them.
     #[must_use]
     pub const fn buffers(self, buffers: usize) -> Self {
         MemorySizes { buffers, ..self }

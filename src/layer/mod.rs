@@ -1,4 +1,4 @@
-//! Layers: the contract, and the layers without recurrence.
+//! Layers: the trait [`Layer`], and the layers without recurrence.
 
 use crate::{
     batch_shape::BatchShape, block::Block, compiled::Workspace, error::Error, scalar::Scalar, type_name::saved_name,
@@ -78,7 +78,7 @@ pub use structure::{PartSizes, Structure, StructureKind};
 pub(crate) use structure::{Recorded, gain_bounds, state_bounds};
 pub use trainable::TrainableMask;
 
-/// Implements [`Layer::boxed`] for a layer of this crate, by the hidden method of [`Scalar`] named `$name`.
+/// Defines the method [`Layer::boxed`] of a layer of this crate: it calls the hidden method `$name` of [`Scalar`].
 macro_rules! own_box {
     ($name:ident) => {
         fn boxed(self) -> alloc::boxed::Box<dyn crate::layer::Layer<T>> {
@@ -205,7 +205,8 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
 
     /// Runs the backward pass: computes `pass.dx`, the gradient with respect to the input, from `pass.dy`, the
     /// gradient with respect to the output. It adds the gradient with respect to the parameters `w` to `pass.dw`. A
-    /// layer with the hint `overwrites_dw` instead overwrites `pass.dw` if `pass.overwrite_dw` is set.
+    /// layer with the hint [`overwrites_dw`](Hints#structfield.overwrites_dw) instead overwrites `pass.dw` if
+    /// `pass.overwrite_dw` is set.
     ///
     /// # Panics
     /// Under the same conditions as [`forward`](Self::forward).
@@ -290,9 +291,10 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
         self.structure().gain_bound(w, shape)
     }
 
-    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after time step t: one bound for each k =
-    /// 0, 1, …, steps. They hold for every t within the steps of `shape`, from a state of zero and for every x. The
-    /// default is `None`, for no known bounds. Override it for a certificate over time.
+    /// Returns upper bounds on `‖∂s_t/∂s_{t−k}‖₂`, where s_t is the state after time step t. Element k of the vector
+    /// is the bound for k time steps, k from 0 to the number of time steps of `shape`. The bounds hold for every t of
+    /// the pass, from a state of zero and for every x. The default is `None`, for no known bounds. Override it for a
+    /// certificate over time.
     fn state_gain_bounds(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<Vec<f64>> {
         None
     }

@@ -152,12 +152,12 @@ macro_rules! norm {
                 }
             }
 
-            /// Returns an upper bound on `max |γ|/√ε`, γ the gains. A row of equal values (zeros for RmsNorm)
-            /// attains it where all gains are equal.
+            /// Returns an upper bound on `max |γ|/√ε`, a bound on the 2-norm of the Jacobian, with γ the gains. A row
+            /// of equal values (zeros for RmsNorm) attains it where all gains are equal.
             ///
-            /// For a group of n values, u = (x − μ)/σ and σ² = mean((x − μ)²) + ε, `∂y/∂x = diag(γ) (I
-            /// − 11ᵀ/n − uuᵀ/n)/σ`; without centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal to 1,
-            /// the matrix between γ and σ has eigenvalues 0 and 1 and one between, and σ ≥ √ε. A centred group
+            /// For a group of n values, u = (x − μ)/σ and σ² = mean((x − μ)²) + ε,
+            /// `∂y/∂x = diag(γ) (I − 11ᵀ/n − uuᵀ/n)/σ`; without centring, no 11ᵀ/n. As ‖u‖² < n and u is orthogonal
+            /// to 1, the matrix in parentheses has eigenvalues 0 and 1 and one between, and σ ≥ √ε. A centred group
             /// of one value is always 0.
             fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
                 Some(self.norm().gain_bound(w).get())

@@ -6,40 +6,41 @@ use crate::{
     size::saturating_product,
 };
 
-/// For each index (a row of an embedding's table) the list of its places: the positions among the input values of a
-/// pass at which it occurs, in order. The lists are kept in scratch memory of the pass.
+/// For each index (a row of an embedding's table), the list of the positions among the input values of a pass at
+/// which the index occurs, in increasing order. The lists are kept in scratch memory of the pass.
 ///
 /// Position n is stored as n + 1, and 0 ends a list. A number takes one value of `T`; in a format such as f16, which
 /// holds only small whole numbers exactly, it takes several values, one per digit.
 pub(super) struct Occurrences<'a, T> {
-    /// The first place of each index, stored as 1 plus its number; 0 if there is none.
+    /// For each index of the table, 1 plus the first input position at which it occurs; 0 if it does not occur.
     first: &'a mut [T],
-    /// For each place the next place of the same index, stored as 1 plus its number; 0 after the last.
+    /// For each input position, 1 plus the next position with the same index; 0 if there is none.
     next: &'a mut [T],
     digits: usize,
-    /// The number of bits of a digit.
+    /// The number of bits of a digit. A stored number is split into digits, each of which one value of `T` holds
+    /// exactly.
     bits: u32,
 }
 
-/// Returns the largest number of bits for which `T` holds every whole number of so many bits exactly, at most 53.
+/// Returns the number of bits b, at most 53, up to which `T` represents every b-bit whole number exactly.
 fn bits<T: Scalar>() -> u32 {
     (1 + libm::ilogb(to_f64(T::epsilon())).unsigned_abs()).min(f64::MANTISSA_DIGITS)
 }
 
-/// Returns the number of values of `T` that hold a number from 0 to `places`.
+/// Returns the number of values of `T`, one per digit, that are needed to store a whole number from 0 to `places`.
 fn digits<T: Scalar>(places: usize) -> usize {
     (usize::BITS - places.leading_zeros()).div_ceil(bits::<T>()).max(1) as usize
 }
 
 impl<'a, T: Scalar> Occurrences<'a, T> {
-    /// Returns the length, in values, of the scratch memory for the lists of `indices` indices over `places` input
-    /// values.
+    /// Returns the length, in values, of the scratch memory for the lists of the positions of `indices` different
+    /// indices among `places` input values.
     pub(super) fn scratch(indices: usize, places: usize) -> usize {
         saturating_product(&[indices.saturating_add(places), digits::<T>(places)])
     }
 
-    /// Collects the places of each index. `at` has the index at each place, in order; all are below `indices`.
-    /// `scratch` has at least the length of [`scratch`](Self::scratch).
+    /// Collects the input positions of each index. `at` yields the index at each position, in order; all are below
+    /// `indices`. `scratch` has at least the length that the function [`scratch`](Self::scratch) returns.
     pub(super) fn new(
         scratch: &'a mut [T],
         indices: usize,
@@ -58,21 +59,22 @@ impl<'a, T: Scalar> Occurrences<'a, T> {
         lists
     }
 
-    /// Returns the places of `index`, in order.
+    /// Returns the input positions at which `index` occurs, in increasing order.
     fn of(&self, index: usize) -> impl Iterator<Item = usize> {
         let read = |list: &[T], at: usize| read(&list[at * self.digits..][..self.digits], self.bits).checked_sub(1);
         core::iter::successors(read(self.first, index), move |&place| read(self.next, place))
     }
 
-    /// Whether `place` is the first place of `index`.
+    /// Whether the input position `place` is the first at which `index` occurs.
     pub(super) fn is_first(&self, place: usize, index: usize) -> bool {
         self.of(index).next() == Some(place)
     }
 
-    /// Adds the rows of `d` at the places of `index` to `sum`. The order of summation is that of [`add_sums`].
+    /// Adds those rows of `d` to `sum` whose input position has the index `index`. The order of summation is that of
+    /// [`add_sums`].
     ///
     /// # Shapes
-    /// d: \[places, columns\]; sum: \[columns\].
+    /// d: \[input positions, columns\]; sum: \[columns\].
     pub(super) fn add_rows(&self, index: usize, d: &[T], sum: &mut [T]) {
         let (columns, mut places) = (sum.len(), self.of(index));
         let row = |place: usize| &d[place * columns..][..columns];

@@ -136,7 +136,7 @@ impl<'a, T: Scalar> BackwardPart<'_, 'a, T> {
     }
 }
 
-/// Writes the context and the lengths of the slices.
+/// Formats the context, and each slice of the pass by its length.
 impl<T: Scalar> fmt::Debug for ForwardParts<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut pass = f.debug_struct("ForwardParts");
@@ -144,7 +144,7 @@ impl<T: Scalar> fmt::Debug for ForwardParts<'_, T> {
     }
 }
 
-/// Writes the context and the lengths of the slices.
+/// Formats the context, and each slice of the pass by its length.
 impl<T: Scalar> fmt::Debug for BackwardParts<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut pass = f.debug_struct("BackwardParts");
@@ -153,14 +153,14 @@ impl<T: Scalar> fmt::Debug for BackwardParts<'_, T> {
     }
 }
 
-/// Writes the layer and the length of its output.
+/// Formats the layer of the part, and the length of its output.
 impl<T: Scalar> fmt::Debug for ForwardPart<'_, '_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ForwardPart").field("layer", &self.layer).field("y", &self.y.len()).finish_non_exhaustive()
     }
 }
 
-/// Writes the layer and the length of its output.
+/// Formats the layer of the part, and the length of its output.
 impl<T: Scalar> fmt::Debug for BackwardPart<'_, '_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackwardPart").field("layer", &self.layer).field("y", &self.y.len()).finish_non_exhaustive()

@@ -81,7 +81,7 @@ struct Part<T: Scalar> {
     sizes: PartSizes,
 }
 
-/// The names of the slices that the parts share, in the messages of panics.
+/// The name of the parameters `w`, which the layer divides among its parts, in the message of a panic.
 const PARAMETERS: &str = "`w` of a layer with parts";
 const GRADIENT: &str = "`dw` of a layer with parts";
 const SAVED: &str = "`saved` of a layer with parts";
@@ -93,8 +93,9 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     /// and the last writes its output; the layer has no link (factor of the chain rule) of its own.
     ///
     /// # Errors
-    /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::WidthMismatch`] where a part
-    /// does not read the width that the one before it outputs; [`Error::InvalidLayer`] where a part breaks a rule.
+    /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::WidthMismatch`] where the
+    /// input width of a part is not the output width of the part before it; [`Error::InvalidLayer`] where a part
+    /// breaks a rule.
     pub fn chain(parts: [(&'static str, Box<dyn Layer<T>>); N]) -> Result<Self, Error> {
         Self::new(StructureKind::Chain, parts)
     }
@@ -163,7 +164,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         Dims::new(input.map_or(0, |dims| dims.input), output.map_or(0, |dims| dims.output), parameters)
     }
 
-    /// Returns the structure of the layer: names of links, blocks and initial values follow from it.
+    /// Returns the structure of the layer: its parts, and its own links (factors of the chain rule). The names of
+    /// links, the parameter blocks and the initial values follow from it.
     pub fn structure(&self) -> Structure<'_, T> {
         let whole = if self.kind == StructureKind::Chain { Structure::chain() } else { Structure::branches() };
         self.parts.iter().fold(whole, |whole, part| whole.part(part.name, &*part.layer))
@@ -174,7 +176,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
         self.rows(shape).map(|[_, after]| after).last().unwrap_or(shape)
     }
 
-    /// Returns, for each part, the batch shapes of its input and of its output.
+    /// Returns, for each part in order, the batch shapes of its input and of its output, for an input of `shape` to
+    /// the layer.
     fn rows<'s>(&self, shape: BatchShape<'s>) -> impl Iterator<Item = [BatchShape<'s>; 2]> {
         let mut next = shape;
         self.parts.iter().map(move |part| {
@@ -311,13 +314,14 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
 }
 
 impl<T: Scalar> Part<T> {
-    /// Returns the numbers of values of the input and of the output, of these batch shapes.
+    /// Returns the number of values of the part's input, whose batch shape is `before`, and the number of values of
+    /// its output, whose batch shape is `after`.
     fn values(&self, before: BatchShape<'_>, after: BatchShape<'_>) -> [usize; 2] {
         [[before.rows(), self.dims.input], [after.rows(), self.dims.output]].map(|size| saturating_product(&size))
     }
 }
 
-/// Writes the names and the layers.
+/// Formats the parts as a map from the name of each part to its layer.
 impl<T: Scalar, const N: usize> fmt::Debug for Parts<T, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.parts.iter().map(|part| (part.name, &part.layer))).finish()

@@ -48,7 +48,7 @@ pub struct ForwardState<'a, T> {
 }
 
 impl<T> Default for ForwardState<'_, T> {
-    /// Returns the state of a layer without state: `None`, and an empty slice.
+    /// Returns the state of a layer without state: no initial state, and an empty final state.
     fn default() -> Self {
         ForwardState { initial_state: None, final_state: &mut [] }
     }
@@ -60,7 +60,7 @@ impl<T> Default for ForwardState<'_, T> {
 /// `x`: \[rows, input\]; `y`: \[rows of the layer's own [`output_shape`](super::Layer::output_shape), output\].
 #[non_exhaustive]
 pub struct Forward<'a, T: Scalar> {
-    /// Input.
+    /// The input of the layer: \[rows, input\].
     pub x: &'a [T],
     /// Out: the output. The layer writes all of it.
     pub y: &'a mut [T],
@@ -107,7 +107,7 @@ pub struct BackwardState<'a, T> {
 }
 
 impl<T> Default for BackwardState<'_, T> {
-    /// Returns the state of a layer without state: `None` for all slices.
+    /// Returns the state of a layer without state: no initial state, and no gradients.
     fn default() -> Self {
         BackwardState { initial_state: None, d_final_state: None, d_initial_state: None }
     }
@@ -200,7 +200,7 @@ impl<'a, T: Scalar> Backward<'a, T> {
     }
 }
 
-/// Writes the lengths of the slices.
+/// Formats the initial and the final state by their numbers of values.
 impl<T> fmt::Debug for ForwardState<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let initial = self.initial_state.map(<[T]>::len);
@@ -211,7 +211,7 @@ impl<T> fmt::Debug for ForwardState<'_, T> {
     }
 }
 
-/// Writes the context and the lengths of the slices.
+/// Formats the context, and each slice of the pass by its length.
 impl<T: Scalar> fmt::Debug for Forward<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut pass = f.debug_struct("Forward");
@@ -223,7 +223,7 @@ impl<T: Scalar> fmt::Debug for Forward<'_, T> {
     }
 }
 
-/// Writes the lengths of the slices.
+/// Formats the initial state and the gradients of the states by their numbers of values.
 impl<T> fmt::Debug for BackwardState<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut state = f.debug_struct("BackwardState");
@@ -233,7 +233,7 @@ impl<T> fmt::Debug for BackwardState<'_, T> {
     }
 }
 
-/// Writes the context and the lengths of the slices.
+/// Formats the context, and each slice of the pass by its length.
 impl<T: Scalar> fmt::Debug for Backward<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut pass = f.debug_struct("Backward");

@@ -32,7 +32,7 @@ macro_rules! own_check {
     ($pass:ident, $self:ident => $mode:expr, |$lengths:ident, $layer:ident, $w:ident| $compare:expr) => {
         impl<T: Scalar> $pass<'_, T> {
             /// Whether a container cut the slices to the lengths that this layer states, and there are at least
-            /// `scratch` values of scratch. Then nothing is left to check.
+            /// `scratch` values of scratch. If so, no length needs a check.
             #[inline(always)]
             pub(crate) fn is_cut(&self, scratch: usize) -> bool {
                 self.ctx.is_cut && self.scratch.len() >= scratch
@@ -91,7 +91,7 @@ impl PassLengths {
         self.x > 0 && self.y > 0 && (shape.lengths.is_none() || shape.check().is_ok())
     }
 
-    /// Checks the slices of a forward pass, and the parameters `w`.
+    /// Checks the lengths of the slices of a forward pass, and of the parameters `w`.
     ///
     /// # Panics
     /// If the length of a slice is not the expected one.
@@ -117,8 +117,8 @@ impl PassLengths {
         }
     }
 
-    /// Checks the slices of a backward pass, and the parameters `w`, for a layer with the hints that `hints` returns.
-    /// By these hints some slices may be empty or short.
+    /// Checks the lengths of the slices of a backward pass, and of the parameters `w`. `hints` returns the hints of
+    /// the layer, by which some slices may be empty or without their leading zero rows.
     ///
     /// # Panics
     /// If the length of a slice is not the expected one.

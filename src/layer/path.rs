@@ -1,4 +1,4 @@
-//! The path of a layer in the network: it names the links.
+//! The path of a layer in the network, which names the layer's links (factors of the chain rule).
 
 use crate::{
     activation::AnyActivation,

@@ -113,7 +113,8 @@ impl<T: Scalar> Layer<T> for PRelu {
         visit(Block::new("slope", 0, [self.slopes(), 1], Role::Gain));
     }
 
-    /// Returns `max(1, |a|)` over the slopes a: the Jacobian is diagonal, with ones and slopes.
+    /// Returns `max(1, |a|)` over the slopes a, an upper bound on the 2-norm of the Jacobian, which is diagonal with
+    /// ones and slopes.
     fn gain_bound(&self, w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(w.iter().fold(Upper::ONE, |most, &slope| most.max(Upper::of(to_f64(slope)))).get())
     }

@@ -25,7 +25,7 @@ pub(super) struct RowNorm {
     pub(super) groups: usize,
     /// The number that is added to the mean square of a group.
     pub(super) epsilon: f64,
-    /// Whether gains are learned and, if `centred`, biases.
+    /// Whether the norm has learned gains and, if `centred` is set, learned biases.
     pub(super) affine: bool,
     /// Whether the mean of a group is subtracted.
     pub(super) centred: bool,
@@ -92,8 +92,8 @@ impl RowNorm {
         pass.ctx.report_forward(Factor::Other, pass.x, pass.y);
     }
 
-    /// Returns the gains or biases `w` of a row from those of group number `group` to the last; empty if `w` is empty.
-    /// `group` counts the groups of all rows.
+    /// Returns the slice of `w`, the gains or biases of a row, that begins with those of the group with the index
+    /// `group`. `group` is counted over all groups of all rows of a pass. An empty `w` gives an empty slice.
     fn of_group<'w, T>(&self, group: usize, w: &'w [T]) -> &'w [T] {
         w.get(group % self.groups * self.size()..).unwrap_or_default()
     }

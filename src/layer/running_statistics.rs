@@ -21,7 +21,8 @@ pub(super) fn buffers_of<T: Scalar>(width: usize) -> usize {
     count(width).saturating_mul(slots::<T>())
 }
 
-/// Sets `buffers` of `width` columns to the initial statistics, mean 0 and variance 1.
+/// Sets `buffers`, the running statistics of a batch norm of `width` columns, to their initial values: mean 0 and
+/// variance 1.
 pub(super) fn initial<T: Scalar>(buffers: &mut [T], width: usize) {
     buffers.fill(T::zero());
     buffers[width..count(width)].fill(T::one());

@@ -23,7 +23,8 @@ pub(crate) struct Shards<T> {
     /// The end of each shard (range of samples) among the samples of the pass, in order. Their number is a power of
     /// two, or 0 for a pass without shards.
     ends: Vec<usize>,
-    /// Memory for gradient sums: on each level of the binary tree, that of one subtree (some consecutive shards).
+    /// Memory for gradient sums that are computed but not yet added up. It has room, on each level of the binary
+    /// tree, for the sum over one subtree (some consecutive shards).
     waiting: Vec<T>,
 }
 
@@ -47,7 +48,7 @@ impl<T: Scalar> Shards<T> {
         Shards { ends: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Returns the number of values in the memory for gradient sums.
+    /// Returns the length, in values, of the memory for pending gradient sums of the binary tree.
     pub(super) fn values(&self) -> usize {
         self.waiting.len()
     }

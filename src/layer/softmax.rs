@@ -50,8 +50,8 @@ impl<T: Scalar> Layer<T> for Softmax {
         Hints::NONE.ignores_x().saved_per_row()
     }
 
-    /// Returns ½: the Jacobian `diag(p) − p pᵀ` of the output p has norm ½ if two values have probability ½, and
-    /// a smaller norm otherwise.
+    /// Returns ½, an upper bound on the 2-norm of the Jacobian `diag(p) − p pᵀ`, with p the output. The norm is ½ if
+    /// two values have probability ½, and smaller otherwise.
     fn gain_bound(&self, _w: &[T], _shape: BatchShape<'_>) -> Option<f64> {
         Some(0.5)
     }

@@ -29,9 +29,9 @@ macro_rules! layer_spec {
         pub enum LayerSpec {
             /// An [`ActivationLayer`](super::ActivationLayer): an activation applied to each value.
             ActivationLayer {
-                /// Values per row.
+                /// The number of values per row.
                 width: usize,
-                /// The activation.
+                /// The activation φ that the layer applies to each value: `y = φ(z)`.
                 activation: ActivationKind,
             },
             /// A [`Residual`](super::Residual): a branch beside a skip connection.
@@ -44,57 +44,58 @@ macro_rules! layer_spec {
             },
             /// A [`Sequential`](super::Sequential): layers in sequence.
             Sequential {
-                /// Values per input row.
+                /// The number of values per input row of the first layer.
                 input: usize,
-                /// The layers in order.
+                /// The specifications of the layers in sequence, from input to output.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 layers: Vec<LayerSpec>,
             },
             /// A [`Parallel`](super::Parallel): layers that read the same input.
             Parallel {
-                /// The parallel layers, in order.
+                /// The specifications of the layers that read the same input, in order.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 branches: Vec<LayerSpec>,
-                /// How the outputs of the branches are combined.
+                /// How the outputs of the parallel branches are combined: concatenated or summed.
                 merge: Merge,
             },
             /// A [`Checkpointed`](crate::recurrent::Checkpointed): recurrent layers that the backward pass computes
             /// again, segment by segment.
             Checkpointed {
-                /// The number of time steps from one kept state to the next: given, √T for T steps, or by a limit of
-                /// bytes.
+                /// The number of time steps between two stored states: a fixed number, √T for T steps, or the number
+                /// that fits into a given number of bytes.
                 interval: CheckpointInterval,
-                /// The layers in order.
+                /// The specifications of the checkpointed layers in sequence, from input to output.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 layers: Vec<LayerSpec>,
             },
             /// A [`Recurrent`](crate::recurrent::Recurrent): a cell unrolled over time.
             Recurrent {
-                /// The kind of the cell, with its settings.
+                /// The kind of the recurrent cell, with its settings.
                 cell: CellKind,
-                /// Values per input row.
+                /// The number of values per input row of the recurrent layer.
                 inputs: usize,
                 /// The number of units: values per output row.
                 hidden: usize,
-                /// Initializer of the input weights W.
+                /// The initializer of the input weights W.
                 weights: InitializerKind,
-                /// Initializer of the recurrent weights U.
+                /// The initializer of the recurrent weights U.
                 recurrent: InitializerKind,
-                /// Initializer of the biases; `None` without biases.
+                /// The initializer of the biases; `None` for a recurrent layer without biases.
                 bias: Option<InitializerKind>,
                 /// The rates of recurrent dropout and zoneout.
                 #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "StateNoise::is_none"))]
                 noise: StateNoise,
             },
-            /// A [`Reversed`](crate::recurrent::Reversed) around this layer, which reads each sequence from its end.
+            /// A [`Reversed`](crate::recurrent::Reversed) around the layer of this specification: it reads each
+            /// sequence from its end.
             Reversed(#[cfg_attr(feature = "serde", serde(with = "nested"))] Box<LayerSpec>),
             /// A [`Bidirectional`](crate::recurrent::Bidirectional): two layers that read a sequence from opposite
             /// ends.
             Bidirectional {
-                /// The layer that reads from the start.
+                /// The specification of the layer that reads each sequence from its start.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 forward: Box<LayerSpec>,
-                /// The layer that reads from the end.
+                /// The specification of the layer that reads each sequence from its end.
                 #[cfg_attr(feature = "serde", serde(with = "nested"))]
                 backward: Box<LayerSpec>,
             },
@@ -102,7 +103,7 @@ macro_rules! layer_spec {
                 #[doc = concat!("[`", stringify!($name), "`](super::", stringify!($name), ").")]
                 $name(super::$name),
             )+)*
-            /// A custom layer.
+            /// A layer defined outside this crate.
             Custom {
                 /// The name of the layer's type, without the scalar among its arguments. A
                 /// [`Registry`](crate::network::Registry) holds the layer under this name without the module path.
@@ -172,8 +173,8 @@ macro_rules! layer_spec {
                 }
             }
 
-            /// Whether both are equal, and in the list `leaf_layers` (layers without parts that are their own
-            /// specification).
+            /// Whether this layer and `other` are equal, and in the list `leaf_layers` (layers without parts that are
+            /// their own specification).
             fn is_same_listed(&self, other: &LayerSpec) -> bool {
                 match (self, other) {
                     $($((LayerSpec::$name(a), LayerSpec::$name(b)) => a == b,)+)*
@@ -290,7 +291,7 @@ mod nested {
 
     #[cfg(feature = "std")]
     std::thread_local! {
-        /// The number of levels that enclose the level being read or written.
+        /// The number of levels of nested layers around the level that this thread is reading or writing.
         static OPEN: Cell<usize> = const { Cell::new(0) };
     }
 

@@ -51,9 +51,9 @@ impl Drop for LayerSpec {
 }
 
 impl LayerSpec {
-    /// Returns the layer that computes the output, after its path. In a [`LayerSpec::Sequential`] it is the last layer,
-    /// or the last one inside that if it is a `Sequential` too. Any other layer, such as one with parallel branches,
-    /// counts as one layer.
+    /// Returns the path and the specification of the layer that computes the output of the network. In a
+    /// [`LayerSpec::Sequential`] it is the last layer, or the last one inside that if it is a `Sequential` too. Any
+    /// other layer, such as one with parallel branches, counts as one layer.
     pub(crate) fn last_layer(&self) -> (String, &LayerSpec) {
         let (mut path, mut last) = (String::new(), self);
         while let LayerSpec::Sequential { layers, .. } = last
@@ -100,13 +100,13 @@ impl LayerSpec {
         depth
     }
 
-    /// Refuses more than [`MAX_DEPTH`] levels.
+    /// Returns [`LayerRule::TooDeep`] for a specification with more than [`MAX_DEPTH`] levels of nested layers.
     pub(crate) fn check_depth(&self) -> Result<(), LayerRule> {
         if self.depth() > MAX_DEPTH { Err(LayerRule::TooDeep { limit: MAX_DEPTH }) } else { Ok(()) }
     }
 
-    /// Returns this layer and all layers inside it, in order: each with its path, and before the layers inside it.
-    /// The path of this layer is empty.
+    /// Returns the path and the specification of this layer and of all layers inside it, each layer before the layers
+    /// inside it. The path of this layer is empty.
     pub(crate) fn parts(&self) -> Vec<(String, &LayerSpec)> {
         let (mut found, mut open) = (Vec::new(), vec![(String::new(), self)]);
         while let Some((path, node)) = open.pop() {
@@ -183,7 +183,7 @@ impl LayerSpec {
     }
 
     /// Whether the layer is in the list `leaf_layers` (layers without parts that are their own specification) and has
-    /// initializers among its settings, so weights.
+    /// initializers among its settings, and so has weights.
     pub(crate) fn has_initializers(&self) -> bool {
         self.listed().is_some()
             && self.shallow().listed_kinds_mut().iter().any(|kind| matches!(kind, Kind::Initializer(_)))
@@ -227,7 +227,7 @@ impl LayerSpec {
     }
 }
 
-/// Returns the name of a type without its path; type arguments stay.
+/// Returns the name of a type without its module path. The arguments of a generic type are kept.
 fn short(name: &str) -> &str {
     let end = name.find('<').unwrap_or(name.len());
     name[..end].rfind("::").map_or(name, |colons| &name[colons + 2..])

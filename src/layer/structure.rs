@@ -69,14 +69,14 @@ pub(crate) struct Part<'a, T: Scalar> {
 /// cache.
 #[derive(Clone, Debug)]
 pub(crate) enum Recorded {
-    /// The methods of the layer are called.
+    /// The results are not cached: the methods of the layer are called.
     No,
     /// The results are those cached when the layer was made, or the rule that they broke.
     Checked(Result<Answers, LayerRule>),
 }
 
-/// The numbers of parameters, blocks and links (factors of the chain rule) of a layer. Added to the layer's own
-/// offsets in a container, they give those of the next layer.
+/// The numbers of parameters, blocks and links (factors of the chain rule) of a layer. A container adds them to the
+/// offsets of a layer inside it to get the offsets of the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
@@ -135,14 +135,15 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { end, ..self }
     }
 
-    /// Adds `layer` as the next part, under `name`.
+    /// Adds `layer` as the next part, with `name` as the name of the part.
     #[must_use]
     pub fn part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>) -> Self {
         let parameters = layer.dims().parameters;
         self.add(name.into(), layer, parameters, None)
     }
 
-    /// Adds `layer` as the next part, under `name`, with the cached results `kept` of its descriptive methods.
+    /// Adds `layer` as the next part, with `name` as the name of the part. `kept` holds the cached results of its
+    /// descriptive methods, such as [`Layer::hints`].
     #[must_use]
     pub(crate) fn kept_part(self, name: impl Into<Cow<'a, str>>, layer: &'a dyn Layer<T>, kept: Answers) -> Self {
         self.add(name.into(), layer, kept.dims.parameters, Some(kept))
@@ -162,9 +163,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
         Structure { answers, ..self }
     }
 
-    /// Returns the results of the layer's descriptive methods: the cached ones, or those of `ask`, which calls the
-    /// methods. In the second case the depth follows from `parts`, the results of the parts; an error in a part is
-    /// returned.
+    /// Returns the results of the layer's descriptive methods, such as [`Layer::hints`]: the cached ones, or those of
+    /// `ask`, which calls the methods. If `ask` is called, the depth of nesting is computed from `parts`, the results
+    /// of the parts. An error among `parts` is returned.
     pub(super) fn answers_of(
         &self,
         parts: &mut dyn Iterator<Item = Result<Answers, LayerRule>>,
@@ -193,7 +194,7 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.links.len()
     }
 
-    /// How the parts are connected.
+    /// Returns how the parts of the layer are connected: no parts, a chain, or parallel branches.
     pub fn kind(&self) -> StructureKind {
         self.kind
     }
@@ -204,7 +205,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         self.parts.iter().map(|part| (&*part.name, part.layer, part.range.clone()))
     }
 
-    /// Returns the parts whose descriptive methods were not checked when the layer was made, each with its name.
+    /// Returns the name and the layer of each part whose descriptive methods, such as [`Layer::hints`], were not
+    /// checked when the container was made.
     pub(super) fn unchecked(&self) -> impl Iterator<Item = (&str, &'a dyn Layer<T>)> {
         self.parts.iter().filter(|part| part.kept.is_none()).map(|part| (&*part.name, part.layer))
     }
@@ -224,9 +226,8 @@ impl<'a, T: Scalar> Structure<'a, T> {
         }
     }
 
-    /// Returns the path of the part, or of the layer's own link (factor of the chain rule), called `name`, for a layer
-    /// at `path`: both, with a dot between them. It is `path` itself for an empty name, and in a chain `name` alone
-    /// for an empty path.
+    /// Returns `path.name`, the path of the part or of the own link (factor of the chain rule) called `name` of a
+    /// layer at `path`. It is `path` itself for an empty name, and in a chain `name` alone for an empty path.
     pub(crate) fn below(&self, path: &str, name: &str) -> String {
         match (self.kind, name) {
             (_, "") => path.into(),
@@ -316,11 +317,12 @@ impl<'a, T: Scalar> Structure<'a, T> {
 }
 
 /// Calls `visit` with paths and [gain bounds](Layer::gain_bound) whose product is a gain bound of `layer`, at `path`,
-/// for the parameters `w` and an input of `shape`. They are those of `layer` itself or, for a chain, of its parts.
+/// for the parameters `w` and an input of `shape`. A chain is visited part by part; any other layer is visited once,
+/// with its own bound.
 ///
-/// A layer without a bound is visited with `None`, or instead of it the layers inside it that have none. An embedding,
-/// the first layer of its network or branch, is not visited: indices have no gradient, so the product ends at its
-/// output.
+/// If a layer has no bound, `visit` receives `None` with the paths of the layers inside it that lack a bound, or with
+/// its own path if there are none. An embedding, the first layer of its network or branch, is not visited: indices
+/// have no gradient, so the product ends at its output.
 pub(crate) fn gain_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],
@@ -357,9 +359,9 @@ pub(crate) fn gain_bounds<T: Scalar>(
     }
 }
 
-/// Calls `visit` with the path of each layer that has a state and no parts, `layer` (at `path`) or inside it, and with
-/// its [`state_gain_bounds`](Layer::state_gain_bounds) for its parameters among `w`. `shape` is that of the input of
-/// `layer`.
+/// Visits each layer that has a state and no parts: `layer`, at `path`, or a layer inside it. `visit` receives the
+/// path of that layer and its [`state_gain_bounds`](Layer::state_gain_bounds). `w` has the parameters of `layer`, and
+/// `shape` is the batch shape of its input.
 pub(crate) fn state_bounds<T: Scalar>(
     layer: &dyn Layer<T>,
     w: &[T],

@@ -1,4 +1,4 @@
-//! The mask of trainable blocks.
+//! The mask that states which parameter blocks of a layer are trainable.
 
 use core::fmt::Debug;
 
@@ -8,15 +8,15 @@ use core::fmt::Debug;
 pub struct TrainableMask<'a> {
     flags: &'a [bool],
     first: usize,
-    /// Whether blocks without a flag are frozen; otherwise they are trainable.
+    /// Whether blocks without a flag of their own are frozen; otherwise they are trainable.
     none: bool,
 }
 
 impl<'a> TrainableMask<'a> {
-    /// All blocks are trainable.
+    /// The mask under which all blocks are trainable.
     pub const ALL: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: false };
 
-    /// No block is trainable.
+    /// The mask under which no block is trainable.
     pub(crate) const NONE: TrainableMask<'static> = TrainableMask { flags: &[], first: 0, none: true };
 
     /// Creates the mask with one flag per block, `true` for a trainable block. With an empty slice all blocks are

@@ -55,8 +55,8 @@ struct BackwardSteps<'a, T> {
 }
 
 impl<T: Scalar> BackwardSteps<'_, T> {
-    /// Overwrites `d_h` with `g_t = d_h_prev + dy_t`, the gradient with respect to h_t. `rows` are rows of y, all of
-    /// one time step; `d_h_prev` and `d_h` hold these rows alone. Leading rows that `self.dy` omits count as 0.
+    /// Overwrites `d_h` with `g_t = d_h_prev + dy_t`, the gradient with respect to h_t. `rows` are the rows of y at
+    /// time step t; `d_h_prev` and `d_h` hold these rows alone. Leading rows that `self.dy` omits count as 0.
     fn add_dy(&self, rows: Range<usize>, d_h_prev: &[T], d_h: &mut [T]) {
         let hidden = d_h.len() / rows.len();
         let zeros = self.zero_rows.saturating_sub(rows.start).min(rows.len());
@@ -74,19 +74,20 @@ impl<T: Scalar> BackwardSteps<'_, T> {
 struct StepValues<'a, T> {
     /// The pre-activations, overwritten by their gradient δ: at each time step \[samples, gates · hidden\].
     z: StepRows<'a, T>,
-    /// The results of products that are kept separate, then their gradients: \[samples, separate gates · hidden\].
+    /// The results of the products that are kept separate from z, then their gradients: \[samples, separate gates ·
+    /// hidden\].
     u: StepRows<'a, T>,
     /// The gradient with respect to h_t: \[samples, hidden\].
     d_h: StepRows<'a, T>,
     /// The gradient with respect to h_{t−1}: \[samples, hidden\].
     d_h_prev: StepRows<'a, T>,
-    /// The gradient with respect to the operand, the vector that a stage writes for the next product.
+    /// The gradient with respect to the operand, the vector that a stage writes for the next product with U.
     d_operand: StepRows<'a, T>,
-    /// The gradient with respect to the cell state.
+    /// The gradient with respect to the cell state: \[samples, cell state · hidden\].
     d_cell_state: StepRows<'a, T>,
     /// Gradients that the backward pass of a stage (part of a time step) leaves for that of an earlier stage.
     between_stages: StepRows<'a, T>,
-    /// The gradient with respect to the h that recurrent dropout masked.
+    /// The gradient with respect to `h_{t−1}` through the mask of recurrent dropout: \[samples, hidden\].
     d_masked: StepRows<'a, T>,
     /// The part of the gradient of the cell state that zoneout passes to the previous cell state.
     cell_kept: StepRows<'a, T>,

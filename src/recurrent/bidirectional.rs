@@ -1,4 +1,4 @@
-//! Sequences read from both ends.
+//! The bidirectional layer: each sequence is read from both ends.
 
 use super::reversed::{Reversed, check_shape_after, reversed};
 use crate::{
@@ -42,7 +42,7 @@ pub struct Bidirectional<F, B> {
     kept: [Answers; 2],
 }
 
-/// Writes the two directions.
+/// Formats the layer as its forward and its backward direction.
 impl<F: fmt::Debug, B: fmt::Debug> fmt::Debug for Bidirectional<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (forward, backward) = (&self.forward, &self.backward.layer);
@@ -93,17 +93,18 @@ impl<F, B> Bidirectional<F, B> {
 /// whole layer; the links of the backward direction come last.
 const FORWARD_LINK: usize = 1;
 
-/// Numbers of values of the two directions in a pass. Arrays hold the forward direction first.
+/// The numbers of values that the two directions need in a pass. Each array has the number of the forward direction
+/// first.
 struct Parts {
-    /// Output values per row of each direction.
+    /// The numbers of output values per row: of the forward direction, then of the backward direction.
     widths: [usize; 2],
-    /// Output values of each direction, for all rows.
+    /// The numbers of output values for all rows: of the forward direction, then of the backward direction.
     outs: [usize; 2],
-    /// Values that each direction saves for the backward pass.
+    /// The numbers of values saved for the backward pass: by the forward direction, then by the backward direction.
     saved: [usize; 2],
-    /// State values of each direction, for all samples.
+    /// The numbers of state values of all samples: of the forward direction, then of the backward direction.
     states: [usize; 2],
-    /// The larger scratch of the two directions.
+    /// The length, in values, of the scratch that both directions use in turn: the larger of their two.
     scratch: usize,
     /// State values per sample, of both directions together.
     state: usize,
@@ -151,8 +152,8 @@ impl<F, B> Bidirectional<F, B> {
         (parts, lengths.memory(MemorySizes::new(saved, a.saturating_add(b), state), shape.batch))
     }
 
-    /// Panics unless both directions have the same output shape for an input of `shape`, with as many samples. `after`
-    /// is the output shape of the forward direction.
+    /// Panics unless both directions have the same output shape for an input of `shape`, with as many samples as the
+    /// input. `after` is the output shape of the forward direction.
     fn check_rows<T: Scalar>(&self, shape: BatchShape<'_>, after: BatchShape<'_>)
     where
         B: Layer<T>,

@@ -52,7 +52,7 @@ use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 /// x: \[rows, input\]; y: \[rows, output\], or \[batch, output\] with a `LastStep`; blocks and state: those of the
 /// layers, in order.
 pub struct Checkpointed<T> {
-    /// The layers that run in segments.
+    /// The layers that run in segments of time steps, in order, without the `LastStep`.
     pub(super) layers: Vec<Entry<T>>,
     /// The `LastStep` layer at the end, if there is one.
     pub(super) last_step: Option<Entry<T>>,
@@ -66,10 +66,10 @@ impl<T: Scalar> Checkpointed<T> {
     /// Creates a layer that runs `layers` in sequence, checkpointed at `interval`.
     ///
     /// # Errors
-    /// [`Error::InvalidLayer`], naming the layer, where a layer is not one of those that [`Checkpointed`] lists, breaks
-    /// a rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::Empty`] without a recurrent
-    /// layer; [`Error::WidthMismatch`] where widths do not meet; [`Error::Parameter`] for an interval of 0 time
-    /// steps or a width of 0.
+    /// [`Error::InvalidLayer`], naming the layer, where a layer is of a kind that cannot be checkpointed, breaks a
+    /// rule, or is nested more than [`MAX_DEPTH`](crate::layer::MAX_DEPTH) deep. [`Error::Empty`] without a recurrent
+    /// layer. [`Error::WidthMismatch`] where the input width of a layer is not the output width of the layer before
+    /// it; [`Error::Parameter`] for an interval of 0 time steps or a width of 0.
     pub fn new(interval: CheckpointInterval, layers: Vec<Box<dyn Layer<T>>>) -> Result<Self, Error> {
         if let CheckpointInterval::Steps(steps) = interval {
             require(steps > 0, "the steps between checkpoints", "at least 1", 0.0)?;
@@ -119,8 +119,8 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Sets the interval to [`CheckpointInterval::Bytes`] of `bytes`, and checks that these suffice for a training
-    /// pass over `shape`, and so over fewer samples or time steps.
+    /// Sets the interval to [`CheckpointInterval::Bytes`] of `bytes`, and checks that so many bytes suffice for a
+    /// training pass over `shape`. They then suffice for fewer samples or time steps, too.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where no interval fits, with the least possible number of bytes; the errors of
@@ -132,7 +132,7 @@ impl<T: Scalar> Checkpointed<T> {
         Ok(Checkpointed { interval: CheckpointInterval::Bytes(bytes), ..self })
     }
 
-    /// Returns the interval between checkpoints.
+    /// Returns the setting of the number of time steps between the states that the layer keeps.
     pub fn interval(&self) -> CheckpointInterval {
         self.interval
     }
@@ -150,9 +150,9 @@ impl<T: Scalar> Checkpointed<T> {
         }
     }
 
-    /// Whether the slice of saved values of a pass in `mode` also holds this layer's own scratch, after them. True
-    /// under [`CheckpointInterval::Bytes`] in a mode that saves: only the sum of both lengths has a bound that does
-    /// not shrink as a batch grows.
+    /// Whether this layer's own scratch is part of its saved values, at the end of the slice, in a pass in `mode`.
+    /// True under [`CheckpointInterval::Bytes`] in a mode that saves: only the sum of both lengths has a bound that
+    /// does not shrink as a batch grows.
     pub(super) fn has_scratch_in_saved(&self, mode: Mode) -> bool {
         matches!(self.interval, CheckpointInterval::Bytes(_)) && mode.saves()
     }
@@ -181,8 +181,9 @@ impl<T: Scalar> Checkpointed<T> {
         saturating_sum(self.layers.iter().flat_map(|entry| entry.states))
     }
 
-    /// Returns two lengths, in values, for the layer `entry` in a segment of `plan`: of the values that it saves,
-    /// and of its outputs with room for one time step before them. In a `mode` that does not save, the first is 0.
+    /// Returns two lengths, in values, for the layer `entry` in a segment of `plan`. The first is the length of its
+    /// saved values; it is 0 in a `mode` that does not save. The second is that of its outputs, with room for one
+    /// time step before the segment.
     pub(super) fn segment_sizes(entry: &Entry<T>, plan: &Plan, mode: Mode) -> [usize; 2] {
         let saved = entry.layer.memory(BatchShape::sequences(1, plan.rows), mode).saved;
         [saved, plan.batch.saturating_add(plan.rows).saturating_mul(entry.kept.dims.output)]
@@ -255,8 +256,8 @@ impl<T: Scalar> Layer<T> for Checkpointed<T> {
 
     /// Saved: the states before the segments, and the saved values and outputs of one segment. Scratch: the largest
     /// scratch of the layers, two gradients of a segment, three states of the batch, and the partial sums of dW. If
-    /// `mode` does not save, all of it is scratch. If it does, under [`CheckpointInterval::Bytes`], all of it except
-    /// the scratch of the layers is part of the saved values.
+    /// `mode` does not save, the saved part is scratch, too. If it does, under [`CheckpointInterval::Bytes`], the
+    /// scratch except for that of the layers is part of the saved values.
     fn memory(&self, shape: BatchShape<'_>, mode: Mode) -> MemorySizes {
         let (plan, [kept, own]) = match self.interval {
             CheckpointInterval::Bytes(bytes) => {

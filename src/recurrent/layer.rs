@@ -79,7 +79,7 @@ impl<C: Cell> Recurrent<C> {
         self.with(|layer| layer.bias = Some(initializer.kind()))
     }
 
-    /// Removes the biases.
+    /// Removes all biases, including those of products with [`keep_separate`](super::Product::keep_separate).
     #[must_use]
     pub fn without_bias(self) -> Self {
         self.with(|layer| layer.bias = None)
@@ -175,7 +175,8 @@ impl<T: Scalar, C: Cell> Layer<T> for Recurrent<C> {
         self.unrolled.blocks(visit);
     }
 
-    /// Returns the structure of a layer without parts, with the rule that its cell breaks, if any.
+    /// Returns the structure of a layer without parts. If the cell breaks a rule of [`Cell`], the structure holds
+    /// this rule.
     fn structure(&self) -> Structure<'_, T> {
         let leaf = Structure::LEAF.links(&["", "input", "addition", "activation", "recurrent"]);
         let broken = self.unrolled.plan.broken.clone();

@@ -97,7 +97,7 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
         StepGradient { buffers, before: 0, gathered: 0, ctx, step }
     }
 
-    /// Appends all values of `parts` to the gathered gradient.
+    /// Appends the slices `parts` to the gradient that is being gathered for the next report to the monitor.
     pub(super) fn gather(&mut self, parts: &[&[T]]) {
         let Some([_, after]) = &mut self.buffers else { return };
         for part in parts {
@@ -107,14 +107,15 @@ impl<'a, T: Scalar> StepGradient<'a, T> {
     }
 
     /// Appends the columns `first` to `first + count − 1` of the matrix `slab`, whose rows have `stride` values, to
-    /// the gathered gradient.
+    /// the gradient that is being gathered for the next report to the monitor.
     pub(super) fn gather_columns(&mut self, slab: &[T], stride: usize, first: usize, count: usize) {
         if self.buffers.is_some() {
             slab.chunks(stride).for_each(|row| self.gather(&[&row[first..][..count]]));
         }
     }
 
-    /// Takes the gathered gradient as the gradient before the next link (factor of the chain rule), without a report.
+    /// Makes the gathered gradient the gradient before the next link (factor of the chain rule), without a report to
+    /// the monitor.
     pub(super) fn advance(&mut self) {
         if let Some(buffers) = &mut self.buffers {
             buffers.swap(0, 1);

@@ -23,7 +23,8 @@ impl StateNoise {
         }
     }
 
-    /// Returns the rates of zoneout in a pass, and the key of its masks. `ctx` is the context of the layer.
+    /// Returns the zoneout of a pass: its rates for h and for the cell state, and the key of its masks. `ctx` is the
+    /// context of the layer.
     pub(super) fn zoneout<T: Scalar>(&self, ctx: &Context<'_, T>) -> Zoneout {
         let (key, link, trains) = (ctx.dropout, ctx.path.index(), ctx.draws_masks());
         Zoneout { rates: [self.zoneout_hidden, self.zoneout_cell], key, link, trains }
@@ -40,9 +41,9 @@ pub(super) const HIDDEN: usize = 0;
 /// The index of the cell state in arrays of the two pieces of a state, h and cell state.
 pub(super) const CELL: usize = 1;
 
-/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. In a pass
-/// that draws masks, d is 1 with the probability `rate` and 0 otherwise, drawn for each unit of each time step. In
-/// other passes d is the rate itself.
+/// Zoneout in a pass: `s_t = d ⊙ s_{t−1} + (1 − d) ⊙ s̃_t`, where s̃ is the state that the cell computed. The rate is
+/// one of two, for s = h and for the cell state. In a pass that draws masks, d is 1 with the probability of the rate
+/// and 0 otherwise, drawn for each unit of each time step. In other passes d is the rate itself.
 #[derive(Clone, Copy)]
 pub(super) struct Zoneout {
     rates: [f64; 2],
@@ -126,7 +127,7 @@ impl Zoneout {
     }
 }
 
-/// The fraction of its previous value that zoneout keeps in a unit: 0, 1, or a number between.
+/// The fraction of the previous value of a unit that zoneout keeps: 0, 1, or a number between.
 #[derive(Clone, Copy)]
 enum Share {
     None,

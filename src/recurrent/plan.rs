@@ -1,4 +1,4 @@
-//! The sizes, products and buffers of a recurrent layer, without its cell.
+//! The sizes, products and buffers of a recurrent layer: its code that does not depend on the type of the cell.
 
 use super::noise::CELL;
 use crate::{
@@ -112,11 +112,13 @@ pub(super) struct Sizes {
     pub(super) u: usize,
     pub(super) cell_state: usize,
     pub(super) between_stages: usize,
-    /// Values of the operands, the vectors that all stages but the last write for the products of the next stage.
+    /// The number of values of the operands: the vectors that all stages but the last write for the products of the
+    /// next stage.
     pub(super) operands: usize,
-    /// Values of the h that the mask of recurrent dropout multiplied; 0 without recurrent dropout.
+    /// The number of values of `m ⊙ h`, with m the mask of recurrent dropout; 0 without recurrent dropout.
     pub(super) masked: usize,
-    /// Values of h, and of the cell state, as the cell computed them, before zoneout; 0 without zoneout.
+    /// The numbers of values of h and of the cell state, in this order, as the cell computed them, before zoneout;
+    /// both 0 without zoneout.
     pub(super) computed: [usize; 2],
     /// The number of stages (element-wise parts of a time step) of the cell.
     pub(super) stages: usize,
@@ -129,8 +131,8 @@ impl Sizes {
         saturating_sum([self.z, self.u, self.operands, self.cell_state, self.masked, h, cell])
     }
 
-    /// Returns an upper bound on the number of values, per row, of a gradient that a monitor receives within a time
-    /// step.
+    /// Returns an upper bound on the number of values, per row, of the gradient that a monitor receives for one link
+    /// (factor of the chain rule) within a time step.
     pub(super) fn live(&self) -> usize {
         saturating_sum([self.z, self.u, self.between_stages, self.cell_state, self.hidden, self.hidden])
     }
@@ -150,10 +152,11 @@ pub(super) fn rows_mut<T>(values: &mut [T], first: usize, count: usize, width: u
     &mut values[first * width..][..count * width]
 }
 
-/// The name of the scratch in the message of a panic.
+/// The name of the scratch of a recurrent layer in the message of a panic.
 pub(super) const SCRATCH: &str = "`scratch` of Recurrent";
 
-/// A recurrent layer without its cell.
+/// The part of a recurrent layer that does not depend on the type of its cell: sizes, products, initializers and
+/// noise.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unrolled {
     pub(super) plan: Plan,
@@ -303,8 +306,8 @@ impl Unrolled {
         self.plan.products.iter().filter(|product| product.keep_separate).flat_map(|product| product.gates.clone())
     }
 
-    /// Returns the length, in values, of the packed matrices U_g of all recurrent products: for the forward pass, then
-    /// for the backward pass. U_g holds the rows of U of the gates of a product.
+    /// Returns two lengths, in values: of the packed matrices U_g of all recurrent products for the forward pass, and
+    /// of those for the backward pass. U_g holds the rows of U of the gates of a product.
     pub(super) fn packed_products<T: Scalar>(&self) -> [usize; 2] {
         let hidden = self.hidden;
         let outputs = || self.plan.products.iter().map(|product: &Product| product.gates.len().saturating_mul(hidden));

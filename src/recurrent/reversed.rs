@@ -1,4 +1,4 @@
-//! Sequences read from the end.
+//! The layer that reads each sequence from its end.
 
 use crate::{
     batch_shape::BatchShape,
@@ -32,7 +32,7 @@ pub struct Reversed<L> {
     kept: Answers,
 }
 
-/// Writes the inner layer.
+/// Formats the layer as the name `Reversed` around the inner layer.
 impl<L: fmt::Debug> fmt::Debug for Reversed<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Reversed").field(&self.layer).finish()
@@ -60,8 +60,8 @@ impl<L> Reversed<L> {
     }
 }
 
-/// Returns the hints of a reversed layer, given those of the inner layer. A reversed layer saves the rows itself, so it
-/// reads neither x nor y, and passes `dw` to the inner layer.
+/// Returns the hints of a reversed layer, given the hints of the inner layer. A reversed layer saves its rows itself,
+/// so it reads neither x nor y. It overwrites `dw` exactly if the inner layer does.
 fn hints(layer: Hints) -> Hints {
     Hints { overwrites_dw: layer.overwrites_dw, ..Hints::NONE.ignores_x().ignores_y() }
 }
@@ -85,8 +85,8 @@ const SAVED: &str = "`saved` of Reversed";
 /// The name of the scratch, which is shared with the inner layer, in the message of a panic.
 const SCRATCH: &str = "`scratch` of Reversed";
 
-/// Panics if `after`, the output shape of an inner layer, is not valid in a pass over `shape`. `layer` names it in the
-/// message.
+/// Panics if `after`, the output shape of an inner layer, is not valid in a pass over `shape`. `layer` names the
+/// inner layer in the message.
 pub(super) fn check_shape_after(layer: &str, shape: BatchShape<'_>, after: BatchShape<'_>) {
     check_output_shape(shape, after).unwrap_or_else(|rule| panic!("{layer}: {rule}"));
 }

@@ -1,4 +1,4 @@
-//! The values of the time steps of a recurrent layer that its passes keep.
+//! The values of a recurrent layer at each time step that the forward pass saves for the backward pass.
 
 use super::plan::Sizes;
 

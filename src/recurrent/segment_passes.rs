@@ -22,8 +22,9 @@ const SAVED: &str = "`saved` of Checkpointed";
 const SCRATCH: &str = "`scratch` of Checkpointed";
 
 impl<T: Scalar> Checkpointed<T> {
-    /// Runs the layers over one segment of a pass divided by `plan`; `ctx` has the segment's shape. `x` and the states,
-    /// before and after it, are of the segment alone; without `initial_state` the state before it is zero.
+    /// Runs the layers over one segment of a pass divided by `plan`; `ctx` has the segment's shape. `x` holds the
+    /// input rows of the segment. `initial_state` is the state before the segment (`None` means zero), and
+    /// `final_state` receives the state after it.
     ///
     /// `buffers` receives the saved values and the outputs of each layer, in order. In front of each layer's outputs
     /// there is room for the outputs of one earlier time step.

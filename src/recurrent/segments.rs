@@ -15,7 +15,8 @@ pub(super) struct Entry<T> {
     /// The results of the descriptive methods, such as [`Layer::hints`], of this layer, cached when the container was
     /// made.
     pub(super) kept: Answers,
-    /// The largest number of rows whose terms of dW form one partial sum; 0 if the layer is not recurrent.
+    /// The largest number of rows (samples at single time steps) whose terms of dW form one partial sum; 0 if the
+    /// layer is not recurrent.
     pub(super) block_rows: usize,
     /// The numbers of state values per sample: of h, then of the rest of the state; both 0 if the layer is not
     /// recurrent.
@@ -30,8 +31,8 @@ impl<T: Scalar> Entry<T> {
         self.block_rows > 0
     }
 
-    /// Returns the number of time steps, for `batch` samples, whose terms of the parameters' gradient form one
-    /// partial sum.
+    /// Returns the number of time steps of a block for `batch` samples: consecutive steps whose terms of the
+    /// parameter gradient form one partial sum.
     pub(super) fn block_steps(&self, batch: usize) -> usize {
         steps_of_block(self.block_rows, batch)
     }
@@ -43,11 +44,13 @@ pub(super) struct Plan {
     pub(super) batch: usize,
     /// The number of time steps of the pass.
     pub(super) all_steps: usize,
-    /// The number of time steps in a segment; the last one may have fewer.
+    /// The number of time steps in a segment; the last segment may have fewer.
     pub(super) steps: usize,
-    /// An upper bound on the number of segments. For a larger batch or more time steps it is not smaller.
+    /// An upper bound on the number of segments of a pass. It does not shrink as the batch or the number of time
+    /// steps grows.
     pub(super) slots: usize,
-    /// An upper bound on the number of rows of a segment. For a larger batch or more time steps it is not smaller.
+    /// An upper bound on the number of rows (samples at single time steps) of a segment. It does not shrink as the
+    /// batch or the number of time steps grows.
     pub(super) rows: usize,
 }
 
@@ -68,8 +71,8 @@ impl Plan {
         }
     }
 
-    /// Returns the range, in the buffer of kept states, of the state before segment `k`: `state` values for each of the
-    /// `samples` samples that reach the segment.
+    /// Returns the range of the state before segment `k` in the buffer that keeps the state before each segment. The
+    /// range has `state` values for each of the `samples` samples that reach the segment.
     pub(super) fn slot(&self, k: usize, samples: usize, state: usize) -> Range<usize> {
         let start = k * self.batch * state;
         start..start + samples * state
@@ -103,7 +106,7 @@ pub(super) fn scatter<T: Copy>(layers: &[Entry<T>], from: &[T], count: usize, to
 /// before and after this one.
 pub(super) struct OfSegment<'a, T> {
     pub(super) monitor: &'a mut dyn GradientMonitor<T>,
-    /// The first time step of the segment.
+    /// The index, in the whole pass, of the first time step of the segment.
     pub(super) first: usize,
     /// The batch shape of the whole pass.
     pub(super) shape: BatchShape<'a>,

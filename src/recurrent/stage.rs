@@ -17,7 +17,7 @@ pub(super) trait Stages<T>: Sync {
     /// Runs one stage (element-wise part) of a time step backward, for all samples that reach the step.
     fn backward(&self, step: BackwardStage<'_, T>);
 
-    /// Returns the activation of gate number `gate`; `None` if the cell states none.
+    /// Returns the activation of gate number `gate` of the cell; `None` if the cell states none.
     fn activation(&self, gate: usize) -> Option<&dyn AnyActivation>;
 
     /// Returns [`Cell::step_bounds`]: bounds on the Jacobian of the state after time step number `step`, counted
@@ -48,8 +48,8 @@ impl<T: Scalar, C: Cell> Stages<T> for C {
 /// or [`BackwardStage`].
 struct OfCell<'a, C, S>(&'a C, S);
 
-/// The arguments of a stage (element-wise part) of a forward time step, for all active samples: those whose
-/// sequences reach the step.
+/// The arguments of a stage (element-wise part) of a forward time step, for all active samples: the samples whose
+/// sequences reach the step. The slices have one row for each active sample, and the names of [`CellForward`].
 pub(super) struct ForwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,
@@ -94,8 +94,8 @@ impl<T: Scalar, C: Cell> Kernel for OfCell<'_, C, ForwardStage<'_, T>> {
     }
 }
 
-/// The arguments of a stage (element-wise part) of a backward time step, for all active samples: those whose
-/// sequences reach the step.
+/// The arguments of a stage (element-wise part) of a backward time step, for all active samples: the samples whose
+/// sequences reach the step. The slices have one row for each active sample, and the names of [`CellBackward`].
 pub(super) struct BackwardStage<'a, T> {
     pub(super) sizes: Sizes,
     pub(super) stage: usize,

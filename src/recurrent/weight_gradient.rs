@@ -17,7 +17,8 @@ use crate::{
 };
 use core::ops::Range;
 
-/// The samples `first..first + count` of a pass over `batch` samples, to find their rows among those of all samples.
+/// The samples with the indices `first` to `first + count − 1` of a pass over `batch` samples. Their rows are read
+/// from slices that hold the rows of all samples.
 #[derive(Clone, Copy)]
 pub(super) struct SampleRows {
     pub(super) first: usize,
@@ -49,21 +50,23 @@ pub(super) struct Operands<'a, T> {
     /// `add_gradient` is that of a pass over them alone, while the slices hold the rows of all samples.
     pub(super) samples: SampleRows,
     pub(super) x: &'a [T],
-    /// The outputs y. In a segment of a longer pass, the output of the time step before comes first, with a row for
-    /// each sample of the segment.
+    /// The outputs y. In a segment of a longer pass, the outputs of the time step before the segment come first, one
+    /// row for each sample of the segment.
     pub(super) outputs: &'a [T],
     /// The number of samples that ran at the time step before the segment, if this is a segment of a longer pass; 0
     /// if there is no such step.
     pub(super) samples_before: usize,
-    /// The masked h of recurrent dropout, which the products read in place of h; empty without recurrent dropout.
+    /// The h after multiplication by the mask of recurrent dropout, which the products with U read in place of h;
+    /// empty without recurrent dropout.
     pub(super) masked: &'a [T],
     /// The initial h of all samples; empty if it is zero.
     pub(super) h_start: &'a [T],
 }
 
 impl Unrolled {
-    /// Adds the terms of the time steps `steps` to `dw`: to dW, dU and the gradients of the biases, as far as they
-    /// are `trainable`. `slabs` holds δ, the gradients of the pre-activations, in place of z and u.
+    /// Adds the terms of the time steps `steps` to `dw`, the gradient of all parameters: to dW, dU and the gradients
+    /// of those biases that are `trainable`. In `slabs`, z and u hold δ, the gradients with respect to the
+    /// pre-activations.
     ///
     /// `shape` is the batch shape of the samples of `operands` alone, and `steps` are time steps of it. `scratch`
     /// may be sized for fewer threads than there are.

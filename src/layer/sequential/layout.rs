@@ -13,7 +13,7 @@ use core::ops::Range;
 /// next product.
 const REACH: usize = 4;
 
-/// The size of the parameters in bytes beyond which a level-2 cache does not hold them from pass to pass.
+/// The size, in bytes, beyond which the parameters of a network do not stay in a level-2 cache from pass to pass.
 const FAR: usize = 4 << 20;
 
 impl<T: Scalar> Sequential<T> {
@@ -114,8 +114,8 @@ impl<T: Scalar> Sequential<T> {
         [widest, if self.layers.len() > 2 { widest } else { 0 }]
     }
 
-    /// Whether the parameters exceed the cache, so that a layer with a large matrix product prefetches the memory of
-    /// the next layers.
+    /// Whether the parameters of the network exceed a level-2 cache, so that a layer with a large matrix product
+    /// prefetches the memory of the next layers.
     pub(super) fn is_far(&self) -> bool {
         self.starts[self.layers.len()].saturating_mul(size_of::<T>()) > FAR
     }
