@@ -20,9 +20,9 @@ use num_traits::Float;
 /// numbers `w + v ε`, whose gradient is `∇L + H v ε` (Pearlmutter 1994). Gradient descent on a loss of largest
 /// eigenvalue λ is stable at rates below 2/λ; full-batch training drives λ up to that edge (Cohen et al. 2021).
 ///
-/// A network with a custom part has no exact passes on dual numbers. Then products are central differences of gradients,
-/// accurate to about two thirds of the digits: see [`is_exact`](Self::is_exact). Dropout has the same masks in every
-/// product. A product takes the time of about three passes, so about 64 rows are enough.
+/// A network with a custom part has no exact passes on dual numbers. Then products are central differences of
+/// gradients, accurate to about two thirds of the digits: see [`is_exact`](Self::is_exact). Dropout has the same masks
+/// in every product. A product takes the time of about three passes, so about 64 rows are enough.
 ///
 /// ```
 /// use chainrule::{BatchShape, layer::Linear, loss::{MeanSquaredError, Target}, theory::Hessian};

@@ -27,8 +27,8 @@ const NUDGES: u64 = 8;
 /// place.
 const NUDGE: f64 = 32.0;
 
-/// The allowed error of the value of a gradient on dual numbers is the sum of two terms: the first fraction times the
-/// norm of the gradient, plus the second times the norm of a usual gradient.
+/// The allowed error of the value of a gradient on dual numbers: the first number times the norm of the gradient, plus
+/// the second times the norm of a usual gradient.
 const DUAL: [f64; 2] = [1e-11, 1e-13];
 
 /// The distance, along a random direction of parameters and input, of the two passes whose gradients give a
