@@ -105,7 +105,7 @@ impl<T: Scalar> Model<T> {
     /// [`from_bytes_with`](Self::from_bytes_with) read such files. [`Error::Checkpoint`], with the tensor's name, for
     /// a tensor that is missing, has another shape than its block, or belongs to no block; [`Error::CheckpointValue`]
     /// for a parameter or buffer that is not finite in `T`. The errors of
-    /// [`LayerSpec::build`](crate::layer::LayerSpec::build).
+    /// [`LayerSpec::build`](crate::layer::LayerSpec::build) and [`Model::new`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (header, data) = read(bytes, FileKind::Model)?;
         let description = describe(&header)?;

@@ -22,6 +22,8 @@
 mod description;
 #[cfg(feature = "safetensors")]
 mod file;
+#[cfg(feature = "safetensors")]
+mod module_names;
 mod predictor;
 #[cfg(feature = "safetensors")]
 mod pytorch;
@@ -31,9 +33,11 @@ mod stream;
 
 #[cfg(feature = "safetensors")]
 pub use crate::checkpoint::Precision;
+#[cfg(feature = "safetensors")]
+pub use module_names::ModuleNames;
 pub use predictor::Predictor;
 #[cfg(feature = "safetensors")]
-pub use pytorch::{ModuleNames, export_state_dict, import_state_dict};
+pub use pytorch::{export_state_dict, import_state_dict};
 #[cfg(feature = "safetensors")]
 pub use state_dict::{StateDict, Tensor};
 pub use stream::Stream;
