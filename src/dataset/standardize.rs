@@ -71,21 +71,17 @@ impl Standardize {
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
     /// values of a sample, or of a time step if each has a target. [`Error::Length`] also for row weights per time
-    /// step with targets per sample. [`Error::Parameter`] if all row weights are 0; the errors of [`of`](Self::of).
+    /// step with targets per sample, and the reverse. [`Error::Parameter`] if all row weights are 0; the errors of [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
         let values = values_of(data)?;
         require(width > 0, "the width of rows", "at least 1", 0.0)?;
         check_target_width(width, data, values.len())?;
         let weights = data.row_weights.as_deref();
-        let (layout, rows) = (data.layout(), values.len() / width);
-        // Training refuses such weights, too: a time step has no target row of its own.
-        if let Some(weights) = weights.filter(|_| rows == layout.samples) {
-            require_length("row weights", rows, weights.len())?;
+        // Training refuses others, too.
+        if let Some(weights) = weights {
+            require_length("row weights", values.len() / width, weights.len())?;
         }
-        // A weight given for a sample applies to each of its time steps.
-        let by_row = weights.is_some_and(|all| all.len() == rows);
-        let index = |row| if by_row { row } else { layout.place(rows, row, true).0 };
-        Self::weighted(width, values, |row| weights.map_or(1.0, |weights| to_f64(weights[index(row)])))
+        Self::weighted(width, values, |row| weights.map_or(1.0, |weights| to_f64(weights[row])))
     }
 
     /// Computes the mean and the standard deviation of each column of `rows`, where each row has `width` values, and

@@ -278,18 +278,18 @@ fn standardize_of_masked_targets_reads_those_that_count() {
     }
     y[2] = 1e9;
     assert_eq!(masked(&y), masked(&[1.0, 3.0, 0.0, 5.0, 7.0, 0.0]));
-    // A weight of a sample counts for each of its steps.
-    let data = Dataset::ragged(1, &[1, 2], &x[..3], Target::Values(&y[..3])).unwrap();
-    let scale = Standardize::fit_targets(1, &data.row_weights(&[1.0, 0.0]).unwrap()).unwrap();
-    assert_eq!(scale.columns(), [[1.0, 0.0]]);
     let none = Dataset::rows(1, &x, Target::Values(&y)).unwrap().row_weights(&[0.0; 6]).unwrap();
     assert!(matches!(Standardize::fit_targets(1, &none), Err(Error::Parameter { .. })));
 }
 
-/// A step has no weight of its own where the targets have one row per sample, in training and here.
+/// Weights have the rows of the targets, in training and here.
 #[test]
-fn standardize_of_targets_per_sample_refuses_weights_per_step() {
+fn standardize_of_targets_refuses_weights_of_other_rows() {
     let (x, y) = (counting(6), [1.0, 5.0, 7.0]);
+    let data = Dataset::ragged(1, &[1, 2], &x[..3], Target::Values(&y)).unwrap();
+    let per_sample = data.row_weights(&[1.0, 0.0]).unwrap();
+    let refused = Standardize::fit_targets(1, &per_sample).unwrap_err();
+    assert_eq!(refused, Error::Length { what: "row weights", expected: 3, found: 2 });
     let data = Dataset::sequences(1, 2, &x, Target::Values(&y)).unwrap();
     let per_step = data.clone().row_weights(&[1.0, 1.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
     let refused = Standardize::fit_targets(1, &per_step).unwrap_err();
