@@ -159,7 +159,7 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
     fn restore_network(&mut self, checkpoint: &Checkpoint<T>) {
         self.parameters_mut().copy_from_slice(&checkpoint.parameters);
         if let Some(buffers) = checkpoint.slices.get(BUFFERS) {
-            self.workspace_mut().buffers_mut().copy_from_slice(buffers);
+            self.workspace_mut().replace_buffers(buffers);
         }
     }
 

@@ -49,7 +49,8 @@ pub enum DataRule {
     /// step.
     #[error(
         "targets of shape [{samples}, {steps}] are one row of {steps} values a sample, but the network has an output \
-         for each step; give them the shape [{samples}, {steps}, 1]"
+         for each step; give them the shape [{samples}, {steps}, 1], declare a target for each step, or end the network \
+         with `last_step()`"
     )]
     TargetShape {
         /// The number of samples of the targets, their first axis.

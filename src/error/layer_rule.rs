@@ -96,8 +96,8 @@ pub enum LayerRule {
     /// A custom layer because of which the network outputs neither one row for each time step of the input nor one
     /// row per sample. A trainer, a model or a diagnosis cannot pair such outputs with targets.
     #[error(
-        "the output of {kind} for samples of {steps} steps has neither their steps nor one step for each; make it one \
-         of the two, or run the network with a `Workspace`"
+        "the output of {kind} for samples of up to {steps} steps has neither the steps of each nor one step for each; \
+         return the shape of the input with its lengths, or one step, or run the network with a `Workspace`"
     )]
     OutputSteps {
         /// The kind of the custom layer that changes the number of time steps.

@@ -220,9 +220,15 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
     pub fn set_buffers(&mut self, buffers: &[T]) -> Result<(), Error> {
         require_length("buffers", self.buffers().len(), buffers.len())?;
         check_buffers(self.network.as_layer(), buffers)?;
+        self.replace_buffers(buffers);
+        Ok(())
+    }
+
+    /// Sets the buffers to finite values of their number. The next backward pass requires a forward pass after this
+    /// call.
+    pub(crate) fn replace_buffers(&mut self, buffers: &[T]) {
         self.buffers_mut().copy_from_slice(buffers);
         self.memory.ready = false;
-        Ok(())
     }
 
     pub(crate) fn buffers_mut(&mut self) -> &mut [T] {

@@ -158,6 +158,10 @@ impl<T: Scalar, L: Layer<T> + ?Sized> Workspace<T, L> {
             let x = &x[shape.step(first).start * input..][..rows.rows() * input];
             let y = T::workspace_infer(&mut self.memory, self.network.as_layer(), w, Some(x), rows)
                 .map_err(|error| after(first, error))?;
+            // The rows were checked for other numbers of steps.
+            if y.len() != rows.rows().saturating_mul(output) {
+                return Err(other_rows(self.network.as_layer(), rows.steps, ""));
+            }
             windows.outputs.extend_from_slice(y);
         }
         windows.lengths = lengths;

@@ -232,3 +232,14 @@ fn buffers_that_no_network_has_are_refused_wherever_they_enter() {
         assert_eq!(other.to_bytes().is_ok(), legal, "what cannot be loaded is not saved");
     }
 }
+
+/// A backward pass reads the buffers of its forward pass, or none.
+#[test]
+fn buffers_of_a_checkpoint_ask_for_a_new_forward_pass() {
+    let network = Sequential::<f64>::input(1).batch_norm().build().unwrap();
+    let mut run = Trainer::new(network, MeanSquaredError::new(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    let (checkpoint, w, shape) = (run.checkpoint(), run.parameters().to_vec(), BatchShape::batch(2));
+    run.workspace_mut().forward_with(&w, &[1.0, 3.0], shape, Mode::Evaluate, &mut ()).unwrap();
+    run.restore(&checkpoint).unwrap();
+    assert!(matches!(run.workspace_mut().backward(&w), Err(Error::InvalidState { .. })));
+}

@@ -10,7 +10,7 @@ use chainrule::{
     recurrent::{
         Bidirectional, Cell, CellBackward, CellForward, CellSizes, Lstm, Operand, Product, Recurrent, Reversed,
     },
-    trainer::{TrainConfig, Trainer},
+    trainer::{TrainConfig, Trainer, Truncation},
     transform::Sgd,
     workspace::Workspace,
 };
@@ -705,4 +705,13 @@ fn output_of_other_steps_in_long_sequences_is_refused_in_the_pass() {
             Err(error) => panic!("{error}"),
         }
     }
+    // In windows of 1,500 steps, and in training: no rows are misplaced, and no target is called wrong.
+    let x = vec![0.5; 2000];
+    let data = Dataset::sequences(1, 2000, &x, Target::Values(&x)).unwrap();
+    let settings = TrainConfig { truncation: Some(Truncation::new(1500)), ..TrainConfig::default() };
+    let trainer = |settings| Trainer::new(Long, MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+    let error = trainer(settings).predict(&data).unwrap_err();
+    assert!(matches!(error, Error::InvalidLayer { rule: LayerRule::OutputSteps { .. }, .. }), "{error}");
+    let error = trainer(TrainConfig::default()).fit(&data).unwrap_err();
+    assert!(!error.to_string().contains("target value a step"), "{error}");
 }

@@ -33,9 +33,13 @@ impl<T: Scalar> Batch<T> {
             *step = step.map(|step| step + self.window.start);
         }
         if let Error::Length { what: "targets", expected, found } = error {
-            let width = self.target_width.max(1);
-            let (expected, per_step) = (expected / (found / width).max(1), per_step && data.layout().steps > 1);
-            return DataRule::TargetWidth { expected, found: width, per_step }.into();
+            let (width, per_step) = (self.target_width.max(1), per_step && data.layout().steps > 1);
+            let rows = (found / width).max(1);
+            // Outputs of another number of rows, not of another width.
+            if expected % rows != 0 {
+                return error;
+            }
+            return DataRule::TargetWidth { expected: expected / rows, found: width, per_step }.into();
         }
         let Error::ClassOutOfRange { row, label, classes } = error else { return error };
         let (sample, step) = self.target_place(data, per_step, row);
