@@ -18,7 +18,7 @@ use core::{fmt, ops::ControlFlow};
 /// let mut trainer = Trainer::new(network, MeanSquaredError::new(), Adam::new(0.1), settings)?;
 /// let mut budget = GradientBudget::new();
 /// let options = FitOptions::new().validation(&held_out).monitor(&mut budget).on_epoch(|epoch| match epoch.validation {
-///     Some(validation) if validation.loss < 0.01 => ControlFlow::Break(()), // ends the run
+///     Some(validation) if validation.loss < 0.01 => ControlFlow::Break(()), // ends the fit
 ///     _ => ControlFlow::Continue(()),
 /// });
 /// let epochs = trainer.fit_with(&train, options)?;
