@@ -86,6 +86,8 @@ mod losses;
 mod lyapunov;
 #[cfg(feature = "std")]
 mod lying_parts;
+#[cfg(feature = "std")]
+mod made_up;
 mod math;
 #[cfg(feature = "std")]
 mod mean_field;
