@@ -7,11 +7,11 @@ use chainrule::{
     dataset::Dataset,
     diagnosis::{Cause, Diagnosis, Report, Severity, first_check},
     initializer::{Constant, Glorot, He, LeCun, Normal},
-    layer::{BranchScale, Linear, Residual, Sequential},
+    layer::{BranchScale, Embedding, Linear, Residual, Sequential},
     loss::{CrossEntropy, Target},
     recurrent::{Gru, Recurrent},
     theory::InputStatistics,
-    transform::{Adam, GradientTransform, Sgd},
+    transform::{Adam, AdamW, GradientTransform, Penalty, PerGroup, Sgd},
 };
 
 fn sigmoids(depth: usize) -> Result<Sequential<f32>, Error> {
@@ -126,6 +126,34 @@ fn bias_set_by_hand_leaves_a_forecast_as_it_is() -> Result<(), Error> {
     Ok(())
 }
 
+/// Rows of a table as small as 1e-3 hardly move by gradient descent, and soon grow by updates of the usual size.
+#[test]
+fn small_table_is_a_fault_of_gradient_descent_alone() -> Result<(), Error> {
+    let tokens: Vec<f32> = (0..256).map(|i| (i * 7 % 16) as f32).collect();
+    let y: Vec<usize> = tokens.iter().map(|&token| (token as usize * 5 + 3) % 16).collect();
+    let data = Dataset::rows(1, &tokens, Target::Classes(&y))?;
+    let of = |std| {
+        let table = Embedding::new(16, 12).weights(Normal { mean: 0.0, std });
+        Sequential::<f32>::input(1).layer(table).linear(24).activation(Tanh).linear(16).build()
+    };
+    let told = |std, adam: bool| {
+        let network = of(std)?;
+        let chain = || match adam {
+            true => Box::new(Adam::new(1e-2)) as Box<dyn GradientTransform<f32>>,
+            false => Box::new(Sgd::new(0.1)),
+        };
+        let loss = CrossEntropy::new();
+        run_with(&network, &data, &loss, chain(), 3, |_, _| {}, |it| it.transform::<f32>(&*chain()))
+    };
+    let report = told(1e-3, false)?;
+    assert!(above_a_note(&report, Cause::SmallWeights), "{report}");
+    for (std, adam) in [(1e-3, true), (1.0, false), (1.0, true)] {
+        let report = told(std, adam)?;
+        assert!(report.is_healthy(), "{std} {adam}: {report}");
+    }
+    Ok(())
+}
+
 /// A run on noisy labels that is certainly below constant outputs, but hardly: the last layer alone can learn that
 /// little, so it is no excuse of inputs that hardly take part. Inputs of size 1 do.
 #[test]
@@ -140,6 +168,32 @@ fn little_that_was_learned_excuses_no_part_of_the_network() -> Result<(), Error>
         let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
         let report = run_with(&network, &data, &CrossEntropy::new(), Sgd::new(0.5), 300, |_, _| {}, |it| it)?;
         assert_eq!(above_a_note(&report, Cause::UnscaledInput), is_told, "{size}: {report}");
+    }
+    Ok(())
+}
+
+/// A matrix that decay holds small, though the gradient makes it larger; a decay of the usual size holds none.
+#[test]
+fn weights_that_decay_holds_small_are_named() -> Result<(), Error> {
+    let x = normal(256 * WIDTH);
+    let y = signs(&x);
+    let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
+    let of = |inputs, outputs| Linear::new(inputs, outputs).weights(LeCun::normal());
+    let network = Sequential::<f32>::input(WIDTH).layer(of(WIDTH, 32)).activation(Tanh).layer(of(32, 32));
+    let network = network.activation(Tanh).layer(of(32, 2)).build()?;
+    let one = |decay: f64| {
+        let part = (Penalty::l2(decay), Sgd::new(0.05));
+        PerGroup::<f32>::new(Sgd::new(0.05)).group("2", part)
+    };
+    let loss = CrossEntropy::new();
+    let matrix = run_with(&network, &data, &loss, one(1.0), 200, |_, _| {}, |it| it)?;
+    let root = matrix.root().unwrap_or_else(|| panic!("{matrix}"));
+    assert_eq!((root.cause, root.place()), (Cause::DecayTooStrong, "layer 2".into()), "{matrix}");
+    for usual in [
+        run_with(&network, &data, &loss, AdamW::new(3e-3, 0.1), 200, |_, _| {}, |it| it)?,
+        run_with(&network, &data, &loss, one(1e-3), 200, |_, _| {}, |it| it)?,
+    ] {
+        assert!(usual.is_healthy(), "{usual}");
     }
     Ok(())
 }

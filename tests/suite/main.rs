@@ -11,6 +11,8 @@ mod arrays;
 #[cfg(feature = "std")]
 mod began;
 #[cfg(feature = "std")]
+mod biases;
+#[cfg(feature = "std")]
 mod branches;
 #[cfg(feature = "std")]
 mod budget;

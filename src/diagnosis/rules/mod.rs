@@ -1,6 +1,7 @@
 //! The rules of a diagnosis: each reads the measurements and predictions, and adds its findings.
 
 mod angles;
+mod biases;
 mod climb;
 mod data;
 mod depth;
@@ -8,6 +9,7 @@ mod edge;
 mod first;
 mod format;
 mod gates;
+mod held;
 mod links;
 mod made_up;
 mod order;
@@ -45,6 +47,8 @@ pub(super) const ALL: &[Rule] = &[
     task::squashed,
     task::unbounded,
     task::decay,
+    held::held,
+    biases::biases,
     gates::shut,
     units::dead,
     first::off,
