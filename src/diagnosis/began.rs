@@ -76,8 +76,8 @@ pub(super) fn examined(diagnosis: &Diagnosis<'_>, findings: &[Finding]) -> Optio
         sizes,
         task,
         curvature: None,
-        // Nothing made up for the faults of a run that does not fall.
-        is_proportional: None,
+        // Nothing made up for the faults of a run that does not fall, unless it still may.
+        is_proportional: Some(!diagnosis.makes_up()),
         certificate: None,
         recurrent: Vec::new(),
         gates: Vec::new(),

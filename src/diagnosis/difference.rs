@@ -101,6 +101,12 @@ pub(super) fn is_resumed(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(Size::is_foreign))
 }
 
+/// Whether parameters that are no biases have other sizes than their initializers draw. The sizes of biases, of which
+/// one set by hand is enough to [differ](is_resumed), do not enter a predicted gradient.
+pub(super) fn has_loaded_weights(diagnosis: &Diagnosis<'_>) -> bool {
+    of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(|size| !size.is_bias && size.is_foreign()))
+}
+
 /// Returns the block of weights whose first root mean square is the largest multiple of the one that its initializer
 /// draws. The result is the name of the block and the two root mean squares. `None` if no block is larger than its
 /// initializer draws it, or if no root mean square is known.

@@ -125,8 +125,9 @@ pub struct Diagnosis<'a> {
     pub(super) epsilon: Option<f64>,
     /// Whether the updates of the run are proportional to its gradients; `None` if that is not known.
     pub(super) is_proportional: Option<bool>,
-    /// Whether a schedule of the run raises the rate again after it was low, as warm restarts do.
-    pub(super) rate_returns: bool,
+    /// The update before which a schedule of the run may raise the rate again after it was low, as warm restarts do;
+    /// 0 without such a schedule.
+    pub(super) rate_returns_until: u64,
     pub(super) thresholds: Thresholds,
     /// The largest number of passes, forward and backward, that interventions (gradient measurements with one change)
     /// and measurements of the data may take together. `None` limits interventions alone, to [`PASSES`].
@@ -163,7 +164,7 @@ impl<'a> Diagnosis<'a> {
             groups: Vec::new(),
             epsilon: None,
             is_proportional: None,
-            rate_returns: false,
+            rate_returns_until: 0,
             thresholds: Thresholds::default(),
             allowance: None,
         })
@@ -336,8 +337,8 @@ impl<'a> Diagnosis<'a> {
         let (blocks, transform) = (Blocks::default(), setup::transforms(chain, &Blocks::default()));
         let (epsilon, groups) = (setup::epsilon(chain, &blocks), setup::group_rates(chain, &blocks));
         let is_proportional = setup::is_proportional(chain, &blocks);
-        let rate_returns = setup::rate_returns(chain, &blocks);
-        Diagnosis { transform: Some(transform), epsilon, groups, is_proportional, rate_returns, ..self }
+        let rate_returns_until = chain.rate_returns_until();
+        Diagnosis { transform: Some(transform), epsilon, groups, is_proportional, rate_returns_until, ..self }
     }
 
     /// Sets the thresholds of the rules. Call it before [`interventions`](Self::interventions) and

@@ -92,12 +92,6 @@ pub(super) fn is_proportional<T: Scalar>(
     found
 }
 
-/// Whether a schedule of a chain raises the rate again after it was low, as warm restarts and cycles do.
-pub(super) fn rate_returns<T: Scalar>(chain: &(impl GradientTransform<T> + ?Sized), blocks: &Blocks) -> bool {
-    let returns = |kind: &str| kind.contains("restarts") || kind.contains("cyclic");
-    chain.spec(blocks).iter().any(|spec| spec.kind.starts_with("Schedule (") && returns(&spec.kind))
-}
-
 /// The optimizers whose updates hardly change, or do not change, if all gradients are multiplied by one factor.
 const DIVIDING: [&str; 11] = [
     "Adam",

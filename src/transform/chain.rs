@@ -107,6 +107,16 @@ macro_rules! chain {
             fn schedules(&mut self, visit: &mut dyn FnMut(&mut Schedule)) {
                 $(self.$index.schedules(visit);)+
             }
+            fn schedule_factor(&self, step: u64) -> f64 {
+                let factor = 1.0;
+                $(let factor = factor * self.$index.schedule_factor(step);)+
+                factor
+            }
+            fn rate_returns_until(&self) -> u64 {
+                let until = 0;
+                $(let until = Ord::max(until, self.$index.rate_returns_until());)+
+                until
+            }
             fn averaged_weights<'a>(&self, blocks: &Blocks, state: &'a [T]) -> Option<&'a [T]> {
                 let (found, rest, lengths) = (None, state, [$(self.$index.state_len(blocks)),+]);
                 require_state(lengths, rest.len());

@@ -344,6 +344,20 @@ pub trait GradientTransform<T: Scalar>: Debug {
     #[doc(hidden)]
     fn schedules(&mut self, _visit: &mut dyn FnMut(&mut Schedule)) {}
 
+    /// Returns the factor of the schedules at update `step`: of a chain their product, of groups of blocks the sum
+    /// over the groups. The default is 1.
+    #[doc(hidden)]
+    fn schedule_factor(&self, _step: u64) -> f64 {
+        1.0
+    }
+
+    /// Returns the update before which a schedule with restarts or cycles may raise the rate again; `u64::MAX` if it
+    /// goes on without end, and 0, the default, without such a schedule.
+    #[doc(hidden)]
+    fn rate_returns_until(&self) -> u64 {
+        0
+    }
+
     /// Returns the transform as data, with one entry for each transform of a chain. A checkpoint stores the entries;
     /// loading compares them with those of the present chain.
     ///

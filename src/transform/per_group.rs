@@ -328,6 +328,14 @@ impl<T: Scalar> GradientTransform<T> for PerGroup<T> {
         self.parts.iter_mut().for_each(|part| part.chain.schedules(visit));
     }
 
+    fn schedule_factor(&self, step: u64) -> f64 {
+        self.parts.iter().map(|part| part.chain.schedule_factor(step)).sum()
+    }
+
+    fn rate_returns_until(&self) -> u64 {
+        self.parts.iter().map(|part| part.chain.rate_returns_until()).max().unwrap_or(0)
+    }
+
     /// The transforms of all chains, in the order of their states. The `kind` of each entry names its group, since
     /// the layout of the state depends on the groups.
     fn spec(&self, _blocks: &Blocks) -> Vec<TransformSpec> {

@@ -204,6 +204,14 @@ impl Schedule {
         !matches!(&self.parts[..], [Part { kind: Kind::Constant(_), .. }])
     }
 
+    /// Returns the update before which a part with restarts or cycles may raise the factor again: that at which the
+    /// next part begins, or `u64::MAX` for the last part. 0 without such a part.
+    fn returns_until(&self) -> u64 {
+        let returns = |part: &Part| matches!(part.kind, Kind::Cosine { restart: Some(_), .. } | Kind::Cyclic { .. });
+        let Some(last) = self.parts.iter().rposition(returns) else { return 0 };
+        self.parts.get(last + 1).map_or(u64::MAX, |next| next.start)
+    }
+
     pub(super) fn check<T: Scalar>(&self) -> Result<(), Error> {
         for part in &self.parts {
             require(part.updates > 0, "the updates of an epoch of a schedule", "at least 1", 0.0)?;
@@ -353,6 +361,14 @@ impl<T: Scalar> GradientTransform<T> for Schedule {
 
     fn schedules(&mut self, visit: &mut dyn FnMut(&mut Schedule)) {
         visit(self);
+    }
+
+    fn schedule_factor(&self, step: u64) -> f64 {
+        self.factor(step)
+    }
+
+    fn rate_returns_until(&self) -> u64 {
+        self.returns_until()
     }
 
     fn spec(&self, blocks: &Blocks) -> Vec<TransformSpec> {

@@ -199,6 +199,12 @@ macro_rules! forwarded {
             fn schedules(&mut $self, visit: &mut dyn FnMut(&mut Schedule)) {
                 $inner.schedules(visit);
             }
+            fn schedule_factor(&$self, step: u64) -> f64 {
+                $inner.schedule_factor(step)
+            }
+            fn rate_returns_until(&$self) -> u64 {
+                $inner.rate_returns_until()
+            }
             fn clipped_norm(&$self) -> Option<f64> {
                 $inner.clipped_norm()
             }

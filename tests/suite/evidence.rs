@@ -16,7 +16,7 @@ use chainrule::{
     monitor::Statistics,
     theory::InputStatistics,
     trainer::{TrainConfig, Trainer},
-    transform::{Adam, AdamW, GradientTransform, ParameterGroups, Schedule, Sgd},
+    transform::{Adam, AdamW, GradientTransform, ParameterGroups, PerGroup, Schedule, Sgd},
 };
 
 const SAMPLES: usize = 2048;
@@ -287,13 +287,26 @@ fn end_of_a_cycle_is_no_end_of_the_schedule() -> Result<(), Error> {
     let y: Vec<usize> = x.chunks(WIDTH).map(|row| usize::from(row[0] > 0.0)).collect();
     let data = Dataset::rows(WIDTH, &x, Target::Classes(&y))?;
     let (network, loss) = (tanh(2)?, CrossEntropy::new());
-    for (restarts, expected) in [(true, false), (false, true)] {
-        let chain = || {
-            let schedule =
-                if restarts { Schedule::cosine_with_restarts(40, 2, 0.0) } else { Schedule::cosine(40, 0.0) };
-            (Sgd::new(0.002), schedule)
-        };
-        let report = run_with(&network, &data, &loss, chain(), 39, |_, _| {}, |it| it.transform::<f32>(&chain()))?;
+    let restarts = || Schedule::cosine_with_restarts(40, 2, 0.0);
+    type Chain = Box<dyn GradientTransform<f32>>;
+    let alone = |schedule: Schedule| Box::new((Sgd::new(0.002), schedule)) as Chain;
+    let groups = |schedule: Schedule| {
+        let part = || (Sgd::new(0.002), schedule.clone());
+        Box::new(PerGroup::new(part()).group("0", part())) as Chain
+    };
+    // Restarts that another schedule follows have ended where it begins.
+    let ends = || restarts().then(30, Schedule::constant(0.0));
+    let chains: [(&dyn Fn() -> Chain, bool); 6] = [
+        (&|| alone(restarts()), false),
+        (&|| groups(restarts()), false),
+        (&|| groups(Schedule::warm_up(0.0, 2).then(2, restarts())), false),
+        (&|| alone(Schedule::cosine(40, 0.0)), true),
+        (&|| alone(ends()), true),
+        (&|| groups(ends()), true),
+    ];
+    for (chain, expected) in chains {
+        let told = chain();
+        let report = run_with(&network, &data, &loss, chain(), 39, |_, _| {}, |it| it.transform::<f32>(&*told))?;
         let is_told =
             report.findings.iter().any(|it| it.severity > Severity::Note && it.text.contains("schedule ended"));
         assert_eq!(is_told, expected, "{report}");

@@ -11,6 +11,8 @@ mod arrays;
 #[cfg(feature = "std")]
 mod began;
 #[cfg(feature = "std")]
+mod biases;
+#[cfg(feature = "std")]
 mod branches;
 #[cfg(feature = "std")]
 mod budget;
@@ -86,6 +88,8 @@ mod losses;
 mod lyapunov;
 #[cfg(feature = "std")]
 mod lying_parts;
+#[cfg(feature = "std")]
+mod made_up;
 mod math;
 #[cfg(feature = "std")]
 mod mean_field;

@@ -10,7 +10,7 @@ use chainrule::{
     monitor::Statistics,
     theory::InputStatistics,
     trainer::{FitOptions, TrainConfig, Trainer},
-    transform::{Adam, GradientTransform, Schedule, Sgd},
+    transform::{Adam, GradientTransform, PerGroup, Schedule, Sgd},
 };
 
 const WIDTH: usize = 8;
@@ -176,6 +176,29 @@ fn trainings_begin_half_their_steps_before_the_highest_rate() -> Result<(), Erro
     assert_eq!(baseline(100, 200, &first, &redraw)?, still);
     assert_ne!(baseline(10, 200, &first, &redraw)?, still);
     assert_eq!(baseline(100, 200, &first, &rate)?, baseline(10, 200, &first, &redraw)?);
+    Ok(())
+}
+
+/// Groups have schedules of their own, whose rates add up: a product would be 0 wherever one group stands still.
+#[test]
+fn peak_of_groups_is_where_their_rates_add_up_to_most() -> Result<(), Error> {
+    let (x, y) = task();
+    let (data, loss) = (Dataset::rows(WIDTH, &x, Target::Values(&y))?, MeanSquaredError::new());
+    let Trained { network, began, w, mut fix } = trained(&data)?;
+    fix.change = Change::Redraw;
+    let baseline = |until: u64, from: u64| -> Result<Vec<f64>, Error> {
+        let chain = || {
+            let first = Schedule::custom(move |at| f64::from(u8::from(at < until)));
+            let others = Schedule::custom(move |at| if at >= from { 2.0 } else { 0.0 });
+            let groups = PerGroup::new((Sgd::new(0.05), others)).group("0", (Sgd::new(0.05), first));
+            Box::new(groups) as Chain
+        };
+        let trial = Trial::new(&data, &loss, &chain, 200).steps(20, 60).first_parameters(&began).seeds(1);
+        Ok(trial.run(&Layer::<f32>::spec(&network), &w, &[fix.clone()])?.baseline.losses)
+    };
+    let expected = baseline(0, 10)?;
+    assert_eq!(baseline(50, 100)?, expected);
+    assert_ne!(baseline(0, 3)?, expected);
     Ok(())
 }
 

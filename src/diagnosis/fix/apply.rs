@@ -119,12 +119,14 @@ impl<'a, T: Scalar> Trial<'a, T> {
         settings: TrainConfig,
     ) -> Result<AppliedTrial<'a, T>, Error> {
         let network = context.network.build::<T>()?;
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
         let momentum = match context.momentum > 0.0 {
             true => context.momentum,
-            false => setup::momentum(&*(self.transform)(), &Blocks::collect(|visit| network.blocks(visit))),
+            false => setup::momentum(&*(self.transform)(), &blocks),
         };
         let own_rate = self.own_rate(&*network, w);
-        let fixes = suggest_fixes(&FixContext { momentum, own_rate, ..context.clone() })?;
+        let divides = setup::is_proportional(&*(self.transform)(), &blocks) == Some(false);
+        let fixes = suggest_fixes(&FixContext { momentum, own_rate, divides, ..context.clone() })?;
         let this = Trial { first_parameters: self.first_parameters.or(context.first_parameters), ..*self };
         let (fixes, measured) = this.with_measured_clips(context.network, &this.starts(&*network, w)?.today, &fixes)?;
         let mut trial = Trial { limit: this.limit.saturating_sub(measured), ..this }.run(context.network, w, &fixes)?;

@@ -59,6 +59,8 @@ pub struct FixContext<'a> {
     ///
     /// [`Trial::apply_best`]: super::Trial::apply_best
     pub(super) own_rate: Option<f64>,
+    /// Whether the optimizer divides by the size of the gradient, so that its updates do not shrink as the loss falls.
+    pub(super) divides: bool,
 }
 
 impl<'a> FixContext<'a> {
@@ -77,6 +79,7 @@ impl<'a> FixContext<'a> {
             thresholds: Thresholds::default(),
             run: None,
             own_rate: None,
+            divides: false,
         }
     }
 
@@ -196,12 +199,17 @@ impl<'a> FixContext<'a> {
         };
         let of_one = Shape::new(1, 1, Role::Weight);
         let is_large = |rows: &InitializerKind| rows.variance(of_one).is_none_or(|variance| variance > 1.0);
+        let [small, _] = self.thresholds.small_input;
+        let is_small = |rows: &InitializerKind| rows.variance(of_one).is_some_and(|it| it < small * small);
         match leaf {
             LayerSpec::Linear(Linear { outputs, bias: Some(bias), .. }) if has_mean(bias, *outputs) => {
                 *bias = Zeros.kind();
                 Some("biases of 0")
             }
-            LayerSpec::Embedding(table) if self.finding.cause == Cause::LargeWeights && is_large(&table.weights) => {
+            LayerSpec::Embedding(table)
+                if self.finding.cause == Cause::LargeWeights && is_large(&table.weights)
+                    || self.finding.cause == Cause::SmallWeights && is_small(&table.weights) =>
+            {
                 table.weights = Normal { mean: 0.0, std: 1.0 }.kind();
                 Some("rows of a standard deviation of 1")
             }

@@ -50,6 +50,11 @@ impl FixStrategy for LongerStep {
         if context.finding.schedule.is_some() {
             return Ok(None);
         }
+        // Updates that do not shrink with the gradient keep this length for the whole run, which a trial of few steps
+        // does not show.
+        if context.divides && self.ratio > Self::LADDER[0] {
+            return Ok(None);
+        }
         // For this cause, the decades of a finding are log10 of update over parameter.
         let (factor, why) = match context.finding.decades {
             Some(ratio) if ratio.is_finite() => {

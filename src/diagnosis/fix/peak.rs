@@ -69,23 +69,20 @@ impl<T: Scalar> Trial<'_, T> {
 }
 
 /// Returns the step of the schedule at which a training of `steps` steps begins. It is half of them before the first
-/// step of the run at which the product of all factors is highest, but at least `steps` before the end of the run. A
+/// step of the run at which the factor of the schedules is highest, but at least `steps` before the end of the run. A
 /// run of `length` steps ends early at a factor that the format `T` cannot hold. Of a long run, evenly spaced steps
 /// are looked up.
 fn begins<T: Scalar>(transform: &mut dyn GradientTransform<T>, length: usize, steps: usize) -> u64 {
     let (mut highest, mut peak, mut end) = (f64::NEG_INFINITY, 0, 0);
     for step in (0..length).step_by(length.div_ceil(LOOKED_UP).max(1)) {
-        let (mut product, mut is_valid) = (1.0, true);
-        transform.schedules(&mut |schedule| {
-            let factor = schedule.factor(step as u64);
-            is_valid &= check_rate::<T>(factor).is_ok();
-            product *= factor;
-        });
+        let mut is_valid = true;
+        transform.schedules(&mut |schedule| is_valid &= check_rate::<T>(schedule.factor(step as u64)).is_ok());
         if !is_valid {
             break;
         }
-        if product > highest {
-            (highest, peak) = (product, step);
+        let factor = transform.schedule_factor(step as u64);
+        if factor > highest {
+            (highest, peak) = (factor, step);
         }
         end = step + 1;
     }

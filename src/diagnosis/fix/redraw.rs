@@ -53,6 +53,8 @@ impl FixStrategy for Redraw {
         let differs = match (context.finding.decades, expected) {
             _ if over_time => true,
             _ if held_off => draws_no_bias(context.network, &layers),
+            // Decades beside a prediction of 0 are those of a size over the drawn one.
+            (Some(found), Some(0.0)) => found.abs() > libm::log10(context.thresholds.changed),
             (Some(found), Some(expected)) => (found - expected).abs() > 1.0,
             _ => false,
         };

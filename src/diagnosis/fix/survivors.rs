@@ -2,7 +2,7 @@
 
 use crate::{
     block::{Blocks, Role},
-    diagnosis::{Cause, Finding, LayerRange, has_weights, intervention::learned_scales},
+    diagnosis::{Cause, Finding, LayerRange, Thresholds, has_weights, intervention::learned_scales},
     error::{Error, require_length},
     layer::{LayerSpec, Linear},
     scalar::Scalar,
@@ -103,6 +103,8 @@ pub(super) fn accused(network: &LayerSpec, finding: &Finding) -> Vec<String> {
     // If the measured budget is the one predicted for the description, the cause is the description, and the fix
     // changes it.
     let as_described = match (finding.decades, finding.predicted) {
+        // Decades beside a prediction of 0 are those of a size over the drawn one.
+        (Some(found), Some(0.0)) => found.abs() <= libm::log10(Thresholds::default().changed),
         (Some(found), Some(predicted)) => (found - predicted).abs() <= 1.0,
         // A measurement over time that other input weights repair.
         _ => !finding.intervention.as_ref().is_some_and(|tried| tried.measured && tried.each_step),

@@ -126,6 +126,8 @@ impl Experiments {
                 })?
             }
         };
+        let shrinks = bench.shrinks(verdict.mends.as_ref())?;
+        let verdict = Verdict { shrinks, ..verdict };
         let is_sound = verdict.mends.is_none() && verdict.ruled_out.is_empty();
         let towers = if is_sound { bench.towers(&sound, lines)? } else { Vec::new() };
         let scale = thresholds.small_input[0]..thresholds.input[0];

@@ -178,6 +178,8 @@ pub(super) struct Verdict {
     /// For a repair by a pair of changes, the layers that cause most of the change of the gradient's norm that the
     /// first one removes; otherwise empty.
     pub layers_of_first: Vec<LayerRange>,
+    /// Whether `mends` redraws weights, and the redrawn ones are smaller.
+    pub shrinks: bool,
     /// The changes that were tried and after which the gradient still vanishes or explodes.
     pub ruled_out: Vec<Intervention>,
 }

@@ -1,7 +1,11 @@
 //! Passes with changed parameters: without biases, to test units that output 0 for every row, and with redrawn
 //! weights, to test layers whose outputs are large.
 
-use super::{Alteration, bench::Bench, change::altered};
+use super::{
+    Alteration, Intervention,
+    bench::Bench,
+    change::{altered, weight_layers},
+};
 use crate::{
     activation::{Activation, ActivationKind},
     block::{Blocks, Role},
@@ -23,6 +27,14 @@ pub(in crate::diagnosis) fn rectifies(activation: &ActivationKind) -> bool {
 pub(in crate::diagnosis) fn is_homogeneous(activation: &ActivationKind) -> bool {
     let grows = |z: f64| (activation.value(4.0 * z) - 4.0 * activation.value(z)).abs() < 1e-9;
     grows(1.0) && grows(-1.0) && activation.value(1.0_f64) != 0.0
+}
+
+/// Whether φ(a z) is nearly a φ(z) for a > 0 and |z| of a hundred or more, as for GELU: of large pre-activations, φ
+/// passes the size on.
+fn passes_size_on(activation: &ActivationKind) -> bool {
+    const FAR: f64 = 100.0;
+    let grows = |z: f64| (activation.value(4.0 * z) - 4.0 * activation.value(z)).abs() < 0.02 * 4.0 * FAR;
+    grows(FAR) && grows(-FAR) && activation.value(FAR) > 0.5 * FAR
 }
 
 /// A monitor of the pre-activations and outputs of rectifiers, in activation layers and in recurrent layers.
@@ -132,7 +144,7 @@ impl Bench<'_> {
             return Ok(None);
         };
         let passes_on = |(_, part): &(String, &LayerSpec)| match part {
-            LayerSpec::ActivationLayer { activation, .. } => Some(is_homogeneous(activation)),
+            LayerSpec::ActivationLayer { activation, .. } => Some(passes_size_on(activation)),
             LayerSpec::PRelu(_) => Some(true),
             LayerSpec::Recurrent { .. } | LayerSpec::Softmax(_) | LayerSpec::LogSoftmax(_) => Some(false),
             _ => None,
@@ -156,6 +168,26 @@ impl Bench<'_> {
             // Trained weights give larger outputs than random ones for inputs that they fit, without being larger.
             Loud { layer, sizes, times: f64::min(sizes[0] / sizes[1], norm(self.w) / norm(&w)), is_last }
         }))
+    }
+}
+
+impl Bench<'_> {
+    /// Whether `mends` redraws the weights of one layer, or of all, at their critical gain, and these are then smaller.
+    pub(super) fn shrinks(&self, mends: Option<&Intervention>) -> Result<bool, Error> {
+        let layers = match mends.map(|mends| &mends.alteration) {
+            Some(Alteration::CriticalLayer(layer)) => Vec::from([layer.clone()]),
+            Some(Alteration::CriticalWeights) => weight_layers(self.spec),
+            _ => return Ok(false),
+        };
+        let redraws = [Alteration::CriticalWeights];
+        let Some(spec) = altered(self.spec, &redraws, &layers) else { return Ok(false) };
+        let network = spec.build_to_look_at()?;
+        let Some(w) = self.parameters(&*network, &spec, &redraws, &layers)? else { return Ok(false) };
+        let blocks = Blocks::collect(|visit| network.blocks(visit));
+        let is_own = |name: &str| layers.iter().any(|layer| layer == layer_of_block(name));
+        let own = || blocks.iter().filter(|block| block.role == Role::Weight && is_own(&block.name));
+        let square = |w: &[f64]| own().flat_map(|block| &w[block.range.clone()]).map(|w| w * w).sum::<f64>();
+        Ok(square(&w) < square(self.w))
     }
 }
 

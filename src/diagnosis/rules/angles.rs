@@ -27,11 +27,13 @@ pub(super) fn angles(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(first) = links.iter().find(|link| link.cosine().is_some()) else { return };
     let ([apart, ratio], patience) = (diagnosis.thresholds.similar, diagnosis.thresholds.patience);
     let at_first = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::first_cosine), apart);
-    let stands = run.recent_loss().count() >= patience && !diagnosis.has_fallen() && !diagnosis.has_fitted();
+    let judged = run.recent_loss().count() >= patience && !diagnosis.has_fitted();
+    // Updates of the usual size may soon tell inputs apart, in a run whose loss has left that of constant outputs.
+    let stands = judged && !diagnosis.has_fallen() && (!diagnosis.makes_up() || diagnosis.is_near_chance(run));
     let long = |link: &&LinkStatistics| link.collapsed_passes() >= diagnosis.thresholds.checks;
     let now = |link: &LinkStatistics| closer([first, link].map(LinkStatistics::cosine), apart);
     // Training separates inputs that a random network maps near each other; a falling loss shows that it does.
-    let line = if diagnosis.learns_nothing(run) { ratio } else { diagnosis.thresholds.collapsed };
+    let line = if diagnosis.is_near_chance(run) { ratio } else { diagnosis.thresholds.collapsed };
     // In a run whose loss climbs, representations that collapsed later are an effect and not the cause.
     let climbs = diverges(diagnosis, run);
     let alike = |link: &&LinkStatistics| stands && (now(link) > line && !climbs || at_first(link) > line);

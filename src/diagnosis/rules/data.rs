@@ -136,7 +136,7 @@ pub(super) fn input(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let line = diagnosis.chance().map(|chance| diagnosis.part(chance, lines.learned));
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let comes_down = run.zip(line).is_some_and(|(run, line)| diagnosis.falls(run) || diagnosis.comes_down(line, run));
-    let stagnates = diagnosis.is_stuck() && !comes_down;
+    let stagnates = diagnosis.stands_at_chance() && !comes_down;
     let because = with_standardized(diagnosis, size, first);
     let by_column = columns_of(diagnosis).and_then(Columns::largest).map_or(String::new(), |text| format!("; {text}"));
     let of_most = diagnosis.inputs.most_rows().map(libm::sqrt);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     diagnosis::{
         Alteration, Cause, Diagnosis, Finding, Intervention, Severity, Thresholds,
-        difference::is_resumed,
+        difference::has_loaded_weights,
         figures::{count, number, signed},
         intervention::{self, Verdict, residual_blocks},
         left_out,
@@ -159,8 +159,7 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     }
     let vanishes = above(-total, lines.vanishing.map(|line| -line));
     let Some(severity) = vanishes.or(above(total, lines.exploding)) else { return };
-    // Small output weights are no fault: they reduce all other gradients alike, and their own gradient makes them
-    // grow.
+    // Small output weights are no fault: they reduce all other gradients alike, and grow by their own.
     let below = depth.below_outputs(diagnosis, output_weights(&diagnosis.spec).as_ref());
     let severity = match vanishes.is_some() {
         true => above(-below, lines.vanishing.map(|line| -line)).unwrap_or(Severity::Note),
@@ -168,11 +167,12 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
     };
     // A small gradient is harmful only if the first weights hardly move.
     let moves = vanishes.is_some() && severity == Severity::Warning && first_moves(diagnosis);
-    // The description foretells nothing of given parameters that it does not draw.
-    let is_foreign = !depth.measured && is_resumed(diagnosis);
-    let is_made_up = severity == Severity::Warning && diagnosis.may_make_up();
-    let severity = if moves || is_foreign || is_made_up { Severity::Note } else { severity };
     let verdict = verdict(diagnosis, &depth).unwrap_or_default();
+    let (cause, layers) = depth.cause(diagnosis, &verdict);
+    let is_made_up = severity == Severity::Warning && diagnosis.may_make_up(&depth, cause);
+    // The description foretells nothing of given weights that it does not draw.
+    let is_note = moves || is_made_up || !depth.measured && has_loaded_weights(diagnosis);
+    let severity = if is_note { Severity::Note } else { severity };
     let opens = |it: &&Intervention| matches!(it.alteration, Alteration::OpenGate(_) | Alteration::OpenGates);
     if let Some(opened) = verdict.mends.as_ref().filter(opens)
         && let Some(shut) = findings.iter_mut().filter(|finding| finding.severity > Severity::Note).find(|finding| {
@@ -193,7 +193,6 @@ pub(super) fn over_depth(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>)
         }
         _ => String::new(),
     };
-    let (cause, layers) = depth.cause(diagnosis, &verdict);
     let (size, shares) = (depth.size(&diagnosis.spec), depth.shares(cause, &layers));
     let untried = verdict.mends.is_none() && verdict.ruled_out.is_empty();
     let because = if untried { shares } else { format!("{}; {shares}", verdict.sentence()) };
@@ -284,7 +283,8 @@ impl Depth {
         if let Some(mends) = &verdict.mends {
             return match mends.cause() {
                 // The weights are too large: they drive the units into the flat part of φ.
-                Cause::SmallWeights if flat => (Cause::LargeWeights, verdict.layers.clone()),
+                Cause::SmallWeights if flat || verdict.shrinks => (Cause::LargeWeights, verdict.layers.clone()),
+                Cause::Bottleneck if verdict.shrinks => (Cause::LargeWeights, verdict.layers.clone()),
                 Cause::UnscaledInput => (Cause::UnscaledInput, LayerRange::single("0")),
                 cause => (cause, verdict.layers.clone()),
             };

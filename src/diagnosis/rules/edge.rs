@@ -24,7 +24,7 @@ pub(super) fn unstable(diagnosis: &Diagnosis<'_>, findings: &mut alloc::vec::Vec
     let (severity, needs_restart, because) = match run {
         Some(run) => {
             let judged = severity == Severity::Critical || run.recent_loss().count() >= lines.patience;
-            let stays = diagnosis.learns_nothing(run) && !diagnosis.has_fitted();
+            let stays = diagnosis.is_near_chance(run) && !diagnosis.has_fitted();
             let climbs = run.non_finite().is_some() || diagnosis.has_relapsed() || diverges(diagnosis, run) && judged;
             let severity = if climbs || stays { severity } else { Severity::Note };
             (

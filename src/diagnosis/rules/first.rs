@@ -1,7 +1,7 @@
 //! Rules about parameters that were at fault before the first update. They are found by their size, or by the effect
 //! of other parameters on the same batch.
 
-use super::{above, layer_of, layer_of_block, left_behind, units::output_weights};
+use super::{above, biases::is_behind, layer_of, layer_of_block, left_behind, units::output_weights};
 use crate::{
     diagnosis::{
         Cause, Diagnosis, Finding, Severity,
@@ -33,6 +33,8 @@ pub(super) fn off(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let lines = diagnosis.thresholds.dead;
     let more = |it: &&Off| it.share - it.unbiased;
     let all = diagnosis.experiments.iter().flat_map(|experiments| &experiments.off);
+    // Units behind large biases are off by what these make of the inputs of their layer.
+    let all = all.filter(|off| !is_behind(diagnosis, findings, &off.layer));
     let worst = all.max_by(|a, b| more(a).total_cmp(&more(b)));
     if let Some((it, found)) = worst.and_then(|it| Some((it, above(more(&it), lines)?))) {
         let severity = match found {
@@ -186,7 +188,12 @@ pub(super) fn loaded_outputs(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Findi
 /// [harm](Diagnosis::is_harmed).
 pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics.filter(|_| !diagnosis.has_fitted()) else { return };
-    let Some((block, [first, drawn])) = most_loaded(diagnosis).filter(|(_, [first, drawn])| *first > TIMES * drawn)
+    // Of a trained network, whose first loss is below that of constant outputs, weights may have grown.
+    let nothing = || diagnosis.chance().zip(statistics.run().first_loss()).filter(|_| !diagnosis.is_examined_alone);
+    let is_untrained =
+        nothing().is_some_and(|(chance, loss)| loss > diagnosis.part(chance, diagnosis.thresholds.learned));
+    let changed = diagnosis.thresholds.changed;
+    let Some((block, [first, drawn])) = most_loaded(diagnosis).filter(|(_, [first, drawn])| *first > changed * drawn)
     else {
         return;
     };
@@ -211,7 +218,8 @@ pub(super) fn loaded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let line = diagnosis.thresholds.input[0];
     let is_table = matches!(parts[at].1, LayerSpec::Embedding(_));
     let is_begun = statistics.run().updates() > 0;
-    let harms = began || is_gated && (!is_begun || diagnosis.is_harmed());
+    let is_far = first > TIMES * drawn;
+    let harms = is_far && (began || is_gated && (!is_begun || diagnosis.is_harmed())) || is_gated && is_untrained;
     if is_table || !(size > line && usual <= line && harms) {
         return;
     }
@@ -289,8 +297,8 @@ pub(super) fn norms(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Reports an embedding whose rows began with a root mean square far above 1. The rows of its table are the inputs of
-/// the layers after it, so the thresholds of inputs apply to them.
+/// Reports an embedding whose rows began with a root mean square far above 1, or far below. The rows of its table are
+/// the inputs of the layers after it, so the thresholds of inputs apply to them.
 pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return };
     let parts = diagnosis.spec.parts();
@@ -298,8 +306,9 @@ pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(at) = table.filter(|&at| norm_after(&parts, at).is_none()) else { return };
     let layer = &*parts[at].0;
     let size = statistics.links().iter().find(|link| link.name() == layer).and_then(LinkStatistics::first_output);
-    let Some((size, severity)) = size.and_then(|size| Some((size, above(size, diagnosis.thresholds.input)?))) else {
-        return;
+    let Some(size) = size else { return };
+    let Some(severity) = above(size, diagnosis.thresholds.input) else {
+        return findings.extend(small_table(diagnosis, layer, size));
     };
     // An adaptive optimizer may compensate for inputs that are only moderately too large.
     let harms = severity == Severity::Critical || diagnosis.is_harmed();
@@ -315,4 +324,28 @@ pub(super) fn table(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let refuted_by = "the same course of the loss with rows of size 1";
     let fix = "rows of the table drawn with a standard deviation of 1";
     findings.push(Finding { since, decades, predicted: Some(0.0), refuted_by, fix: fix.into(), ..finding });
+}
+
+/// Returns the finding about the rows of a table that began with a root mean square of `size` far below 1: they hardly
+/// change the outputs, and gradients of the next weights are as small. Below the second threshold of small inputs it
+/// is a warning if updates are proportional to gradients; otherwise updates of the usual size soon make them larger.
+/// Below the first threshold, the run must [stand at chance](Diagnosis::stands_at_chance).
+fn small_table(diagnosis: &Diagnosis<'_>, layer: &str, size: f64) -> Option<Finding> {
+    let [seen, certain] = diagnosis.thresholds.small_input;
+    let stands = diagnosis.stands_at_chance();
+    let is_small = size > 0.0 && (size < certain && diagnosis.is_proportional == Some(true) || size < seen && stands);
+    let text = format!(
+        "the rows of the table of layer {layer} are too small: they have a root mean square of {}, far below 1, and \
+         hardly change the outputs{}",
+        number(size),
+        if stands { ", and the loss stands still" } else { "" }
+    );
+    let because = String::from("the gradient of the weights after it is proportional to them");
+    is_small.then(|| {
+        let finding = diagnosis.finding(Cause::SmallWeights, Severity::Warning, layer, text, because);
+        let (since, decades) = (diagnosis.seen_at(0), Some(libm::log10(size)));
+        let refuted_by = "the same course of the loss with rows of size 1";
+        let fix = "rows of the table drawn with a standard deviation of 1".into();
+        Finding { since, decades, predicted: Some(0.0), refuted_by, fix, ..finding }
+    })
 }

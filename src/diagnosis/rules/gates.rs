@@ -87,11 +87,11 @@ fn openings(diagnosis: &Diagnosis<'_>) -> Vec<Openings> {
 
 /// Returns the severity of a fault of a state over the span, the number of time steps that the task must remember. It
 /// is `severity` if a span was given. Otherwise it is unknown whether the task needs the whole sequence. The fault is
-/// then a note, or a warning if it `is_unusual` and the run is held up. A run is held up here if it is
-/// [stuck](Diagnosis::is_stuck), its parameters have [moved](Diagnosis::has_hardly_moved), and its gradient has no
-/// wrong sign.
+/// then a note, or a warning if it `is_unusual` and the run is held up. A run is held up here if it [stands at
+/// chance](Diagnosis::stands_at_chance), its parameters have [moved](Diagnosis::has_hardly_moved), and its gradient
+/// has no wrong sign.
 pub(super) fn of_span(diagnosis: &Diagnosis<'_>, severity: Severity, is_unusual: bool) -> Severity {
-    let is_held_up = || diagnosis.is_stuck() && !diagnosis.has_hardly_moved() && !climb::is_reversed(diagnosis);
+    let is_held_up = || diagnosis.stands_at_chance() && !diagnosis.has_hardly_moved() && !climb::is_reversed(diagnosis);
     match diagnosis.span {
         Some(_) => severity,
         None if is_unusual && is_held_up() => Severity::Warning,

@@ -1,6 +1,7 @@
 //! The rules of a diagnosis: each reads the measurements and predictions, and adds its findings.
 
 mod angles;
+mod biases;
 mod climb;
 mod data;
 mod depth;
@@ -8,7 +9,9 @@ mod edge;
 mod first;
 mod format;
 mod gates;
+mod held;
 mod links;
+mod made_up;
 mod order;
 mod progress;
 mod short;
@@ -44,6 +47,8 @@ pub(super) const ALL: &[Rule] = &[
     task::squashed,
     task::unbounded,
     task::decay,
+    held::held,
+    biases::biases,
     gates::shut,
     units::dead,
     first::off,
@@ -106,13 +111,6 @@ impl Diagnosis<'_> {
         let fell_ill = run.is_some_and(|run| self.has_relapsed() || steps::diverges(self, run));
         let stands = self.is_stuck() && !self.has_hardly_moved() && run.is_none_or(|run| !self.falls(run));
         stands || fell_ill || budget.is_some_and(|budget| !sound.contains(&budget))
-    }
-
-    /// Whether an optimizer that divides by the size of the gradient may make up for its size: the transforms of a
-    /// run say so, and no update of it was seen.
-    fn may_make_up(&self) -> bool {
-        let has_run = self.statistics.is_some_and(|statistics| statistics.run().updates() > 0);
-        self.is_proportional == Some(false) && !has_run
     }
 
     /// Whether the run has updates and learned nothing: it is [stuck](Self::is_stuck), or diverged.

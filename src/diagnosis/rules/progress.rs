@@ -222,10 +222,20 @@ impl Diagnosis<'_> {
     /// Whether the run makes no progress: it has [learned nothing](Self::learns_nothing), and its loss
     /// [stagnates](Self::stagnates) or has arrived at that of constant outputs. A run whose loss is still falling to
     /// that of constant outputs is not stuck.
+    ///
+    /// A run that is [certainly below](Self::beats_constants) constant outputs has learned something. This excuses
+    /// findings that claim that nothing was learned, and no finding about a part of the network: the last layer alone
+    /// may learn that little. These are judged by [`stands_at_chance`](Self::stands_at_chance).
     pub(super) fn is_stuck(&self) -> bool {
+        self.stands_at_chance() && !self.beats_constants()
+    }
+
+    /// Whether the loss is [near](Self::is_near_chance) that of constant outputs, and [stagnates](Self::stagnates) or
+    /// has arrived there: as [`is_stuck`](Self::is_stuck), also of a loss that is certainly below it, but hardly.
+    pub(super) fn stands_at_chance(&self) -> bool {
         let Some(run) = self.statistics.map(|statistics| statistics.run()) else { return false };
         let arrived = self.chance().is_some_and(|chance| chance > self.part(run.recent_loss().mean(), STILL));
-        self.learns_nothing(run) && (self.stagnates() || arrived && !self.has_fitted())
+        self.is_near_chance(run) && (self.stagnates() || arrived && !self.has_fitted())
     }
 
     /// Whether the mean of recent losses, after [`patience`](crate::diagnosis::Thresholds::patience) losses, is above

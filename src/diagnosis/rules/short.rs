@@ -77,20 +77,25 @@ const AS_MANY_MORE: f64 = 0.602;
 /// gradient: the rate alone then sets the size of its updates.
 fn may_shorten(diagnosis: &Diagnosis<'_>, finding: &Finding) -> bool {
     use Cause::*;
-    let leaves_gradient = matches!(
+    let of_steps = matches!(
         finding.cause,
+        LearningRateTooLow | ClipThresholdTooLow | FrozenBlock | ConstantWeights | Overflow | NotANumber
+    );
+    of_steps || diagnosis.is_proportional != Some(false) && !leaves_gradient(finding.cause)
+}
+
+/// Whether a fault of this cause leaves the gradient as large as it is, at least near the loss.
+fn leaves_gradient(cause: Cause) -> bool {
+    use Cause::*;
+    matches!(
+        cause,
         UnmixedBatches
             | DropoutTooHeavy
             | UnscaledTarget
             | ExplodingRecurrence
             | VanishingRecurrence
             | ClosedForgetGate
-    );
-    let of_steps = matches!(
-        finding.cause,
-        LearningRateTooLow | ClipThresholdTooLow | FrozenBlock | ConstantWeights | Overflow | NotANumber
-    );
-    of_steps || diagnosis.is_proportional != Some(false) && !leaves_gradient
+    )
 }
 
 /// Whether another fault prevents a judgement of the updates of the run. In a run that has
@@ -115,7 +120,7 @@ fn report(diagnosis: &Diagnosis<'_>, finding: Finding, findings: &mut Vec<Findin
 /// rate is below a hundredth of the first, and as many more updates of the last size would be
 /// [short](crate::diagnosis::Thresholds::short_way) in sum.
 fn ended(diagnosis: &Diagnosis<'_>, run: &RunStatistics) -> Option<(u64, String)> {
-    if diagnosis.has_no_information() || diagnosis.rate_returns {
+    if diagnosis.has_no_information() || diagnosis.rate_returns_until > run.updates() {
         return None;
     }
     if let Some(still) = still::ended(diagnosis) {
@@ -162,7 +167,9 @@ pub(super) fn short(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     }
     let most = matrices(diagnosis).filter(counts).map(|block| block.way()[1]).fold(f64::NEG_INFINITY, f64::max);
     let is_small = block.update_ratio().mean() < lines.small_step || most < lines.short_way[0];
-    if let Some(factor) = epsilon_above_gradient(diagnosis).filter(|_| is_small) {
+    // A fault that makes gradients small explains an ε above them.
+    let is_explained = findings.iter().any(|it| it.severity > Severity::Note && !leaves_gradient(it.cause));
+    if let Some(factor) = epsilon_above_gradient(diagnosis).filter(|_| is_small && !is_explained) {
         let text = format!(
             "ε is too large: it is {} times the size of a gradient or more, so that it, and not the gradient, sets \
              the length of a step",

@@ -69,7 +69,7 @@ pub(super) fn overgrown(diagnosis: &Diagnosis<'_>) -> Option<f64> {
     let grown = least.is_finite() && least > 1.0 / lines.shrinks[1];
     let first = matrices(diagnosis).filter_map(BlockStatistics::first_update_ratio).fold(f64::NEG_INFINITY, f64::max);
     let outgrew = grown && first > LONG_AT_FIRST && began_sound(diagnosis);
-    (outgrew && diagnosis.learns_nothing(statistics.run())).then_some(least).or_else(|| replaced(diagnosis))
+    (outgrew && diagnosis.is_near_chance(statistics.run())).then_some(least).or_else(|| replaced(diagnosis))
 }
 
 /// Returns the smallest factor by which a weight matrix has grown, if updates replaced the weights. The matrix of the
@@ -119,7 +119,7 @@ pub(super) fn first_moves(diagnosis: &Diagnosis<'_>) -> bool {
     let Some(run) = diagnosis.statistics.map(|statistics| statistics.run()) else { return false };
     let mut ratios = matrices(diagnosis).filter(counts).map(|block| block.update_ratio().mean());
     let Some(first) = ratios.next() else { return false };
-    let learns = run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.learns_nothing(run);
+    let learns = run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.is_near_chance(run);
     learns && diagnosis.chance().is_some() && ratios.last().is_some_and(|last| first > last - 1.0)
 }
 

@@ -80,7 +80,8 @@ pub(super) fn frozen(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     );
     // A rate of 0 that the transforms of the run state is a fault only if the run is stuck. All first layers may be
     // kept on purpose, as those of a trained network are: then a loss that does not fall shows the harm.
-    let harms = diagnosis.is_stuck() || !all_told && (diagnosis.stays_up() || !are_first_layers(diagnosis, still));
+    let harms =
+        diagnosis.stands_at_chance() || !all_told && (diagnosis.stays_up() || !are_first_layers(diagnosis, still));
     let severity = if harms { Severity::Warning } else { Severity::Note };
     let finding = diagnosis.finding(Cause::FrozenBlock, severity, "", text, because);
     findings.push(finding.in_layers(layers));
@@ -115,7 +116,7 @@ fn holds_up<'a>(diagnosis: &Diagnosis<'a>) -> Option<(&'a BlockStatistics, f64)>
     let held = trained().max_by(|a, b| a.gradient_norm().total_cmp(&b.gradient_norm()))?;
     let alone = trained().all(|it| it.name() == held.name() || it.gradient_norm() < line * held.gradient_norm());
     let rate = told_rate(diagnosis, held) / trained().map(|it| told_rate(diagnosis, it)).fold(0.0, f64::max);
-    (alone && rate < line && diagnosis.is_stuck() && diagnosis.has_hardly_moved()).then_some((held, rate))
+    (alone && rate < line && diagnosis.stands_at_chance() && diagnosis.has_hardly_moved()).then_some((held, rate))
 }
 
 /// Reports weight matrices whose updates are at most a hundredth of those of others. An update is measured by its
@@ -157,7 +158,7 @@ pub(super) fn slow(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(block) = matrices(diagnosis).filter(lags).min_by(|a, b| left(a).total_cmp(&left(b))) else { return };
     let is_told = left(block) > line;
     let size = if is_told { block.lag().mean() } else { left(block) };
-    let severity = above(-size, lines.vanishing.map(|line| -line)).filter(|_| !is_told || diagnosis.is_stuck());
+    let severity = above(-size, lines.vanishing.map(|line| -line)).filter(|_| !is_told || diagnosis.stands_at_chance());
     let is_alike = |it: &&BlockStatistics| lags(it) && (left(it) > line) == is_told;
     let layers = LayerRange::runs(matrices(diagnosis).map(|it| (layer_of_block(it.name()), is_alike(&it))));
     let text = format!(

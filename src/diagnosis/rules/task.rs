@@ -246,7 +246,13 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let recent = run.recent_loss().mean();
     let contradicts = diagnosis.task.as_ref().filter(|task| !task.initial).is_some_and(|task| {
         let fallen = run.first_loss().is_some_and(|first| task.loss < diagnosis.part(first, 2.0 / 3.0));
-        let harms = task.loss > factor * recent || !fallen || has_wreck;
+        // Without the variance of the rows, an error that all share is no explanation of a loss above that of constant
+        // outputs.
+        let stays = match run.batch_variance() {
+            Some(_) => !fallen,
+            None => diagnosis.has_patience() && diagnosis.chance().is_some_and(|chance| task.loss > chance),
+        };
+        let harms = task.loss > factor * recent || stays || has_wreck;
         harms && !has_common_error(task, run, correlation)
     });
     // On all of the data, and not on the last batches alone, the loss has fallen.

@@ -54,7 +54,8 @@ fn predicted(diagnosis: &Diagnosis<'_>, first: usize, findings: &mut Vec<Finding
         let ((cause, gate), how, severity) = match (above(-decades, lines), above(decades, lines)) {
             (Some(severity), _) => {
                 let is_fast = forgets_fast(diagnosis, layer, decades / span.max(1) as f64);
-                (forgets(diagnosis, layer), "vanishes", of_span(diagnosis, severity, is_fast))
+                let severity = diagnosis.of_open_gate(layer, of_span(diagnosis, severity, is_fast));
+                (forgets(diagnosis, layer), "vanishes", severity)
             }
             (_, Some(severity)) => ((Cause::ExplodingRecurrence, String::new()), "explodes", severity),
             _ => continue,
@@ -158,6 +159,7 @@ fn measured(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
         let is_effect = is_saturated && diagnosis.span.is_none();
         if let Some(severity) = above(-total, lines.over_time).filter(|_| !is_effect) {
             let severity = of_span(diagnosis, severity, forgets_fast(diagnosis, layer, each));
+            let severity = diagnosis.of_open_gate(layer, severity);
             let (cause, gate) = by_weights.map_or_else(|| forgets(diagnosis, layer), |cause| (cause, String::new()));
             say(cause, severity, format!("the gradient vanishes over time: {size}{gate}"), parts);
         } else if let Some(severity) = above(total, lines.over_time) {

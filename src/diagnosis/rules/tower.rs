@@ -85,7 +85,7 @@ fn moves(diagnosis: &Diagnosis<'_>, tower: &Tower) -> bool {
     };
     let run = diagnosis.statistics.map(|statistics| statistics.run());
     let learns = run.is_some_and(|run| {
-        run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.learns_nothing(run)
+        run.recent_loss().count() >= diagnosis.thresholds.patience && !diagnosis.is_near_chance(run)
     });
     let (first, last) = (ratios(true).next(), ratios(false).last());
     learns && diagnosis.chance().is_some() && first.zip(last).is_some_and(|(first, last)| first > last - 1.0)

@@ -1,7 +1,10 @@
 //! The correlation of the rows of a batch, compared with rows of other batches.
 
 use super::{RunStatistics, RunningMoments};
-use crate::scalar::{Scalar, to_f64};
+use crate::{
+    batch_shape::BatchShape,
+    scalar::{Scalar, to_f64},
+};
 use alloc::{vec, vec::Vec};
 
 /// The variances of ∂L/∂y, the gradient of the loss with respect to the outputs: between rows of one batch, and
@@ -26,6 +29,8 @@ pub(super) struct Mixing {
     rows: f64,
     /// The number of batches of the largest size.
     batches: u64,
+    /// For an output at each time step: the sum of ∂L/∂y over the steps of each sample of the last batch.
+    of_samples: Vec<f64>,
 }
 
 /// The number of batches whose means are averaged before the means of further batches are compared with this average.
@@ -36,7 +41,7 @@ const KEEP: f64 = 0.97;
 impl Default for Mixing {
     fn default() -> Self {
         let [between, within] = [RunningMoments::forgetting(KEEP); 2];
-        Mixing { mean: Vec::new(), sum: Vec::new(), between, within, rows: 0.0, batches: 0 }
+        Mixing { mean: Vec::new(), sum: Vec::new(), between, within, rows: 0.0, batches: 0, of_samples: Vec::new() }
     }
 }
 
@@ -76,10 +81,34 @@ impl Mixing {
         }
     }
 
+    /// Adds a batch of rows of ∂L/∂y, whose 2-norm is `norm`. Samples of different lengths do not count.
+    pub fn push_batch<T: Scalar>(&mut self, dy: &[T], shape: BatchShape<'_>, norm: f64) {
+        match shape.steps {
+            1 => self.push(dy, shape.rows(), norm),
+            _ if shape.lengths.is_none() => self.push_sequences(dy, shape.batch, shape.steps),
+            _ => {}
+        }
+    }
+
+    /// Adds a batch of `samples` sequences of equal length with an output at each time step. The rows of `dy` are
+    /// time-major. The steps of one sample are alike, so that each sample counts as one row, the sum over its steps.
+    fn push_sequences<T: Scalar>(&mut self, dy: &[T], samples: usize, steps: usize) {
+        let values = dy.len() / steps.max(1);
+        let mut sums = core::mem::take(&mut self.of_samples);
+        sums.clear();
+        sums.resize(values, 0.0);
+        for step in dy.chunks_exact(values.max(1)) {
+            sums.iter_mut().zip(step).for_each(|(sum, &dy)| *sum += to_f64(dy));
+        }
+        let norm = libm::sqrt(sums.iter().map(|sum| sum * sum).sum());
+        self.push(&sums, samples, norm);
+        self.of_samples = sums;
+    }
+
     /// Returns the variance of ∂L/∂y over the rows of a batch, summed over columns, and the number of rows; `None`
-    /// before 20 batches of the largest size.
+    /// before 20 batches of the largest size, and for an output at each time step.
     pub fn within(&self) -> Option<[f64; 2]> {
-        (self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
+        (self.of_samples.is_empty() && self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }
 
     /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate becomes 0.
@@ -96,8 +125,9 @@ impl Mixing {
 
 impl RunStatistics {
     /// Returns the correlation of the rows of a batch, by the gradient of the loss with respect to the outputs: 0 for
-    /// batches drawn at random, 1 if all rows of a batch are equal. `None` before the 20th batch of the largest size,
-    /// and for an output at each time step. Source: the intraclass correlation of Fisher 1925.
+    /// batches drawn at random, 1 if all rows of a batch are equal. With an output at each time step, a row is the sum
+    /// over the steps of a sample. `None` before the 20th batch of the largest size, and if the samples of a batch have
+    /// different lengths. Source: the intraclass correlation of Fisher 1925.
     pub fn batch_correlation(&self) -> Option<f64> {
         self.mixing.correlation()
     }

@@ -119,10 +119,10 @@ impl RunStatistics {
 
     /// Receives `dy`, the gradient with respect to the output of the link `at` on the main path, and its `norm`,
     /// before [`on_main_path`](Self::on_main_path) is called for this link. Only the first link of a pass, whose
-    /// output is the network's, has an effect: if each sample has one time step, the rows of `dy` are compared.
+    /// output is the network's, has an effect: the samples of `dy` are compared, unless their lengths differ.
     pub(super) fn see_loss_gradient<T: Scalar>(&mut self, at: &Link<'_>, dy: &[T], norm: f64) {
-        if self.path[0].is_nan() && at.shape.steps == 1 && at.parts_before == 0 {
-            self.mixing.push(dy, at.shape.rows(), norm);
+        if self.path[0].is_nan() && at.parts_before == 0 {
+            self.mixing.push_batch(dy, at.shape, norm);
         }
     }
 
