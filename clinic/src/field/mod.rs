@@ -418,6 +418,9 @@ struct Record {
     /// Whether the fix brought the case to its twin's level; of a kind that no change of the run mends, whether none
     /// was proposed.
     cured: Option<bool>,
+    /// Whether the twin, trained with other draws, is not worse than its first trainings: the share to expect of a
+    /// perfect fix.
+    repeats: bool,
     levels: String,
     /// What the trials of fixes said.
     trials: String,
@@ -432,7 +435,15 @@ fn reach(case: &Case, training: u64) -> Result<Outcome, Error> {
 
 /// The median outcome of a kind with a seed, with its fault or without.
 fn reached(kind: &Kind, seed: u64, tables: &Tables, sick: bool) -> Result<Outcome, Error> {
-    Outcome::median(|training| reach(&(kind.make)(tables, made::of_training(seed, training), sick)?, training))
+    of_trainings(kind, seed, tables, sick, 0)
+}
+
+/// The median outcome of [`TRAININGS`] trainings, numbered from `first`.
+fn of_trainings(kind: &Kind, seed: u64, tables: &Tables, sick: bool, first: u64) -> Result<Outcome, Error> {
+    Outcome::median(|training| {
+        let training = first + training;
+        reach(&(kind.make)(tables, made::of_training(seed, training), sick)?, training)
+    })
 }
 
 fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error> {
@@ -445,6 +456,7 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
         verdict: found.as_ref().map(|found| found.verdict.clone()),
         harmed: false,
         cured: None,
+        repeats: false,
         levels: String::new(),
         trials: String::new(),
         causes: Vec::new(),
@@ -457,6 +469,9 @@ fn one(kind: &'static Kind, seed: u64, tables: &Tables) -> Result<Record, Error>
     };
     let [ill, twin] = [reached(kind, seed, tables, true)?, reached(kind, seed, tables, false)?];
     record.harmed = ill.is_worse(twin);
+    if record.harmed && kind.is_curable && record.verdict.is_some() {
+        record.repeats = !of_trainings(kind, seed, tables, false, TRAININGS)?.is_worse(twin);
+    }
     let said = |outcome: Outcome| format!("{:.2} at a loss of {:.2e}", outcome.level, outcome.loss);
     record.levels = format!("sick {}, twin {}", said(ill), said(twin));
     let mut treated: Option<Case> = None;
@@ -585,6 +600,11 @@ fn table(records: &[Record]) {
     println!(
         "  best fix after trial reaches the twin, of harmed and named {}",
         share(cured.iter().filter(|c| **c).count(), cured.len())
+    );
+    let again: Vec<&&Record> = harmed.iter().filter(|it| it.kind.is_curable && it.verdict.is_some()).collect();
+    println!(
+        "    their twins with other first weights and orders of samples do so {}",
+        share(again.iter().filter(|record| record.repeats).count(), again.len())
     );
     println!(
         "  no fix proposed where no change of the run mends the fault, of harmed and named {} of {}",
