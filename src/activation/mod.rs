@@ -113,7 +113,8 @@ pub trait Activation: Cloned + Debug + Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives.
+    /// `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided derivatives. A custom
+    /// activation may compute it in `f64`: no second derivative is taken of it on dual numbers.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T
     where
         Self: Sized;
