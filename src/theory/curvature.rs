@@ -115,12 +115,11 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         require_length("parameters", dims.parameters, w.len())?;
         shape.check()?;
         require_length("input", shape.rows().saturating_mul(dims.input), x.len())?;
-        let passes = match network.spec().build::<Dual<f64>>() {
-            Ok(network) => Passes::Dual(Bench::new(network, w, x, shape, loss, target)?),
-            Err(Error::CustomPart { .. }) => {
-                Passes::Differences(Bench::new(network as &dyn Layer<T>, w, x, shape, loss, target)?)
-            }
-            Err(error) => return Err(error),
+        let spec = network.spec();
+        let passes = if spec.has_custom_part() {
+            Passes::Differences(Bench::new(network as &dyn Layer<T>, w, x, shape, loss, target)?)
+        } else {
+            Passes::Dual(Bench::new(spec.build::<Dual<f64>>()?, w, x, shape, loss, target)?)
         };
         Ok(Hessian { passes, shape, parameters: dims.parameters })
     }
