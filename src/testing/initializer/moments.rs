@@ -42,7 +42,7 @@ impl Facts {
 
 /// The statistics of one fill, computed after a centre is subtracted from its entries: mean value, mean square, and
 /// mean products of pairs. Each has the law that it tests and its name in a message.
-const STATISTICS: [(Law, &str); 7] = [
+const STATISTICS: [(Law, &str); 9] = [
     (Law::Mean, "a mean of"),
     (Law::Variance, "a variance of"),
     (Law::Uncorrelated, "neighbours in a row: a covariance of"),
@@ -50,6 +50,8 @@ const STATISTICS: [(Law, &str); 7] = [
     (Law::Uncorrelated, "entries of a row: a covariance of"),
     (Law::Uncorrelated, "entries of a column: a covariance of"),
     (Law::Uncorrelated, "w_ij and w_ji: a covariance of"),
+    (Law::Uncorrelated, "neighbours along a diagonal: a covariance of"),
+    (Law::Uncorrelated, "neighbours across a diagonal: a covariance of"),
 ];
 
 /// Returns the [`STATISTICS`] of a fill of `rows` × `columns` row-major `values`, from which the centre is already
@@ -72,6 +74,10 @@ fn averages(values: &[f64], rows: usize, columns: usize) -> [f64; STATISTICS.len
     }
     sums[1] = square;
     sums[3] = values.iter().zip(values.iter().skip(columns)).map(|(above, below)| above * below).sum();
+    for (above, row) in values.chunks(columns).zip(values.chunks(columns).skip(1)) {
+        sums[7] += above.iter().zip(&row[1..]).map(|(a, b)| a * b).sum::<f64>();
+        sums[8] += above[1..].iter().zip(row).map(|(a, b)| a * b).sum::<f64>();
+    }
     sums[5] = below.iter().map(|sum| sum * sum).sum::<f64>() - square;
     if rows == columns {
         for i in 0..rows {
@@ -87,7 +93,9 @@ fn counts(rows: usize, columns: usize) -> [usize; STATISTICS.len()] {
     let pairs = |count: usize| count * count.saturating_sub(1);
     let transposed = if rows == columns { pairs(rows) / 2 } else { 0 };
     let all = rows * columns;
-    [all, all, all - rows, all - columns, rows * pairs(columns), columns * pairs(rows), transposed]
+    let slanted = (rows - 1) * (columns - 1);
+    let [by_row, by_column] = [rows * pairs(columns), columns * pairs(rows)];
+    [all, all, all - rows, all - columns, by_row, by_column, transposed, slanted, slanted]
 }
 
 /// Compares the mean, variance and covariances of at least `entries` entries with those that `facts` states. `next`
