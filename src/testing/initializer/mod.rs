@@ -149,9 +149,9 @@ fn every_shape(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
 }
 
 /// Tests that a block larger than all of [`SHAPES`] is filled as a whole: no entry keeps what was there before.
-/// Where a variance is stated, the entries beyond the largest of these shapes have more than a hundredth of it, or a
-/// tenth of the largest magnitude of the others, in one fill at least: one fill may lack the few large entries of a
-/// heavy tail.
+/// Where a variance is stated, the entries beyond the largest of these shapes have more than a hundredth of it, or
+/// the largest has more than a tenth of the magnitude of the others. One of several fills must show it: a single one
+/// may lack the few large entries of a heavy tail.
 fn large(initializer: &dyn Initializer, seed: u64, trial: &mut Trial) {
     const LARGE: Shape = Shape::new(256, 260, Role::Weight);
     const NEAR: [usize; 2] = [130, 48];
