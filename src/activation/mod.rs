@@ -114,7 +114,7 @@ pub trait Activation: Cloned + Debug + Send + Sync + 'static {
         Self: Sized;
 
     /// Returns the derivative `φ′(z)`, given `z` and `y = φ(z)`. At a kink or jump, it is one of the one-sided
-    /// derivatives.
+    /// derivatives. A custom activation may compute it in `f64`: no second derivative is taken of it on dual numbers.
     fn derivative<T: Scalar>(&self, z: T, y: T) -> T
     where
         Self: Sized;

@@ -116,8 +116,8 @@ impl<'a, T: Scalar> Context<'a, T> {
     }
 
     /// Reports the pre-activations `z` and the values `y` of an activation to the monitor, in a forward pass.
-    /// `activation` is `None` if no single function describes the layer: the monitor then knows neither the name nor
-    /// the largest slope of the function.
+    /// `activation` is the φ of y = φ(z), to rounding. It is `None` if no single function describes the layer, as
+    /// where noise is added: a monitor then has neither its name nor its largest slope.
     pub fn report_activation(self, activation: Option<&dyn AnyActivation>, z: &[T], y: &[T]) {
         if self.monitor.is_active() {
             self.monitor.forward(&self.link(Factor::Activation, activation), z, y);

@@ -208,6 +208,9 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
     /// layer with the hint [`overwrites_dw`](Hints#structfield.overwrites_dw) instead overwrites `pass.dw` if
     /// `pass.overwrite_dw` is set.
     ///
+    /// A custom layer may compute gradients in `f64`: on dual numbers they need no tangents, since the curvature of
+    /// its network is computed from differences.
+    ///
     /// # Panics
     /// Under the same conditions as [`forward`](Self::forward).
     fn backward(&self, w: &[T], pass: Backward<'_, T>);
@@ -269,7 +272,7 @@ pub trait Layer<T: Scalar>: AsLayer<T> + Debug + Send + Sync {
 
     /// Whether the output at a time step depends on the input at later time steps. The default is true if it is true
     /// for any part (a layer inside this one). Override it for a layer that itself looks ahead or reads from the
-    /// end.
+    /// end. Of one that changes the number of steps, it is false if the first steps alone give the first outputs.
     fn reads_later_steps(&self) -> bool {
         self.structure().reads_later_steps()
     }

@@ -1,7 +1,7 @@
 //! Walks over a network as data, without recursion.
 
 use super::{BranchScale, Kind, LastStep, LayerSpec, MAX_DEPTH, Merge, join};
-use crate::error::LayerRule;
+use crate::{activation::ActivationKind, error::LayerRule};
 use alloc::{
     format,
     string::{String, ToString},
@@ -98,6 +98,28 @@ impl LayerSpec {
             level = level.into_iter().flat_map(LayerSpec::children).collect();
         }
         depth
+    }
+
+    /// Whether a layer, cell or activation in it is a custom one. Such a part computes no second derivatives on dual
+    /// numbers: that of an activation kept as data is 0.
+    pub(crate) fn has_custom_part(&self) -> bool {
+        let mut open = vec![self];
+        while let Some(node) = open.pop() {
+            let is_custom = match node {
+                LayerSpec::Custom { .. } => true,
+                LayerSpec::ActivationLayer { activation, .. } => matches!(activation, ActivationKind::Custom(_)),
+                LayerSpec::Recurrent { cell, .. } => cell.custom_part().is_some(),
+                other => {
+                    let kinds = |kind: Kind<'_>| matches!(kind, Kind::Activation(ActivationKind::Custom(_)));
+                    other.shallow().listed_kinds_mut().into_iter().any(kinds)
+                }
+            };
+            if is_custom {
+                return true;
+            }
+            open.extend(node.children());
+        }
+        false
     }
 
     /// Returns [`LayerRule::TooDeep`] for a specification with more than [`MAX_DEPTH`] levels of nested layers.

@@ -124,6 +124,9 @@ impl<'a, T: Scalar> Structure<'a, T> {
 
     /// Sets the names, below the layer's path, of its own links (factors of the chain rule); the empty name stands for
     /// the path itself.
+    ///
+    /// The links of a layer without parts need not be all of it: those of a gate are one term. Two links whose
+    /// gradients lead from `dy` to `dx` report values that lead from `x` to `y`.
     #[must_use]
     pub fn links(self, links: &'a [&'a str]) -> Self {
         Structure { links, ..self }

@@ -120,7 +120,8 @@ pub enum Reduction {
             number type"
 )]
 pub trait Loss<T: Scalar>: Debug {
-    /// Computes the loss of `y`, and overwrites `dy` with the gradient with respect to `y`.
+    /// Computes the loss of `y`, and overwrites `dy` with the gradient with respect to `y`. On dual numbers `dy`
+    /// carries its tangents, too: a [`Hessian`](crate::theory::Hessian) is computed from them.
     ///
     /// # Shapes
     /// `y`, `dy`: \[rows, width\]; `row_weights`, unless it is `None`: \[rows\]. A row of weight 0 is masked: neither

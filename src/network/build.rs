@@ -151,20 +151,6 @@ impl LayerSpec {
         })
     }
 
-    /// Whether a layer holds a custom activation. Held as data, it computes its derivative in `f64`, which carries no
-    /// tangent of a dual number.
-    pub(crate) fn has_custom_activation(&self) -> bool {
-        let mut found = false;
-        for (_, part) in self.parts() {
-            // The closure returns no error.
-            let _ = part.shallow().exchange_kinds(&mut |kind| {
-                found |= matches!(kind, Kind::Activation(ActivationKind::Custom(_)));
-                Ok(())
-            });
-        }
-        found
-    }
-
     /// Calls `exchange`, which may replace its argument, with each activation and initializer in the specification of
     /// a layer without inner layers. Returns the first error.
     fn exchange_kinds(&mut self, exchange: &mut dyn FnMut(Kind<'_>) -> Result<(), Error>) -> Result<(), Error> {

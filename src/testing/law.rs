@@ -50,8 +50,8 @@ laws! {
     /// Layers and cells: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩ for the Jacobian J of a pass and random c and v, J v from dual
     /// numbers, Jᵀ c from the kernels.
     Adjoint: "backward is the transpose of the derivative of forward: ⟨c, J v⟩ = ⟨Jᵀ c, v⟩",
-    /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run. Losses: the
-    /// value in `f64` compared with that on dual numbers.
+    /// Layers and cells: the kernels of `f32` and `f64` compared with the loops that dual numbers run, and their
+    /// gradients. Losses: the value in `f64` compared with that on dual numbers.
     GenericBody: "kernels and generic loops compute the same",
     /// Layers, losses, initializers: the former content of the slices for results has no influence.
     Overwrites: "results are overwritten: nothing of what was there before is left",
@@ -157,7 +157,8 @@ laws! {
     ChangesNothing: "a monitor changes nothing",
     /// Monitors, transforms: extreme values cause no panic, and later updates are finite.
     SurvivesAnything: "NaN, infinity and zero do no harm",
-    /// Monitors: a member of a tuple, a `Vec`, an `Option` or another wrapper receives the same calls as alone.
+    /// Monitors: a member of a tuple, a `Vec`, an `Option` or another wrapper receives the same calls as alone: all
+    /// of a pass, or none.
     Composes: "a member of a tuple sees what it sees alone",
 }
 

@@ -7,7 +7,6 @@ use crate::{
     scalar::{Scalar, scalar, to_f64},
 };
 use alloc::boxed::Box;
-use core::any::TypeId;
 
 /// The values and derivatives of an activation that the laws read.
 pub(super) trait Probe: AnyActivation {
@@ -27,8 +26,6 @@ pub(super) trait Probe: AnyActivation {
     fn copied(&self) -> Box<dyn Probe>;
     /// Returns the activation as data, its [`ActivationKind`].
     fn as_data(&self) -> ActivationKind;
-    /// Whether the activation is an `ActivationKind::Custom`, which computes φ′ in `f64` alone.
-    fn is_custom_data(&self) -> bool;
 }
 
 impl<A: Activation> Probe for A {
@@ -57,9 +54,6 @@ impl<A: Activation> Probe for A {
     }
     fn as_data(&self) -> ActivationKind {
         self.kind()
-    }
-    fn is_custom_data(&self) -> bool {
-        TypeId::of::<A>() == TypeId::of::<ActivationKind>() && matches!(self.kind(), ActivationKind::Custom(_))
     }
 }
 

@@ -116,14 +116,10 @@ impl<'a, T: Scalar> Hessian<'a, T> {
         shape.check()?;
         require_length("input", shape.rows().saturating_mul(dims.input), x.len())?;
         let spec = network.spec();
-        let passes = match spec.build::<Dual<f64>>() {
-            Ok(network) if !spec.has_custom_activation() => {
-                Passes::Dual(Bench::new(network, w, x, shape, loss, target)?)
-            }
-            Ok(_) | Err(Error::CustomPart { .. }) => {
-                Passes::Differences(Bench::new(network as &dyn Layer<T>, w, x, shape, loss, target)?)
-            }
-            Err(error) => return Err(error),
+        let passes = if spec.has_custom_part() {
+            Passes::Differences(Bench::new(network as &dyn Layer<T>, w, x, shape, loss, target)?)
+        } else {
+            Passes::Dual(Bench::new(spec.build::<Dual<f64>>()?, w, x, shape, loss, target)?)
         };
         Ok(Hessian { passes, shape, parameters: dims.parameters })
     }

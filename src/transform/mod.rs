@@ -325,7 +325,7 @@ pub trait GradientTransform<T: Scalar>: Debug {
 
     /// Returns the learning rate of an optimizer at update `step`, counted from 0, or the factor of a schedule. The
     /// rate of a chain is the product over its transforms. `None`, the default, counts as 1. Factors that act on some
-    /// blocks only are left out.
+    /// blocks only are left out. An optimizer with momentum or a bias correction may report its effective rate.
     ///
     /// # Panics
     /// As [`update`](Self::update).

@@ -243,7 +243,7 @@ fn meets(sorted: &[f64], a: f64, b: f64) -> bool {
 /// | --- | --- |
 /// | [`NoPanic`](Law::NoPanic) | no argument makes it panic, infinities and NaN among them |
 /// | [`Repeatable`](Law::Repeatable) | a copy that is asked for φ of all arguments, and then for φ′ of all, gives the bits of φ and φ′ together; where not, nothing else is tried. Two calls of `settings` agree, and `kind` has the bits of φ |
-/// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too. On dual numbers φ″ is the derivative of φ′ |
+/// | [`Derivative`](Law::Derivative) | φ′ is the dual number's tangent to 64 ε (S + \|φ′\| + \|z φ″\|), S being sup \|φ′\| from −1 to 1 and on to `z`, without poles of φ′: what 64 roundings of result and argument do, and what the dual number itself may lose. In `f64` φ(b) − φ(a) = ∫ φ′, too. On dual numbers φ″ of this crate's activations is the derivative of φ′ |
 /// | [`Saturation`](Law::Saturation) | beyond ±1, a smooth, normal φ′ below S/1000 is right to a tenth of it |
 /// | [`Kinks`](Law::Kinks) | φ′ jumps at each declared kink, and by more than 1e-9 S nowhere else as far as ±10⁴ but at declared jumps; at a kink or a jump it has the value of one of its sides |
 /// | [`Continuity`](Law::Continuity) | φ jumps at each declared jump; elsewhere, as far as ±10⁴, it rises by ∫ φ′ between neighbouring floats, to 64 ε (\|φ\| + S (1 + \|z\|)) |

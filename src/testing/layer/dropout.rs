@@ -16,6 +16,10 @@ const SEEDS: u64 = 8;
 /// pairs differ, the 128 rows of the passes of two keys are equal by chance once in 10⁹ cases.
 const FREQUENT: f64 = 0.15;
 
+/// The fraction of such pairs above which pairs of samples are compared. The 64 pairs of all seeds are then equal by
+/// chance once in 10¹⁰ cases.
+const OFTEN: f64 = 0.3;
+
 /// The distance, among the rows of all passes, between two rows whose outputs are compared.
 const APART: usize = 37;
 
@@ -120,6 +124,16 @@ impl Suite<'_, '_> {
         }
         if frequent && plain.iter().all(shared) {
             wrong.push(("each sample of a batch".into(), "masks of its own", "those of another"));
+        }
+        // A key that leaves out one bit of the sample gives pairs of samples the same masks.
+        let own = plain.iter().filter(|y| !shared(y)).count() as u64;
+        let often = apart as f64 > OFTEN * rows.len() as f64 && 2 * own > SEEDS;
+        for apart in [1, 2, 4, 8].into_iter().filter(|_| often) {
+            let pairs = |y: &Vec<T>| (0..shape.batch).all(|sample| row(y, sample) == row(y, sample ^ apart));
+            if wrong.is_empty() && plain.iter().all(pairs) {
+                let found = "those of another that differs by a power of 2";
+                wrong.push(("each sample of a batch".into(), "masks of its own", found));
+            }
         }
         // A key that is cut to fewer bits repeats at a power of 2.
         let far = if wrong.is_empty() && frequent { &FAR[..] } else { &[] };

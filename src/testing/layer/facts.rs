@@ -8,6 +8,7 @@ use crate::{
     testing::{Law, answers, ignored, law::Trial},
 };
 use alloc::{format, string::String, vec, vec::Vec};
+use core::fmt;
 
 /// Whether the methods that describe a layer give answers. A panic is noted as a violation, with the method's name.
 #[inline]
@@ -33,9 +34,24 @@ pub(super) fn describes(layer: &dyn Layer<f64>, trial: &mut Trial) -> bool {
     )
 }
 
-/// Returns, for each method that describes a layer as data, its name and its result as text.
+/// Text up to a number of bytes. It refuses more, which ends the `Debug` text of a large table early.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const LONGEST: usize = 1 << 16;
+        self.0.push_str(text);
+        if self.0.len() > LONGEST { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// Returns, for each method that describes a layer as data, its name and its result as text. A long text
+/// is cut.
 pub(super) fn told(layer: &dyn Layer<f64>) -> Vec<(&'static str, String)> {
-    vec![("spec", format!("{:?}", layer.spec())), ("dims", format!("{:?}", layer.dims()))]
+    let mut spec = Short(String::new());
+    // A cut text is enough.
+    let _ = fmt::write(&mut spec, format_args!("{:?}", layer.spec()));
+    vec![("spec", spec.0), ("dims", format!("{:?}", layer.dims()))]
 }
 
 impl Suite<'_, '_> {

@@ -170,25 +170,26 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the reports of a layer without parts whose two links are a chain: both on the main path, over depth,
-    /// with one report in each pass. The chain begins at `x` and ends at `y`, and its gradients begin at `dy` and
-    /// end at `dx`. Places of violations begin with `at`.
+    /// Tests the reports of a layer without parts whose two links are the whole layer: both on the main path, over
+    /// depth, with one report in each pass. If their gradients begin at `dy` and end at `dx`, their values begin at
+    /// `x` and end at `y`. Two links may also be factors of one term, as those of a gate are. Places of violations
+    /// begin with `at`.
     #[inline]
     fn ends_of_two(&mut self, at: &str, given: &Given<f64>, results: &Results<f64>) {
-        for (backward, way, names, ends) in [
-            (false, "forward", ["x", "y"], [&given.x, &results.y]),
-            (true, "backward", ["dy", "dx"], [&given.dy, &results.dx]),
-        ] {
+        let ends = |backward: bool| {
             let reports: Vec<_> = results.heard.iter().filter(|heard| heard.backward == backward).collect();
-            let [first, second] = reports[..] else { return };
-            if first.link == second.link || [first, second].iter().any(|heard| !heard.on_main_path || heard.over_time) {
-                return;
-            }
-            for ((name, end), heard) in names.into_iter().zip(ends).zip([&first.values[0], &second.values[1]]) {
-                if unequal(end, heard).is_some() {
-                    let (place, expected) = (format!("{at}, {way}"), format!("{name}, as in the pass, at their end"));
-                    return self.trial.breaks(Law::ReportsLinks, place, expected, "other values", "");
-                }
+            let [first, second] = reports[..] else { return None };
+            let is_chain =
+                first.link != second.link && [first, second].iter().all(|heard| heard.on_main_path && !heard.over_time);
+            is_chain.then_some([&first.values[0], &second.values[1]])
+        };
+        let (Some(values), Some(gradients)) = (ends(false), ends(true)) else { return };
+        let is_whole =
+            [&given.dy, &results.dx].into_iter().zip(gradients).all(|(end, heard)| unequal(end, heard).is_none());
+        for ((name, end), heard) in ["x", "y"].into_iter().zip([&given.x, &results.y]).zip(values) {
+            if is_whole && unequal(end, heard).is_some() {
+                let expected = format!("{name}, as in the pass, at their end: their gradients lead from dy to dx");
+                return self.trial.breaks(Law::ReportsLinks, format!("{at}, forward"), expected, "other values", "");
             }
         }
     }

@@ -108,7 +108,7 @@ macro_rules! layer_laws {
 ///   those of its links.
 /// * **Kernels** of `f32` and `f64` compute what the generic loops do, at every remainder of their tiles, over steps
 ///   and in each mode. In `f32` each row of the gradient of the input is that of `f64`, and so are updated buffers.
-///   On dual numbers the backward pass gives the gradients of `f64`, and their derivatives.
+///   On dual numbers the backward pass gives the gradients of `f64` and, without custom parts, their derivatives.
 /// * **Gain.** A stated `gain_bound` holds, and so do stated `state_gain_bounds` over 12 steps, at inputs and
 ///   parameters of several magnitudes.
 ///

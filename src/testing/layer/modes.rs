@@ -38,6 +38,9 @@ const STEP: f64 = 1.0 / 131_072.0;
 /// The number of random cases that must all show a wrong tangent: in a single one there may be a kink.
 const DRAWS: u64 = 3;
 
+/// The magnitude beyond which a buffer is not compared: it may be the largest number of its format.
+const LARGEST: f64 = 1e30;
+
 impl Suite<'_, '_> {
     /// Tests, in the scalar called `name`, that inference and evaluation agree after passes in training that changed
     /// the buffers.
@@ -102,7 +105,8 @@ impl Suite<'_, '_> {
         nudged
     }
 
-    /// Tests that a forward pass of training leaves the same buffers in `f32` as in `f64`, to rounding.
+    /// Tests that a forward pass of training leaves the same buffers in `f32` as in `f64`, to rounding. A difference
+    /// is due to rounding if a change of the last digits of the input in `f32` alters the buffer as much.
     #[inline]
     pub(super) fn buffers_agree(&mut self) {
         const ALLOWED: f64 = 1e-3;
@@ -111,10 +115,18 @@ impl Suite<'_, '_> {
             let asked = Asked { updates: true, backward: false, ..Asked::new(shape) };
             let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
             let Some(single) = self.pass(self.layers.single, "f32", &given, &asked) else { return };
-            let largest = double.buffers.iter().chain(&given.x).fold(0.0, |most: f64, value| most.max(value.abs()));
+            let usual = double.buffers.iter().chain(&given.x).filter(|value| value.abs() < LARGEST);
+            let largest = usual.fold(0.0, |most: f64, value| most.max(value.abs()));
             let pairs = double.buffers.iter().zip(&single.buffers).enumerate();
-            for (i, (&expected, &found)) in pairs {
-                if differ(expected, found.into(), ALLOWED * (expected.abs() + 0.1 * largest)) {
+            for (i, (&expected, &found)) in pairs.filter(|(_, (double, _))| double.abs() < LARGEST) {
+                let off = (expected - f64::from(found)).abs();
+                let moves = |seed| {
+                    let nudged = self.nudged(&given, f32::EPSILON.into(), seed);
+                    let moved = run(self.layers.double, &nudged, &asked);
+                    moved.is_ok_and(|moved| 4.0 * (moved.buffers[i] - expected).abs() > off)
+                };
+                let is_off = differ(expected, found.into(), ALLOWED * (expected.abs() + 0.1 * largest));
+                if is_off && !(0..NUDGES).any(moves) {
                     let place = format!("{}, after an update: buffer [{i}]", self.at("f32", shape));
                     let expected = format!("{}, as in f64", number(expected));
                     return self.trial.breaks(Law::Precision, place, expected, number(found.into()), "");
@@ -123,10 +135,12 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests the backward pass on dual numbers, by which curvatures are computed. Its gradients must have the values
-    /// of the gradients in `f64`, and as tangents the derivatives of these gradients.
+    /// Tests the backward pass on dual numbers: it gives the gradients of that in `f64`. Without a custom part, whose
+    /// backward pass may compute in `f64`, the tangents are the derivatives of these. By them the curvature of a
+    /// network without custom parts is computed.
     #[inline]
     pub(super) fn dual_backward(&mut self) {
+        let is_custom = self.layers.double.spec().has_custom_part();
         for shape in [BatchShape::batch(2), EXTENTS[4]] {
             if self.trial.broken(Law::GenericBody) || self.trial.broken(Law::Adjoint) {
                 return;
@@ -136,6 +150,9 @@ impl Suite<'_, '_> {
             let Some(double) = self.pass(self.layers.double, "f64", &given, &asked) else { return };
             let dual = match run(self.layers.dual, &given.map(Dual::constant), &asked) {
                 Ok(dual) => dual,
+                Err(found) if is_custom && law_of(&found) == Law::NoPanic => {
+                    return self.trial.notes("not tested on dual numbers: the backward pass, which panics there");
+                }
                 Err(found) => {
                     let place = format!("{}, backward", self.at("dual numbers", shape));
                     return self.trial.breaks(law_of(&found), place, "the gradients, as in f64", found, "");
@@ -153,25 +170,36 @@ impl Suite<'_, '_> {
                     return self.trial.breaks(Law::GenericBody, place, expected, number(b[i]), "");
                 }
             }
+            if is_custom || self.trial.excepts(Law::Adjoint) {
+                continue;
+            }
             let off: Vec<_> = (0..DRAWS).filter_map(|draw| self.tangent_off(&asked, 3 + 20 * draw)).collect();
             if let Some([expected, found]) = off.first().filter(|_| off.len() as u64 == DRAWS) {
                 let place = format!("{}, backward: a tangent of the gradients", self.at("dual numbers", shape));
                 let expected = format!("{}, by their difference quotient", number(*expected));
-                return self.trial.breaks(Law::GenericBody, place, expected, number(*found), "");
+                let found = match *found {
+                    0.0 => "0: the gradients carry no tangent, as through f64".into(),
+                    found => number(found),
+                };
+                return self.trial.breaks(Law::GenericBody, place, expected, found, "");
             }
         }
     }
 
     /// Returns the derivative of the gradients along a random direction of parameters and input, as a difference
-    /// quotient and as a tangent on dual numbers, both along a second random direction. `None` if they agree.
+    /// quotient and as a tangent on dual numbers, both along a second random direction. `None` if they agree, or if
+    /// the quotient over half the distance is another: at a kink, or where rounding errors are large.
     #[inline]
     fn tangent_off(&mut self, asked: &Asked<'_>, stream: u64) -> Option<[f64; 2]> {
         const ALLOWED: f64 = 0.1;
-        const ROUNDING: f64 = 1e-6;
+        const ROUNDING: f64 = 1e-7;
         let given = self.draw(asked.shape, stream)?;
         let (mut rng, mut normals) = (generator(self.seed.wrapping_add(stream)), Normals::new());
         let mut direction = at_rest(&given);
         direction.w.iter_mut().chain(&mut direction.x).for_each(|value| *value = normals.next(&mut rng));
+        // Of norm 1: the more values move, the smaller each step, so that few of many units cross a kink.
+        let length = libm::hypot(norm(&direction.w), norm(&direction.x)).max(f64::MIN_POSITIVE);
+        direction.w.iter_mut().chain(&mut direction.x).for_each(|value| *value /= length);
         let moved = |by: f64| {
             let all = |values: &[f64], v: &[f64]| values.iter().zip(v).map(|(x, v)| x + by * v).collect::<Vec<f64>>();
             let mut moved = given.clone();
@@ -179,7 +207,7 @@ impl Suite<'_, '_> {
             moved
         };
         // A layer of whole numbers, or of positive parameters, has no neighbours to compare.
-        let sides = [moved(-STEP), moved(STEP)];
+        let sides = [-STEP, STEP, -0.5 * STEP, 0.5 * STEP].map(moved);
         let is_valid = |given: &Given<f64>| {
             given.x.iter().all(|&x| (self.admit)(x) == x) && given.w.iter().all(|&w| (self.admit_w)(w) == w)
         };
@@ -187,8 +215,9 @@ impl Suite<'_, '_> {
             return None;
         }
         let gradients = |results: &Results<f64>| [&results.dx[..], &results.dw].concat();
-        let [before, after] = sides.map(|given| run(self.layers.double, &given, asked).map(|it| gradients(&it)));
-        let (before, after) = (before.ok()?, after.ok()?);
+        let [before, after, near_before, near_after] =
+            sides.map(|given| run(self.layers.double, &given, asked).map(|it| gradients(&it)));
+        let (before, after, near) = (before.ok()?, after.ok()?, [near_before.ok()?, near_after.ok()?]);
         let lift = |values: &[f64], v: &[f64]| values.iter().zip(v).map(|(&x, &v)| Dual::new(x, v)).collect();
         let mut lifted = given.map(Dual::constant);
         (lifted.w, lifted.x) = (lift(&given.w, &direction.w), lift(&given.x, &direction.x));
@@ -196,9 +225,11 @@ impl Suite<'_, '_> {
         let tangents: Vec<f64> = dual.dx.iter().chain(&dual.dw).map(|dual| dual.tangent).collect();
         let along: Vec<f64> = tangents.iter().map(|_| normals.next(&mut rng)).collect();
         let expected = (dot(&after, &along) - dot(&before, &along)) / (2.0 * STEP);
+        let narrow = (dot(&near[1], &along) - dot(&near[0], &along)) / STEP;
         let found = dot(&tangents, &along);
         let rounding = ROUNDING * norm(&along) * norm(&after).max(self.gain * norm(&given.dy));
-        beyond((expected - found).abs(), ALLOWED * (expected.abs() + found.abs()) + rounding)
-            .then_some([expected, found])
+        let converged = (expected - narrow).abs() <= ALLOWED * narrow.abs() + rounding;
+        let is_off = beyond((expected - found).abs(), ALLOWED * (expected.abs() + found.abs()) + rounding);
+        (converged && is_off).then_some([expected, found])
     }
 }

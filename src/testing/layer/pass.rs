@@ -221,9 +221,12 @@ struct ActiveMonitor<T> {
 impl<T: Scalar> ActiveMonitor<T> {
     fn note(&mut self, at: &Link<'_>, backward: bool, values: [&[T]; 2]) {
         let &Link { index: link, factor, on_main_path, parts_after, step, activation, .. } = at;
+        // Rounding may move an argument across a jump of φ.
+        let beside = 4.0 * to_f64(T::epsilon());
         let off = |(&z, &y): (&T, &T)| {
-            let (expected, z) = (activation?.value_at(to_f64(z)), to_f64(z));
-            let off = (to_f64(y) - expected).abs() / (1.0 + expected.abs());
+            let (function, z) = (activation?, to_f64(z));
+            let off = |at: f64| (to_f64(y) - function.value_at(at)).abs() / (1.0 + function.value_at(at).abs());
+            let off = [z * (1.0 - beside), z, z * (1.0 + beside)].map(off).into_iter().fold(f64::INFINITY, f64::min);
             off.is_finite().then_some([z, off])
         };
         let pairs = values[0].iter().zip(values[1]).filter(|_| !backward);

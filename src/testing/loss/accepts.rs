@@ -1,6 +1,6 @@
 //! Laws of what a loss accepts, of large batches, and of its gradient on dual numbers.
 
-use super::{ALLOWED, Case, DRAWS, LARGEST_SINGLE, Outputs, ROUNDINGS, Suite};
+use super::{ALLOWED, BESIDE_ZERO, Case, DRAWS, LARGEST_SINGLE, Outputs, ROUNDINGS, Suite};
 use crate::{
     error::Error,
     kernel::reduce::norm,
@@ -21,15 +21,20 @@ const LARGE: [[usize; 2]; 2] = [[130, 2], [2, 129]];
 const STEP: f64 = 1.0 / 131_072.0;
 
 impl Suite<'_, '_> {
-    /// Tests that targets which the loss accepts with usual outputs are accepted with other outputs, too: in `f32`,
-    /// in `f64` and on dual numbers. `size` is the number of rows and the width. In `f32` the loss may be unable to
-    /// hold a parameter or a target, which is noted.
+    /// Tests, in a case of this size, that targets which the loss takes with usual outputs are taken with all
+    /// outputs, in each format and on dual numbers. In `f32` the loss may be unable to hold a parameter or a target,
+    /// which is noted. Where outputs are converted to valid ones, those beyond the usual ones are left out: rounding
+    /// may have moved them to the end of the valid range.
     #[inline]
     pub(super) fn accepts(&mut self, size: [usize; 2], outputs: Outputs, weighted: bool) {
         let case = self.draw(size, outputs, weighted, 1);
         let usual = Case { y: self.draw(size, Outputs::Usual, weighted, 1).y, ..case.clone() };
         let is_taken = matches!(usual.of(self.losses.double, &mut vec![0.0; usual.y.len()]), Ok(Ok(_)));
         if !is_taken || !case.y.iter().all(|y| y.is_finite()) {
+            return;
+        }
+        let ends = usual.y.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], &y| [a.min(y), b.max(y)]);
+        if !self.admits_all() && !case.y.iter().all(|y| (ends[0]..=ends[1]).contains(y)) {
             return;
         }
         self.accepted(self.losses.double, "f64", &case);
@@ -44,7 +49,7 @@ impl Suite<'_, '_> {
     /// Tests that a loss in the scalar called `name` accepts `case`, whose targets it accepts with other outputs.
     fn accepted<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) {
         if let Ok(Err(error)) = case.of(loss, &mut vec![scalar(0.0); case.y.len()]) {
-            let expected = "a loss, as for these targets with other outputs in f64";
+            let expected = "a loss, as for these targets with other outputs, in f64";
             self.trial.breaks(Law::Refuses, self.at(name, case), expected, error.to_string(), case.described());
         }
     }
@@ -75,7 +80,8 @@ impl Suite<'_, '_> {
 
     /// Returns the expected and the found derivative of the loss along a random direction of the outputs, if they
     /// differ by more than rounding. In `f64` (`scalar` 0) the expected one is that of dual numbers; in `f32`
-    /// (`scalar` 1) each element of the gradient is compared with that in `f64`.
+    /// (`scalar` 1) each element of the gradient is compared with that in `f64`. `None` at a kink, such as outputs
+    /// that equal their targets.
     #[inline]
     fn along(&mut self, size: [usize; 2], weighted: bool, stream: u64, scalar: usize) -> Option<[f64; 2]> {
         let case = self.draw(size, Outputs::Usual, weighted, stream);
@@ -89,7 +95,8 @@ impl Suite<'_, '_> {
         if scalar == 1 {
             let (_, single) = self.evaluated(self.losses.single, "f32", &case, 0.0)?;
             let most = allowed * norm(&double) + floor * f64::from(f32::EPSILON);
-            let off = (0..double.len()).find(|&i| beyond((single[i] - double[i]).abs(), most));
+            let is_kink = |i| self.at_kink(&case, i, single[i], f32::EPSILON.into(), most);
+            let off = (0..double.len()).find(|&i| beyond((single[i] - double[i]).abs(), most) && !is_kink(i));
             return off.map(|i| [double[i], single[i]]);
         }
         let (mut rng, mut normals) = (generator(self.seed.wrapping_add(stream)), Normals::new());
@@ -98,11 +105,23 @@ impl Suite<'_, '_> {
         let found = double.iter().zip(&v).map(|(dy, v)| dy * v).sum::<f64>();
         let dual = case.lifted(self.losses.dual, &y, &mut vec![Dual::constant(0.0); y.len()]).ok()?.ok()?;
         let most = (100.0 * allowed * norm(&double) + floor * f64::EPSILON) * norm(&v);
-        (dual.tangent.is_finite() && beyond((dual.tangent - found).abs(), most)).then_some([dual.tangent, found])
+        if !dual.tangent.is_finite() || !beyond((dual.tangent - found).abs(), most) {
+            return None;
+        }
+        let beside = |sign: f64| {
+            let moved = y.iter().map(|&y| {
+                let step = if y.value == 0.0 { BESIDE_ZERO } else { y.value.abs() * 32.0 * f64::EPSILON };
+                Dual::new(y.value + sign * step * y.tangent.signum(), y.tangent)
+            });
+            let moved: Vec<_> = moved.collect();
+            case.lifted(self.losses.dual, &moved, &mut vec![Dual::constant(0.0); moved.len()]).ok()?.ok()
+        };
+        let is_smooth = |side: Dual<f64>| (side.tangent - dual.tangent).abs() <= most;
+        (is_smooth(beside(-1.0)?) && is_smooth(beside(1.0)?)).then_some([dual.tangent, found])
     }
 
-    /// Tests that the gradient on dual numbers, by which curvatures are computed, is that in `f64`, and that its
-    /// tangent is the derivative of the gradient. A gradient computed through `f64` has no tangent.
+    /// Tests that the gradient on dual numbers, by which the curvature of a network with this loss is computed, is
+    /// that in `f64`, and that its tangent is the derivative of the gradient.
     #[inline]
     pub(super) fn curvature(&mut self, size: [usize; 2]) {
         if self.trial.broken(Law::Derivative) || self.trial.excepts(Law::Derivative) || !self.admits_all() {
@@ -112,7 +131,11 @@ impl Suite<'_, '_> {
         if let Some((what, [expected, found])) = wrong.first().filter(|_| wrong.len() as u64 == DRAWS) {
             let place = format!("{}, {what}", self.at("dual numbers", &self.draw(size, Outputs::Usual, false, 70)));
             let expected = format!("{}, by gradients in f64", number(*expected));
-            self.trial.breaks(Law::Derivative, place, expected, number(*found), "");
+            let found = match *found {
+                0.0 => "0: the gradient carries no tangent, as through f64".into(),
+                found => number(found),
+            };
+            self.trial.breaks(Law::Derivative, place, expected, found, "");
         }
     }
 

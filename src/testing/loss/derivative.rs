@@ -29,7 +29,7 @@ pub(super) const ROUNDINGS: f64 = 64.0;
 pub(super) const LARGEST_SINGLE: f64 = 1e30;
 
 /// The distance from 0, in both scalars, at which the derivatives on both sides of a kink are computed.
-const BESIDE_ZERO: f64 = 1e-30;
+pub(super) const BESIDE_ZERO: f64 = 1e-30;
 
 impl Suite<'_, '_> {
     /// Returns the loss L as value and ∂L/∂y_i as tangent of a dual number. `None` if the evaluation fails.
@@ -179,7 +179,7 @@ impl Suite<'_, '_> {
     /// Whether `found` lies between the derivatives on both sides of output `i`, up to `allowed`, as it may at a kink.
     /// `epsilon` is that of the scalar.
     #[inline]
-    fn at_kink(&self, case: &Case, i: usize, found: f64, epsilon: f64, allowed: f64) -> bool {
+    pub(super) fn at_kink(&self, case: &Case, i: usize, found: f64, epsilon: f64, allowed: f64) -> bool {
         let y = case.y[i];
         let step = if y == 0.0 { BESIDE_ZERO } else { y.abs() * 32.0 * epsilon };
         let mut beside = case.clone();

@@ -10,7 +10,7 @@ mod repeat;
 mod rows;
 
 use case::{Case, Outputs, Targets};
-use derivative::{DRAWS, LARGEST_SINGLE, ROUNDINGS};
+use derivative::{BESIDE_ZERO, DRAWS, LARGEST_SINGLE, ROUNDINGS};
 use repeat::{Call, repeat};
 
 use super::{
@@ -114,7 +114,8 @@ const ROWS: [usize; 3] = [1, 3, 7];
 /// numbers, such numbers of all magnitudes from 0.01 to 10⁴, and zeros.
 ///
 /// * `dy` is the derivative of the value, compared with dual numbers, and overwrites the former content. At a kink it
-///   lies between the derivatives on both sides. On dual numbers `dy` has its own derivative as tangent.
+///   lies between the derivatives on both sides. On dual numbers `dy` has its own derivative as tangent: products
+///   with a Hessian are computed from it. This is tested at one size, if all numbers are valid outputs.
 /// * The value has no jump: along segments it rises by the integral of the gradient.
 /// * The value in `f32` is that in `f64`, and that on dual numbers, to rounding.
 /// * The same call gives the same bits, also after other calls. If it does not, no other law is tested.
@@ -125,8 +126,9 @@ const ROWS: [usize; 3] = [1, 3, 7];
 ///   zero.
 /// * Usual outputs give a finite loss. Large outputs give no NaN, and infinity only if the true value overflows the
 ///   format. NaN in one output with a gradient gives a loss that is not finite.
-/// * Targets that the loss takes with some outputs it takes with all, also on dual numbers and in `f32`. There it may
-///   refuse them by [`Error::Parameter`](crate::Error::Parameter), which the evidence names.
+/// * Targets that the loss takes with some outputs it takes with all, also on dual numbers and in `f32`. Of outputs
+///   that `outputs:` converts, only those in the range of usual ones are tested. In `f32` the loss may refuse targets
+///   by [`Error::Parameter`](crate::Error::Parameter), which the evidence names.
 /// * Invalid calls return errors: no rows, slices of the wrong length, labels out of range, targets or weights that are
 ///   not finite. A mean without any weight is an error, too.
 ///

@@ -1,6 +1,6 @@
 //! Laws of rows: rows of weight zero, a batch evaluated in two parts, row weights.
 
-use super::{Case, Suite, Targets};
+use super::{Case, ROUNDINGS, Suite, Targets};
 use crate::{
     kernel::reduce::norm,
     loss::{Loss, Reduction},
@@ -60,7 +60,10 @@ impl Suite<'_, '_> {
         let right = !self.trial.broken(Law::Derivative);
         let off = (0..dy.len()).find(|&i| right && differ(inner[i], dy[i], most));
         let place = |what: &str| format!("{} and two of weight 0 that hold NaN: {what}", self.at(name, case));
-        let broken = if differ(value, expected, allowed * (1.0 + expected.abs())) {
+        // Where terms of both signs cancel, rounding errors are those of the terms.
+        let terms = self.unit * case.weight() * case.y.len() as f64;
+        let rounding = allowed * (1.0 + expected.abs()) + ROUNDINGS * to_f64(T::epsilon()) * terms;
+        let broken = if differ(value, expected, rounding) {
             Some((place("the loss"), expected, value))
         } else if let Some(i) = off {
             Some((place("a row that counts"), dy[i], inner[i]))
@@ -100,6 +103,9 @@ impl Suite<'_, '_> {
             gradient.extend(dy.iter().map(|dy| dy * share(part)));
         }
         let how = format!("{:?}", loss.reduction());
+        // Where terms of both signs cancel, rounding errors are those of the terms.
+        let terms = self.unit * case.weight() * case.y.len() as f64;
+        let rounding = |value: f64| allowed * (1.0 + value.abs()) + ROUNDINGS * to_f64(T::epsilon()) * terms;
         // Without weights, each row counts as with a weight of 1.
         let [plain, ones] =
             [None, Some(vec![1.0; case.rows])].map(|weights| total_weight(&Case { weights, ..case.clone() }));
@@ -125,11 +131,11 @@ impl Suite<'_, '_> {
         let weighed = Case { weights: Some([&[2.0], &once[2..]].concat()), ..case.clone() };
         let Some((expected, _)) = self.evaluated(loss, name, &repeated, 0.0) else { return };
         let Some((found, _)) = self.evaluated(loss, name, &weighed, 0.0) else { return };
-        if differ(expected, found, allowed * (1.0 + expected.abs())) {
+        if differ(expected, found, rounding(expected)) {
             let place = format!("{}, {how}: a row of weight 2 against the row twice", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(expected), number(found), weighed.described());
         }
-        if differ(sum, value, allowed * (1.0 + value.abs())) {
+        if differ(sum, value, rounding(value)) {
             let place = format!("{}, {how}: the loss, from the first row and the rest", self.at(name, case));
             self.trial.breaks(Law::Reduction, place, number(value), number(sum), case.described());
         }

@@ -117,17 +117,17 @@ const OFF: usize = 7;
 ///   gradients of the frozen ones are 0, times one number.
 /// * Updates in `f32` equal those in `f64` to rounding, except for one in 100, whose sign rounding may decide.
 /// * NaN and infinity cause no panic. After a metric that is not finite, updates are still finite. Finite gradients,
-///   those of 0 among them, give finite updates, to step 2⁴⁰. A run changes neither `spec` nor `state_len`.
+///   those of 0 among them, give finite updates, to step 2³². A run changes neither `spec` nor `state_len`.
 /// * A transform of [`Stage::Optimizer`](crate::transform::Stage), or a chain with one, steps downhill. From the same
 ///   parameters, a constant gradient g gives the updates u, and −g gives v. The sum of ⟨u − v, g⟩ over a run is
 ///   negative. If the gradient has the opposite sign in one block alone, the sum over this block is not positive. The
 ///   update of a skipped step is 0. A transform of another stage can promise to step downhill by [`Law::Downhill`].
 /// * Without a gradient an optimizer does not make the parameters grow, as weight decay of the wrong sign does.
 /// * Not all steps of finite gradients are skipped.
-/// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it, and
-///   is it where the first update shows the rate.
+/// * Reports are true ([`Law::TrueReports`]). `rate_mut` is the rate in use, and `learning_rate` follows it. It is
+///   this rate if each update is the gradient, or its sign, times the rate.
 ///   `averaged_weights` and `result` hold one value for each parameter, none outside its past values, and begin where
-///   `begin_at` says. The `clip_factor` and `clipped_norm` of a promised clip, and the `learning_rate` of a promised
+///   `begin_at` says. The `clip_factor` and `clipped_norm` of a clip, and the `learning_rate` of a promised
 ///   schedule, are those of the update.
 /// * With a formula, each update is that of the formula, also on one block of 260 parameters: to 1e-9 in `f64`, to
 ///   1e-3 in `f32`.

@@ -1,6 +1,6 @@
 //! Laws that a transform can promise: those of clips, optimizers and schedules.
 
-use super::{FEW, STEPS, Suite};
+use super::{FEW, STEPS, Suite, told::PROBED};
 use crate::{
     kernel::reduce::norm,
     scalar::{Scalar, to_f64},
@@ -12,7 +12,7 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 
 /// Optimizer steps at which the factor of a schedule is tested, in addition to the first [`STEPS`].
-const SCHEDULED: [u64; 3] = [10_000, 1 << 20, 1 << 40];
+const SCHEDULED: [u64; 3] = [10_000, PROBED, 1 << 32];
 
 /// Standard deviations of the gradients that are clipped. Many are above 1, since a clip with too large rounding
 /// errors of the norm breaks a law at some of them only.
@@ -87,8 +87,16 @@ impl<T: Scalar> Suite<'_, '_, T> {
         let ulp = to_f64(T::epsilon());
         let gradient = self.random(4, 1.0);
         for step in (0..STEPS).chain(SCHEDULED) {
+            if step > PROBED && self.takes_longer(PROBED) {
+                return;
+            }
             let reported = self.scheduled(&run, step);
-            let Some(update) = self.step(&mut run, &gradient, step) else { return };
+            let update = if step < STEPS {
+                self.step(&mut run, &gradient, step)
+            } else {
+                self.late_step(&mut run, &gradient, step)
+            };
+            let Some(update) = update else { return };
             let factor = to_f64(update[0]) / to_f64(gradient[0]);
             self.schedule_report(reported, factor, step);
             let off = |i: usize| (to_f64(update[i]) - factor * to_f64(gradient[i])).abs();

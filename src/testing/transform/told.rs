@@ -1,19 +1,30 @@
 //! Laws of the settings, state length and learning rate that a transform reports, and of optimizer steps of large
 //! index.
 
-use super::{FEW, Suite, reports::alone};
+use super::{FEW, Run, Suite, reports::alone};
 use crate::{
+    kernel::reduce::norm,
     scalar::{Scalar, to_f64},
     testing::{
-        Law,
+        Law, caught,
         law::{beyond, number},
     },
-    transform::{InPlace, in_place},
+    transform::{InPlace, Stage, in_place},
 };
-use alloc::format;
+use alloc::{format, vec::Vec};
 
-/// Indices of late optimizer steps, around the largest values of counters of 16 and 32 bits and beyond.
-const LATE: [u64; 5] = [(1 << 16) - 1, 1 << 16, (1 << 32) - 1, 1 << 32, 1 << 40];
+/// Steps beyond the count of 16 bits, and that of 32 bits.
+const LATE: [[u64; 2]; 2] = [[(1 << 16) - 1, 1 << 16], [(1 << 32) - 1, 1 << 32]];
+
+/// A step at which a loop over steps takes much longer than at the first.
+pub(super) const PROBED: u64 = 1 << 20;
+
+/// Whether a transform is a clip, by its stage.
+fn is_clip<T: Scalar>(run: &Run<T>) -> bool {
+    let mut found = false;
+    run.transform.members(&mut |member| found |= member.stage == Stage::Clip);
+    found
+}
 
 /// The relative error up to which an update equals the gradient, or its sign, times a learning rate.
 const NEAR: f64 = 1e-3;
@@ -23,8 +34,9 @@ impl<T: Scalar> Suite<'_, '_, T> {
     /// updates, and that the reported learning rate is the one in use.
     pub(super) fn told(&mut self) {
         self.steady();
-        self.late();
         self.rate_in_use();
+        self.clip_in_use();
+        self.late();
     }
 
     /// Tests that the settings and the length of the state, which a checkpoint holds, do not change in a run.
@@ -53,39 +65,122 @@ impl<T: Scalar> Suite<'_, '_, T> {
         }
     }
 
-    /// Tests that optimizer steps with the indices [`LATE`], beyond the range of 16-bit and 32-bit counters, have
-    /// finite updates.
+    /// Tests that steps beyond the counts of 16 and 32 bits have finite updates. An error may end the run before. A
+    /// transform that takes longer for later steps, as one with a loop over steps does, has no steps beyond 32 bits.
     fn late(&mut self) {
         for late in LATE {
-            let Some(mut run) = self.fresh(None) else { return };
-            for step in [0, 1, 2, late] {
-                if self.step(&mut run, &self.gradient(step), step).is_none() || self.trial.broken(Law::Extremes) {
+            if late[0] > PROBED && self.takes_longer(PROBED) {
+                return;
+            }
+            for late in late {
+                let Some(mut run) = self.fresh(None) else { return };
+                for step in [0, 1, 2] {
+                    if self.step(&mut run, &self.gradient(step), step).is_none() {
+                        return;
+                    }
+                }
+                self.late_step(&mut run, &self.gradient(late), late);
+                if self.trial.broken(Law::Extremes) || self.trial.broken(Law::NoPanic) {
                     return;
                 }
             }
         }
     }
 
-    /// Tests that the learning rate that one transform reports is the rate in use, where the first update shows it:
-    /// the update is the gradient, or its sign, times the rate.
+    /// Runs a late step, and returns its update. `None` after an error, which may end the run, and after a panic,
+    /// which is noted. An update that is not finite is noted, too.
+    pub(super) fn late_step(&mut self, run: &mut Run<T>, gradient: &[T], late: u64) -> Option<Vec<T>> {
+        let place = format!("{}, update(), step {late}", self.name);
+        let usual = run.w.iter().all(|&w| to_f64(w).abs() < 1e18);
+        match caught(|| run.step(gradient, late)) {
+            Ok(Err(_)) => None,
+            Ok(Ok(update)) => {
+                if let Some(strange) = update.iter().find(|update| usual && !update.is_finite()) {
+                    self.trial.breaks(Law::Extremes, place, "a finite number", format!("{strange:?}"), "");
+                }
+                Some(update)
+            }
+            Err(panic) => {
+                self.trial.breaks(Law::NoPanic, place, "an update", panic, "");
+                None
+            }
+        }
+    }
+
+    /// Whether the update at step `late` takes longer than those at steps 1 and 2, by a loop over steps. The shortest
+    /// time of three runs counts.
+    #[cfg(all(feature = "std", not(target_family = "wasm")))]
+    pub(super) fn takes_longer(&mut self, late: u64) -> bool {
+        use std::time::{Duration, Instant};
+        const LONG: Duration = Duration::from_micros(25);
+        let mut shortest = [Duration::MAX; 2];
+        for _ in 0..3 {
+            let Some(mut run) = self.fresh(None) else { return true };
+            for (i, step) in [(0, 1), (0, 2), (1, late)] {
+                let (gradient, begin) = (self.gradient(step), Instant::now());
+                if !matches!(caught(|| run.step(&gradient, step)), Ok(Ok(_))) {
+                    return false;
+                }
+                shortest[i] = shortest[i].min(begin.elapsed());
+            }
+        }
+        shortest[1] > 2 * shortest[0] + LONG
+    }
+
+    /// Whether the update at step `late` takes longer: without a clock it may.
+    #[cfg(not(all(feature = "std", not(target_family = "wasm"))))]
+    pub(super) fn takes_longer(&mut self, _late: u64) -> bool {
+        true
+    }
+
+    /// Tests that the learning rate that one transform reports is the rate in use, where all updates show it: each is
+    /// the gradient, or its sign, times the rate. A rate with momentum or a bias correction may be the effective one.
     fn rate_in_use(&mut self) {
         let Some(mut run) = self.fresh(None).filter(alone) else { return };
-        let gradient = self.random(5, 1.0);
         let rate = self.ask("rate_mut", || run.transform.rate_mut().map(|rate| *rate)).flatten();
         let plain = match in_place(&*run.transform) {
             InPlace::Plain(rate) => Some(rate),
             _ => None,
         };
-        let reported = self.ask("learning_rate", || run.transform.learning_rate(&run.blocks, &run.state, 0)).flatten();
-        let (Some(rate), Some(reported)) = (plain.or(rate), reported) else { return };
-        let Some(update) = self.step(&mut run, &gradient, 0) else { return };
-        let shows = |unit: fn(f64) -> f64| {
-            let mut pairs = update.iter().zip(&gradient).map(|(&u, &g)| (to_f64(u), rate * unit(to_f64(g))));
-            pairs.all(|(u, expected)| (u + expected).abs() <= NEAR * expected.abs())
-        };
-        let in_use = rate > 0.0 && (shows(|g| g) || shows(f64::signum));
-        if in_use && beyond((reported - rate).abs(), NEAR * rate) {
-            self.untrue("learning_rate(), step 0", format!("{}, by the first update", number(rate)), reported);
+        let Some(rate) = plain.or(rate).filter(|&rate| rate > 0.0) else { return };
+        let mut off = None;
+        for step in 0..FEW {
+            let ask = || run.transform.learning_rate(&run.blocks, &run.state, step);
+            let Some(Some(reported)) = self.ask("learning_rate", ask) else { return };
+            if beyond((reported - rate).abs(), NEAR * rate) {
+                off = off.or(Some((step, reported)));
+            }
+            let gradient = self.gradient(step);
+            let Some(update) = self.step(&mut run, &gradient, step) else { return };
+            let shows = |unit: fn(f64) -> f64| {
+                let mut pairs = update.iter().zip(&gradient).map(|(&u, &g)| (to_f64(u), rate * unit(to_f64(g))));
+                pairs.all(|(u, expected)| (u + expected).abs() <= NEAR * expected.abs())
+            };
+            if !shows(|g| g) && !shows(|g| if g == 0.0 { 0.0 } else { g.signum() }) {
+                return;
+            }
+        }
+        if let Some((step, reported)) = off {
+            let expected = format!("{}, by each of {FEW} updates", number(rate));
+            self.untrue(&format!("learning_rate(), step {step}"), expected, reported);
+        }
+    }
+
+    /// Tests that the factor and the norm that one clip reports are those of its update, where this is the gradient
+    /// times one positive number.
+    fn clip_in_use(&mut self) {
+        for size in [0.01, 1.0, 100.0] {
+            let Some(mut run) = self.fresh(None).filter(|run| alone(run) && is_clip(run)) else { return };
+            run.recorded = true;
+            let gradient = self.random(3, size);
+            let Some(update) = self.step(&mut run, &gradient, 0) else { return };
+            let wide = |values: &[T]| values.iter().map(|&value| to_f64(value)).collect::<Vec<f64>>();
+            let (before, after) = (wide(&gradient), wide(&update));
+            let factor = norm(&after) / norm(&before);
+            let is_scaled = |(b, a): (&f64, &f64)| (a - factor * b).abs() <= NEAR * (factor * b).abs();
+            if factor > 0.0 && factor <= 1.0 + NEAR && before.iter().zip(&after).all(is_scaled) {
+                self.clip_reports(&run, Law::KeepsDirection, factor, norm(&after));
+            }
         }
     }
 }

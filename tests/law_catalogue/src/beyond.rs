@@ -30,6 +30,10 @@ enum Kind {
     Halved,
     Rectified,
     TwoLinks,
+    /// Its backward pass on dual numbers panics.
+    DualPanics,
+    /// Its backward pass on dual numbers computes in `f64`.
+    DualWithoutTangent,
     // Wrong.
     TailAddsDx,
     TailAddsY,
@@ -43,8 +47,6 @@ enum Kind {
     LargeCutInEvaluation,
     TailInferredHalved,
     DualHalved,
-    DualPanics,
-    DualWithoutTangent,
     CountsItsAnswers,
     RectifiedToldAsTanh,
     TwoLinksOtherEnd,
@@ -428,7 +430,19 @@ pub fn entries() -> Vec<Entry> {
             layer_laws_with(layers, LayerCases { shapes, ..LayerCases::default() }, seed)
         }
     };
-    let right = [Scaled, SavedByRow, InferredOtherwise, Masked, Counted, Averaged, Halved, Rectified, TwoLinks];
+    let right = [
+        Scaled,
+        SavedByRow,
+        InferredOtherwise,
+        Masked,
+        Counted,
+        Averaged,
+        Halved,
+        Rectified,
+        TwoLinks,
+        DualPanics,
+        DualWithoutTangent,
+    ];
     let wrong = [
         (TailAddsDx, Law::Overwrites),
         (TailAddsY, Law::Overwrites),
@@ -442,8 +456,6 @@ pub fn entries() -> Vec<Entry> {
         (LargeCutInEvaluation, Law::Adjoint),
         (TailInferredHalved, Law::ModesAgree),
         (DualHalved, Law::GenericBody),
-        (DualPanics, Law::NoPanic),
-        (DualWithoutTangent, Law::GenericBody),
         (CountsItsAnswers, Law::Repeatable),
         (RectifiedToldAsTanh, Law::ReportsLinks),
         (TwoLinksOtherEnd, Law::ReportsLinks),

@@ -205,9 +205,9 @@ impl<T: Scalar> GradientTransform<T> for Descends {
 enum Curve {
     // Right.
     Tanh,
-    // Wrong.
     SlopeWithoutTangent,
     SlopeWithoutTangentBeyondOne,
+    // Wrong.
     KindOfAnother,
     KindOfAnotherSize,
 }
@@ -404,13 +404,10 @@ pub fn entries() -> Vec<Entry> {
     ] {
         list.push(Entry::wrong(format!("beyond/Descent{kind:?}"), law, of_transform(kind)));
     }
-    list.push(Entry::right("beyond/CurveTanh", |seed| activation_laws(&Curve::Tanh, seed)));
-    for (kind, law) in [
-        (Curve::SlopeWithoutTangent, Law::Derivative),
-        (Curve::SlopeWithoutTangentBeyondOne, Law::Derivative),
-        (Curve::KindOfAnother, Law::Repeatable),
-        (Curve::KindOfAnotherSize, Law::Repeatable),
-    ] {
+    for curve in [Curve::Tanh, Curve::SlopeWithoutTangent, Curve::SlopeWithoutTangentBeyondOne] {
+        list.push(Entry::right(format!("beyond/Curve{curve:?}"), move |seed| activation_laws(&curve, seed)));
+    }
+    for (kind, law) in [(Curve::KindOfAnother, Law::Repeatable), (Curve::KindOfAnotherSize, Law::Repeatable)] {
         list.push(Entry::wrong(name(&kind), law, move |seed| activation_laws(&kind, seed)));
     }
     let counts = |seed| activation_laws(&Counts(AtomicU64::new(0)), seed);

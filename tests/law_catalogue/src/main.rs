@@ -16,6 +16,8 @@ mod own_layers;
 mod probabilities;
 mod rare;
 mod reported;
+mod reviewed;
+mod reviewed_parts;
 mod told;
 mod transforms;
 mod wild_layers;
@@ -101,6 +103,8 @@ fn catalogue() -> Vec<Entry> {
         rare::entries(),
         wild_parts::entries(),
         wild_layers::entries(),
+        reviewed::entries(),
+        reviewed_parts::entries(),
     ]
     .into_iter()
     .flatten()
