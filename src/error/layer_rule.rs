@@ -20,7 +20,7 @@ pub enum LayerRule {
     ReversedRange {
         /// The name of the block whose range is reversed.
         block: String,
-        /// The start of the block's range, an index of a parameter of the layer.
+        /// The start of the block's range, an index into the parameters of the layer.
         start: usize,
         /// The end of the block's range, which is below its start.
         end: usize,
