@@ -17,12 +17,12 @@ use alloc::{vec, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GruVariant {
-    /// The reset gate r multiplies the product with the state in the candidate n:
+    /// In the candidate n, the reset gate r multiplies the product of U_n and the state, with its bias:
     /// `n = tanh(W_n x + b_n + r ⊙ (U_n h + b_u))`. This is the variant of PyTorch and cuDNN.
     #[default]
     ResetAfter,
-    /// The reset gate r multiplies the state itself in the candidate n: `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This
-    /// is the variant of Cho et al. 2014.
+    /// In the candidate n, the reset gate r multiplies the state before the product with U_n:
+    /// `n = tanh(W_n x + b_n + U_n (r ⊙ h))`. This is the variant of Cho et al. 2014.
     ResetBefore,
 }
 

@@ -201,8 +201,8 @@ impl<T: Scalar, L: Layer<T>, C: Loss<T>, G: GradientTransform<T>> Trainer<T, L, 
         self.restore(&Checkpoint::load(self.network(), path, Values::Finite)?)
     }
 
-    /// Restores the state of the run in `bytes`, which [`to_bytes`](Self::to_bytes) returned or which are the content
-    /// of a file of [`save`](Self::save). As with [`load`](Self::load), the settings of this trainer except the seed
+    /// Restores the state of a run from `bytes`: the result of [`to_bytes`](Self::to_bytes), or the content of a file
+    /// that [`save`](Self::save) wrote. As with [`load`](Self::load), the settings of this trainer except the seed
     /// are kept, and the differences between the runs that do not prevent restoring are returned.
     ///
     /// # Errors

@@ -71,7 +71,8 @@ impl Standardize {
     /// # Errors
     /// [`Error::TargetKind`] unless the targets are values; [`Error::Length`] unless `width` is the number of target
     /// values of a sample, or of a time step if each has a target. [`Error::Length`] also for row weights per time
-    /// step with targets per sample, and the reverse. [`Error::Parameter`] if all row weights are 0; the errors of [`of`](Self::of).
+    /// step with targets per sample, and the reverse. [`Error::Parameter`] if all row weights are 0; the errors of
+    /// [`of`](Self::of).
     pub fn fit_targets<T: Scalar>(width: usize, data: &Dataset<'_, T>) -> Result<Self, Error> {
         let values = values_of(data)?;
         require(width > 0, "the width of rows", "at least 1", 0.0)?;

@@ -15,7 +15,7 @@ pub enum Cause {
     /// The weights are too large: each product increases the norm of the gradient, or drives the units to where the
     /// derivative φ′ of the activation is 0.
     LargeWeights,
-    /// All units of a layer have equal weights from the start, and keep them.
+    /// All units of a layer have equal weights from the start, and training keeps these equal.
     ConstantWeights,
     /// Some units of a layer are copies of each other and remain so.
     DuplicatedUnits,

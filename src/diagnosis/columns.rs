@@ -11,15 +11,15 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// The largest number of columns that a phrase lists. Of more columns it names only the largest, and counts the
-/// others.
+/// The largest number of columns that a phrase lists. For more columns the phrase names only the largest one, and
+/// counts the others.
 const NAMED: usize = 3;
 
 /// The ratio of the root mean square of a column to that of the median column above which a report names the column.
 const LARGE: f64 = 5.0;
 
-/// Few columns are dominant only if, in the list of all effects in decreasing order, the last effect of a dominant
-/// column exceeds the next effect by at least this factor. The value is a convention.
+/// A few columns count as dominant only if the smallest of their effects exceeds the effect of every other column by
+/// at least this factor. The value is a convention.
 const GAP: f64 = 10.0;
 
 /// A monitor that keeps the input of the first layer with weights.

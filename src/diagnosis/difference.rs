@@ -43,8 +43,8 @@ struct Size {
     is_bias: bool,
     /// The root mean square of values that the initializer of the block draws.
     drawn: f64,
-    /// The largest difference of `first` from `drawn`, as a fraction of `drawn`, that may be by chance. It is
-    /// [`APART`]/√n for n random values, and at least 0.05.
+    /// The largest relative difference that chance explains between the root mean square in the first monitored pass
+    /// and that of the initializer's values. It is [`APART`]/√n for a block of n random values, and at least 0.05.
     spread: f64,
     /// The root mean square of the block in the first monitored pass; without one, that of the given parameters.
     first: f64,
@@ -62,8 +62,9 @@ impl Size {
         !self.is_bias && self.drawn == 0.0 && self.last > 0.0
     }
 
-    /// Whether the first root mean square differs from the drawn one by more than chance: the parameters were changed
-    /// or loaded. False for a block that has [left 0](Self::left_zero).
+    /// Whether the root mean square in the first monitored pass differs from that of the initializer's values by more
+    /// than chance explains: the parameters were changed or loaded. False for a block that has
+    /// [left 0](Self::left_zero).
     fn is_foreign(&self) -> bool {
         (self.first - self.drawn).abs() > self.spread * self.drawn && !self.left_zero()
     }
@@ -107,9 +108,9 @@ pub(super) fn has_loaded_weights(diagnosis: &Diagnosis<'_>) -> bool {
     of_blocks(diagnosis).is_some_and(|sizes| sizes.iter().any(|size| !size.is_bias && size.is_foreign()))
 }
 
-/// Returns the block of weights whose first root mean square is the largest multiple of the one that its initializer
-/// draws. The result is the name of the block and the two root mean squares. `None` if no block is larger than its
-/// initializer draws it, or if no root mean square is known.
+/// Returns the weight block with the largest ratio of two root mean squares: that of its parameters in the first
+/// monitored pass, and that of its initializer's values. The result is the name of the block and these root mean
+/// squares, in this order. `None` if no ratio is above 1, or if no root mean square is known.
 pub(super) fn most_loaded(diagnosis: &Diagnosis<'_>) -> Option<(String, [f64; 2])> {
     let sizes = of_blocks(diagnosis)?.into_iter().filter(|size| size.drawn > 0.0 && size.block.ends_with("weight"));
     let most = sizes.max_by(|a, b| (a.first / a.drawn).total_cmp(&(b.first / b.drawn)))?;
@@ -123,9 +124,9 @@ pub(super) fn loaded_size(diagnosis: &Diagnosis<'_>, block: &str) -> Option<f64>
     sizes.iter().find(|size| size.block == block && size.is_foreign()).map(|size| size.first)
 }
 
-/// Returns the names of the blocks whose first values were smaller than their initializers draw them, by more than
-/// the factor [`changed`](super::Thresholds::changed). An ordinary update is large relative to such a block, which is
-/// no fault.
+/// Returns the names of the blocks whose root mean square in the first monitored pass was below that of their
+/// initializer's values by more than the factor [`changed`](super::Thresholds::changed). An ordinary update is large
+/// relative to such a block, which is no fault.
 pub(super) fn begun_small(diagnosis: &Diagnosis<'_>) -> Vec<String> {
     let small = |size: &Size| size.first * diagnosis.thresholds.changed < size.drawn;
     of_blocks(diagnosis).unwrap_or_default().into_iter().filter(small).map(|size| size.block).collect()
@@ -198,9 +199,9 @@ pub(super) fn reasons(
     reasons
 }
 
-/// Returns, as a phrase, the link (factor of the chain rule) on the main path that causes more than half of `whole`.
-/// This is the difference of measured and predicted decades for all links together. The phrase has both decades of
-/// the link. `None` without such a link.
+/// Returns, as a phrase, the link (factor of the chain rule) on the main path that causes more than half of `whole`,
+/// with its measured and its predicted decades. `whole` is measured minus predicted decades for all links together.
+/// `None` if no link causes more than half of it.
 fn most_of_it(rows: &[ReportRow], whole: f64) -> Option<String> {
     let both = |row: &ReportRow| Some((row.name.clone(), row.measured?, row.predicted?));
     let differences = rows.iter().filter(|row| row.on_main_path).filter_map(both);

@@ -42,10 +42,10 @@ pub struct Finding {
     /// The severity of the fault.
     pub severity: Severity,
     /// The path of the layer that has the fault, as in a [`summary`](crate::network::summary), such as `2` or
-    /// `3.branch.0`. It is the first of [`layers`](Self::layers), and empty if the fault is in all of the network.
+    /// `3.branch.0`. It is the first of [`layers`](Self::layers), and empty if the whole network has the fault.
     pub layer: String,
-    /// All layers that have the fault, as ranges in the order of the forward pass; empty if the fault is in all of
-    /// the network.
+    /// All layers that have the fault, as ranges in the order of the forward pass; empty if the whole network has the
+    /// fault.
     pub layers: Vec<LayerRange>,
     /// The index of the first sample of the data that should be left out, for [`Cause::BadData`] found by
     /// [`task`](super::Diagnosis::task); otherwise `None`.
@@ -100,8 +100,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Returns the layers that have the fault, as text, such as `layer 4` or `layers 2 to 78`; empty if the fault is
-    /// in all of the network.
+    /// Returns the layers that have the fault, as text, such as `layer 4` or `layers 2 to 78`; empty if the whole
+    /// network has the fault.
     pub fn place(&self) -> String {
         place(&self.layers)
     }

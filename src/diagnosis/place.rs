@@ -42,8 +42,7 @@ impl LayerRange {
         found
     }
 
-    /// Returns the range from the first of `layers`, which are paths, to the last, as a list of one; empty without
-    /// layers.
+    /// Returns a list with one range, from the first to the last of the paths `layers`; an empty list without layers.
     pub(super) fn over(layers: &[String]) -> Vec<LayerRange> {
         let ends = layers.first().zip(layers.last());
         ends.map(|(first, last)| LayerRange { first: first.clone(), last: last.clone() }).into_iter().collect()

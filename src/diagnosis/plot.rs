@@ -8,9 +8,9 @@ use plotters::prelude::*;
 const ROW: i32 = 18;
 /// The width of the column with the names of the links, in pixels.
 const NAMES: i32 = 220;
-/// The width of the column with the bars, in pixels.
+/// The width of the column with the bars of the links (factors of the chain rule), in pixels.
 const BARS: i32 = 520;
-/// The number of rows at the top, for the finding and the legend.
+/// The number of rows at the top of the picture, for the finding and the legend.
 const HEAD: i32 = 3;
 
 impl Report {

@@ -120,8 +120,8 @@ pub struct Thresholds {
     /// convention.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub shut_gate: f64,
-    /// The fraction of the values of a gradient that are below the normal numbers of the format, above which they are
-    /// reported, \[note, warning\]. The defaults are 0.1 and 0.5, which are conventions.
+    /// Subnormal numbers in a gradient are reported if the fraction of its values that are subnormal exceeds one of
+    /// these limits, \[note, warning\]. The defaults are 0.1 and 0.5, which are conventions.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub subnormal: [f64; 2],
     /// The number of consecutive monitored passes in which a fluctuating statistic, such as the norm of updates, must

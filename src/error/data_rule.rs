@@ -113,7 +113,7 @@ pub enum DataRule {
     /// An array whose number of axes is not allowed.
     #[error("{what} have {found} axes, but {needed} is needed; give an array of this shape")]
     ArrayAxes {
-        /// The name of the array, such as `the inputs`.
+        /// The name of the array with a wrong number of axes, such as `the inputs`.
         what: &'static str,
         /// The number of axes that the array has.
         found: usize,
@@ -197,7 +197,8 @@ pub enum DataRule {
         Figure(*found)
     )]
     ScaledValue {
-        /// The index of the value's row among all rows that the call scales, one sample after the other.
+        /// The index of the row with the value. All rows that the call scales are counted: all time steps of sample
+        /// 0, then those of sample 1, and so on.
         row: usize,
         /// The column, within its row, of the value that overflows.
         column: usize,

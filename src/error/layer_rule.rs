@@ -20,7 +20,7 @@ pub enum LayerRule {
     ReversedRange {
         /// The name of the block whose range is reversed.
         block: String,
-        /// The start of the block's range, an index of a parameter of the layer.
+        /// The start of the block's range, an index into the parameters of the layer.
         start: usize,
         /// The end of the block's range, which is below its start.
         end: usize,
@@ -97,7 +97,7 @@ pub enum LayerRule {
     /// row per sample. A trainer, a model or a diagnosis cannot pair such outputs with targets.
     #[error(
         "the output of {kind} for samples of up to {steps} steps has neither the steps of each nor one step for each; \
-         return the shape of the input with its lengths, or one step, or run the network with a `Workspace`"
+         make it the shape of the input with its lengths, or one step, or run the network with a `Workspace`"
     )]
     OutputSteps {
         /// The kind of the custom layer that changes the number of time steps.

@@ -13,8 +13,8 @@ pub(super) fn checkpoint_remedy(block: &str) -> &'static str {
     }
 }
 
-/// Returns the remedy for a value that a file may not hold, the last part of the error message. `name` is the name of
-/// the value.
+/// Returns the remedy for a value in a file that is not allowed there, the last part of the error message. `name` is
+/// the name of the value.
 pub(super) fn value_remedy(name: &str) -> &'static str {
     if name == "the scalar type" {
         "build the network for one of them"
@@ -76,8 +76,8 @@ pub(super) fn step_and_column(step: Option<usize>, column: Option<usize>) -> Str
     of("step", step) + &of("column", column)
 }
 
-/// Returns the last part of the error message for parameters that are found not finite after `step` updates: in which
-/// update they became so, and the remedy. After the first `since` updates all parameters were finite.
+/// Returns the last part of the error message for parameters that are not finite after `step` updates, but were
+/// finite after the first `since` updates. It states in which update they became non-finite, and the remedy.
 pub(super) fn non_finite_remedy(since: u64, step: u64) -> String {
     if step == 0 {
         return "before the first update; initialize the parameters, or load a file of finite ones".into();

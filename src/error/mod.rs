@@ -337,7 +337,7 @@ pub enum Error {
          names by `ModuleNames`"
     )]
     StateDict {
-        /// The name of the tensor that does not fit.
+        /// The name of the tensor that does not fit the network.
         tensor: String,
         /// The name, shape or type of the tensor that the network expects, as text.
         expected: String,
@@ -354,7 +354,7 @@ pub enum Error {
         /// The kind, shape or length that `block` has in the saved file.
         found: String,
     },
-    /// A value that a file of a checkpoint, a model or a state dict may not hold.
+    /// A value in a file of a checkpoint, a model or a state dict that is not allowed there.
     #[error("{name}: in a file it must be {rule}, found {found}; {}", message::value_remedy(name))]
     CheckpointValue {
         /// The name of the number, block or slice whose value is not allowed.

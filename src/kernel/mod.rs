@@ -39,8 +39,8 @@ const AVX512: Level = 2;
 
 /// A loop that is compiled for each CPU level. `run` and all functions that it calls must be inlined.
 ///
-/// Each level has a method (`plain`, `avx2`, `avx512`), not a function, so that it is compiled in the module of its
-/// type, and modules compile in parallel.
+/// Each level is compiled by a trait method (`plain`, `avx2`, `avx512`), not by a free function. So the compiler puts
+/// the machine code into the codegen unit of the implementing type, and codegen units compile in parallel.
 pub(crate) trait Kernel: Sized {
     /// The type of the numbers in the slices of the kernel.
     type Element;

@@ -92,12 +92,12 @@ impl<'a, T> SharedSlice<'a, T> {
     pub(super) const EMPTY: Self =
         SharedSlice { data: core::ptr::NonNull::dangling().as_ptr(), len: 0, borrowed: PhantomData };
 
-    /// A second handle to the same slice.
+    /// Returns a second handle to this slice.
     pub(super) fn duplicate(&self) -> Self {
         SharedSlice { ..*self }
     }
 
-    /// The address of value `i`, for values that are not contiguous.
+    /// Returns the address of value `i` of the slice, for access to values that are not contiguous.
     ///
     /// # Panics
     /// If the slice has no value `i`.
@@ -106,7 +106,7 @@ impl<'a, T> SharedSlice<'a, T> {
         self.data.wrapping_add(i)
     }
 
-    /// The values of `range`.
+    /// Returns the values of the slice in `range`.
     ///
     /// # Panics
     /// If the range does not lie within the slice.

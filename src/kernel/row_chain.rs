@@ -45,16 +45,16 @@ pub(crate) struct ChainBuffers<'a, T> {
 /// The slices of one step of a chain of matrices, such as the activations of consecutive layers: from which some rows
 /// of a matrix are computed, and to which they are written.
 pub(crate) struct ChainStep<'a, T> {
-    /// The rows to compute, counted among all rows of the matrix.
+    /// The indices of the rows to compute.
     pub rows: Range<usize>,
-    /// The values of these `rows` in the matrix from which this one is computed, row after row.
+    /// The values of `rows` in the given or previously computed matrix, row after row.
     pub input: &'a [T],
-    /// Out: the values of these `rows` in the computed matrix, row after row.
+    /// Out: the values of `rows` in the matrix that this step computes, row after row.
     pub output: &'a mut [T],
-    /// The values that the step between the two matrices saves for these `rows`, row after row: written in a forward
-    /// chain, read in a backward chain.
+    /// The values that the step saves for `rows`, row after row: written in a forward chain, read in a backward
+    /// chain.
     pub saved: &'a mut [T],
-    /// The scratch of this part of the rows, shared by all matrices of the chain.
+    /// The scratch for the computation of `rows`, which each matrix of the chain uses in turn.
     pub scratch: &'a mut [T],
 }
 

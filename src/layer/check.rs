@@ -23,9 +23,9 @@ pub(crate) const LONG: usize = 1000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answers {
     pub(crate) dims: Dims,
-    /// The number of parameter blocks, with those of the layers inside.
+    /// The number of parameter blocks, including those of inner layers.
     pub(crate) blocks: usize,
-    /// The number of links (factors of the chain rule), with those of the layers inside.
+    /// The number of links (factors of the chain rule), including those of inner layers.
     pub(crate) links: usize,
     /// The number of levels of nested layers: 1 for a layer without parts.
     pub(crate) depth: usize,
@@ -36,8 +36,8 @@ pub(crate) struct Answers {
     /// Whether the output shape equals the input shape for each shape tried: from one row to 1000 time steps, one of
     /// them with samples of unequal length.
     pub(crate) keeps_rows: bool,
-    /// The number of values that a training pass over one row saves. It is the number per row only if the layer saves a
-    /// fixed number per row.
+    /// The number of values that a training pass over one row saves. If [`by_row`](Self::by_row) is set, it is the
+    /// number for each row of every training pass.
     pub(crate) saved: usize,
     /// Whether the layer saves a fixed number of values per row, the same in each mode that saves, and has no state.
     pub(crate) by_row: bool,
@@ -83,8 +83,8 @@ impl Answers {
         Self::within(layer, MAX_DEPTH)
     }
 
-    /// Returns the results as [`of`](Self::of) does, for a layer of at most `levels` levels. A deeper layer is
-    /// refused at that level, before the recursion can overflow the stack.
+    /// Returns the results of the descriptive methods of `layer`, as [`of`](Self::of) does. A layer with more than
+    /// `levels` levels of nested layers is refused, before the recursion can overflow the stack.
     fn within<T: Scalar>(layer: &dyn Layer<T>, levels: usize) -> Result<Self, LayerRule> {
         let levels = levels.checked_sub(1).ok_or(LayerRule::TooDeep { limit: MAX_DEPTH })?;
         let structure = layer.structure();
@@ -94,8 +94,8 @@ impl Answers {
         })
     }
 
-    /// Returns results with the given `dims` and neutral values for all other methods, which are not called. They
-    /// stand for a layer that every network refuses: a width is 0, or a size is more than memory can hold.
+    /// Returns results with the given `dims`, and neutral values for all other descriptive methods, which are not
+    /// called. It is for a layer that every network refuses: a width is 0, or a size is more than memory can hold.
     fn without_sizes(dims: Dims) -> Self {
         Answers {
             dims,

@@ -106,8 +106,8 @@ impl<T: Scalar, const N: usize> Parts<T, N> {
     ///
     /// # Errors
     /// [`Error::Empty`] without parts; [`Error::Parameter`] for a width of 0; [`Error::InvalidLayer`] where a part
-    /// breaks a rule; [`Error::IncompatibleLayer`] where the number of output time steps of a part differs from the
-    /// first's.
+    /// breaks a rule; [`Error::IncompatibleLayer`] where the number of output time steps of a part differs from that
+    /// of the first part.
     pub fn branches(parts: [(&'static str, Box<dyn Layer<T>>); N]) -> Result<Self, Error> {
         Self::new(StructureKind::Branches, parts)
     }

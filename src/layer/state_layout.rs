@@ -29,8 +29,8 @@ impl StateLayout {
         StateLayout(widths.to_vec())
     }
 
-    /// Returns the state of sample number `sample` of a batch, piece after piece. `from` is the state of the whole
-    /// batch.
+    /// Returns the state of sample number `sample` of a batch, one piece (such as the h of a layer) after the other.
+    /// `from` is the state of the whole batch.
     pub(crate) fn of_sample<T: Copy>(&self, from: &[T], sample: usize) -> Vec<T> {
         let (batch, mut start, mut own) = (from.len() / self.0.iter().sum::<usize>().max(1), 0, Vec::new());
         for width in &self.0 {
@@ -56,8 +56,8 @@ impl StateLayout {
         }
     }
 
-    /// Appends to `to` the state of the first `samples` samples of a batch, piece after piece. `from` is the state of
-    /// the whole batch. A batch of fewer samples is copied whole.
+    /// Appends to `to` the state of the first `samples` samples of a batch, one piece (such as the h of a layer)
+    /// after the other. `from` is the state of the whole batch. If the batch has fewer samples, all are copied.
     pub(crate) fn gather<T: Copy>(&self, from: &[T], samples: usize, to: &mut Vec<T>) {
         let (batch, mut start) = (from.len() / self.0.iter().sum::<usize>().max(1), 0);
         for width in &self.0 {

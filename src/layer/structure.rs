@@ -80,11 +80,11 @@ pub(crate) enum Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartSizes {
-    /// The number of parameters, with those of the layers inside.
+    /// The number of parameters, including those of inner layers.
     pub parameters: usize,
-    /// The number of parameter blocks, with those of the layers inside.
+    /// The number of parameter blocks, including those of inner layers.
     pub blocks: usize,
-    /// The number of links (factors of the chain rule that a monitor receives), with those of the layers inside.
+    /// The number of links (factors of the chain rule that a monitor receives), including those of inner layers.
     pub links: usize,
 }
 

@@ -21,11 +21,12 @@ const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 const EXP_LEAST: f64 = -800.0;
 /// The upper limit of the argument x of eˣ: there eˣ is ∞.
 const EXP_MOST: f64 = 710.0;
-/// Added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, it gives the exponent of a normal number.
+/// The number that is added to the binary exponent of eˣ, for x from `EXP_LEAST` to 0, to give the exponent of a
+/// normal number.
 const RAISED: u64 = 192;
 /// The power of two that undoes `RAISED`.
 const LOWERED: f64 = f64::from_bits((BIAS - RAISED) << MANTISSA);
-/// The lower limit of the argument x of eˣ − 1: there it is −1.
+/// The lower limit of the argument x of eˣ − 1: there eˣ − 1 rounds to −1.
 const EXP_M1_LEAST: f64 = -40.0;
 /// The upper limit of |x| in `e^(−x²)`: there even `e^(−x²/2)` is 0.
 const GAUSSIAN_MOST: f64 = 39.0;
@@ -77,7 +78,8 @@ fn erfc_polynomial<const FUSED: bool>(t: f64) -> f64 {
 
 bodies!(f64, u64);
 
-/// `a / b` to half a unit in the last place. Computed as `a · 1/b`, tanh would have an error of 2 units.
+/// Returns `a / b` with an error of at most half a unit in the last place (ulp). With `a · (1/b)` tanh would have an
+/// error of 2 ulp.
 #[inline(always)]
 fn quotient(a: f64, b: f64) -> f64 {
     a / b

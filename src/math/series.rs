@@ -4,12 +4,12 @@
 use super::{exp, magnitude};
 use crate::scalar::{Scalar, scalar};
 
-/// `|x|` from which the continued fraction replaces the series: beyond it erfc is small, and `1 − erf` would lose
-/// digits.
+/// The value of `|x|` from which erf and erfc are computed by a continued fraction of erfc, and below which by a
+/// power series of erf. For larger `|x|` erfc is small, and `1 − erf` would lose digits.
 const CHANGE: f64 = 1.0;
-/// The number of terms of the series; at `|x| = CHANGE` the next term is below 1e-18 of the sum.
+/// The number of terms of the power series of erf; at `|x| = CHANGE` the next term is below 1e-18 of the sum.
 const TERMS: usize = 24;
-/// The number of levels of the continued fraction; at `x = CHANGE` its error is below 1e-16.
+/// The number of levels of the continued fraction of erfc; at `x = CHANGE` its error is below 1e-16.
 const LEVELS: usize = 220;
 
 /// `erf x = 2/√π e^(−x²) Σ 2ⁿ x²ⁿ⁺¹ / (1·3·5 … (2n + 1))` for `|x| < 1`. All terms have the sign of

@@ -51,14 +51,14 @@ const DENSITY: [f64; 5] = [3.0, 6.0, 10.0, 18.0, REACH];
 /// A panel is bisected while its error estimate exceeds this fraction of the integral of |f| over all panels, with f
 /// the integrand.
 const TOLERANCE: f64 = 1e-13;
-/// Maximum number of bisections of a panel, after which its value is taken as it is. So many bisections resolve a
-/// jump of φ′ that the activation does not declare as a kink.
+/// Maximum number of bisections of a panel, after which its value is taken as it is. This number of bisections
+/// resolves a jump of φ′ that the activation does not declare as a kink.
 const HALVINGS: u32 = 40;
-/// Maximum number of panels of one integral; beyond it none is bisected further. It bounds the time to a millisecond if
-/// a function oscillates without end.
+/// Maximum number of panels of one integral; once it is reached, no panel is bisected. The limit bounds the time to a
+/// millisecond for a function that oscillates without end.
 const PANELS: usize = 4096;
 /// Maximum number of panels of the outer and of each inner integral of a double integral. Once an inner integral has
-/// not converged with so many, each later inner integral gets at most an eighth of them.
+/// not converged with this number of panels, each later inner integral gets at most an eighth of it.
 const PANELS_OF_PAIR: usize = 512;
 /// Ratio of the distances of consecutive panel edges from a kink.
 const GRADING: f64 = 8.0;
@@ -139,7 +139,7 @@ impl Panels {
         self.edges
     }
 
-    /// Returns `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz` over the edges, by bisection of each panel. It ends if the
+    /// Returns `∫ f₀(z) f₁(z) e^(−z²/2)/√(2π) dz` over the edges, by bisection of each panel. Bisection ends if the
     /// error of the panel is within the tolerance, after [`HALVINGS`] bisections, or at `most` panels in all. Also
     /// returns whether `most` panels were enough.
     fn integrate(self, most: usize, f: impl Fn(f64) -> [f64; 2]) -> (f64, bool) {

@@ -21,7 +21,7 @@ use alloc::{
 };
 use core::ops::Range;
 
-/// The correspondence of a PyTorch tensor and the parameter block whose values it holds.
+/// A PyTorch tensor, and the parameter block whose values it holds.
 struct Entry {
     tensor: String,
     /// The name of the parameter block, such as `0.weight`.
@@ -40,9 +40,9 @@ enum Kind {
     RecurrentBias { apart: Option<Range<usize>> },
 }
 
-/// Returns the correspondence of each PyTorch tensor that holds parameters of `network`, in the order of its
-/// `blocks`; `names` gives the PyTorch modules of the layers. Returns an error for a GRU whose reset gate acts before
-/// the matrix product, since PyTorch has no such GRU.
+/// Returns each PyTorch tensor that holds parameters of `network`, with the parameter block to which it corresponds,
+/// in the order of `blocks`. `names` gives the PyTorch modules of the layers. Returns an error for a GRU whose reset
+/// gate acts before the matrix product, since PyTorch has no such GRU.
 fn entries(network: &LayerSpec, blocks: &Blocks, names: &ModuleNames) -> Result<Vec<Entry>, Error> {
     let parts = network.parts();
     let mut entries = Vec::new();
@@ -97,8 +97,9 @@ fn below(module: &str, own: &str) -> String {
 }
 
 /// Returns the name of each PyTorch tensor that holds buffers of the network, with its range among all buffers.
-/// `places` are the layers that have buffers. A batch norm has two tensors, running mean and running variance; their
-/// rounding errors are not exported. Any other layer has one tensor.
+/// `places` are the layers that have buffers. A batch norm has two tensors, running mean and running variance. In
+/// 16-bit formats its buffers also hold the rounding errors of these statistics, which are not exported. Any other
+/// layer has one tensor.
 fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, Range<usize>)> {
     let mut entries = Vec::new();
     for place in places {
@@ -116,8 +117,8 @@ fn buffer_entries(places: &[BufferPlace], names: &ModuleNames) -> Vec<(String, R
 }
 
 /// Returns (path, suffix) of the PyTorch module of the recurrent layer at `path`. If the layer is the only recurrent
-/// one in a direction of a bidirectional layer, they are the path of that layer, and the suffix of PyTorch's tensor
-/// names for the direction: empty or `_reverse`. Otherwise they are `path` and no suffix.
+/// one in a direction of a bidirectional layer, path is that of the bidirectional layer. The suffix is then that of
+/// PyTorch's tensor names for the direction: empty or `_reverse`. Otherwise the result is `path` and no suffix.
 fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, &'static str) {
     let mut at = path;
     while !at.is_empty() {
@@ -141,8 +142,8 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
     (path, "")
 }
 
-/// Returns the blocks of `network`, their tensors, and the tensors of its buffers with their ranges, after checking
-/// the network's depth, the numbers of parameters and of buffer values in `lengths`, and the paths in `names`.
+/// Checks the depth of `network`, the numbers of its parameters and buffer values in `lengths`, and the paths in
+/// `names`. Returns its blocks, their tensors, and the tensors of its buffers with the ranges of their values.
 fn tensors_of<T: Scalar>(
     network: &dyn Layer<T>,
     lengths: [usize; 2],

@@ -81,14 +81,15 @@ pub struct Spike {
     /// [`BatchNorm`](crate::layer::BatchNorm): then samples have no gradients of their own.
     pub sample: Option<usize>,
     /// The contribution of the sample [`sample`](Self::sample) to the gradient; infinite if its gradient or loss is
-    /// not finite, `None` if there is no such sample.
+    /// not finite, `None` if [`sample`](Self::sample) is `None`.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::number"))]
     pub sample_fraction: Option<f64>,
 }
 
 impl Spike {
-    /// Returns the record of a shard whose loss is not finite, with infinite contributions. `sample` is its first
-    /// sample whose loss, computed for it alone, is not finite; `None` if there is none.
+    /// Returns the record of a shard whose loss is not finite, with infinite contributions. `sample` is the first
+    /// sample of the shard whose loss, computed for this sample alone, is not finite; `None` if all these losses are
+    /// finite.
     pub(crate) fn non_finite(rank: usize, shard: usize, sample: Option<usize>) -> Self {
         let infinite = f64::INFINITY;
         Spike { rank, shard, shard_fraction: infinite, sample, sample_fraction: sample.map(|_| infinite) }
@@ -117,12 +118,12 @@ impl fmt::Display for Spike {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Communication {
-    /// The bytes that the rank sent.
+    /// The number of bytes that the rank sent.
     pub sent: u64,
-    /// The bytes that the rank received.
+    /// The number of bytes that the rank received.
     pub received: u64,
-    /// The seconds in calls of the [`Communicator`](crate::distributed::Communicator); 0 without a clock. They
-    /// include the time in which the rank waits for a slower one, and that of messages
+    /// The time in calls of the [`Communicator`](crate::distributed::Communicator), in seconds; 0 without a clock. It
+    /// includes the time in which the rank waits for a slower rank, and the time of messages
     /// [during](crate::distributed::DataParallel::overlap) a backward pass.
     #[cfg_attr(feature = "serde", serde(with = "crate::number"))]
     pub seconds: f64,

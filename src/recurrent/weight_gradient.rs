@@ -31,9 +31,10 @@ impl SampleRows {
         SampleRows { first: 0, count: batch, batch }
     }
 
-    /// Returns a matrix of `count` rows of `width` values from row `first` on. `values` holds the rows of all samples,
-    /// but `first` and `count` number rows as in a pass over the chosen samples alone. Unless all samples are
-    /// chosen, the rows must be whole time steps, and all samples must have the same length.
+    /// Returns a matrix of `count` rows, each of `width` values. `values` holds the rows of all samples, of which the
+    /// rows of the chosen samples are selected. `first` is the index of the first row of the matrix among the
+    /// selected ones. Unless all samples are chosen, the rows must be whole time steps, and all samples must have the
+    /// same length.
     pub(super) fn matrix<'a, T>(self, values: &'a [T], first: usize, count: usize, width: usize) -> Matrix<'a, T> {
         if self.count == self.batch {
             return Matrix::new(rows(values, first, count, width), width);

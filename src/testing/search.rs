@@ -152,7 +152,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the value, or −∞ if it is not finite.
+/// Returns `x`, or −∞ if `x` is not finite.
 fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { f64::NEG_INFINITY }
 }
@@ -200,7 +200,7 @@ fn grows(maxima: &[f64; 33]) -> bool {
     end > 0.0 && end > before && growing
 }
 
-/// An interval with a maximum inside, which golden sections shrink.
+/// An interval that contains a maximum of ±φ′, which golden-section search shrinks.
 #[derive(Clone, Copy, Debug)]
 struct Bracket {
     low: f64,
@@ -223,8 +223,8 @@ impl Bracket {
         self.best.0.max(self.least)
     }
 
-    /// Shrinks the interval by one golden section: drops the end of the interval next to the inner point with the
-    /// lower `f`.
+    /// Shrinks the interval around the maximum of `f` by one golden section: drops the end of the interval next to
+    /// the inner point with the lower `f`.
     fn section(&mut self, f: &dyn Fn(f64) -> f64) {
         let width = self.high - self.low;
         let at = |share: f64| {

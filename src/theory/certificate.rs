@@ -42,10 +42,10 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// Returns the smallest N such that a gradient is certain to fall below `threshold` times its norm over more than
-    /// N time steps.
+    /// Returns the smallest N such that, over more than N time steps of the backward pass, the norm of a state
+    /// gradient is certain to fall below `threshold` times its first value.
     ///
-    /// `None` if there are no bounds, or if they do not prove this within the sequence length of the certificate.
+    /// `None` if there are no bounds, or if the bounds prove no such N within the sequence length of the certificate.
     pub fn vanishes_beyond(&self, threshold: f64) -> Option<usize> {
         let bounds = self.bounds.as_ref()?;
         let below = |bound: &f64| *bound < threshold;

@@ -36,8 +36,8 @@ pub struct FitOptions<'a, T: Scalar> {
 /// A callback after each epoch. If it returns `Break`, the fit ends.
 pub(super) type OnEpoch<'a> = dyn FnMut(&Epoch) -> ControlFlow<()> + 'a;
 
-/// A callback after each update. If it returns `Break`, the fit ends, with truncated backpropagation through time
-/// after the windows of the current samples.
+/// A callback after each update. If it returns `Break`, the fit ends. Under truncated backpropagation through time,
+/// the fit ends only after all windows of the current samples.
 pub(super) type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
 /// Writes which of the options (validation data, monitor, callbacks) are set.
@@ -73,10 +73,10 @@ impl<'a, T: Scalar> FitOptions<'a, T> {
         FitOptions { on_epoch: Some(Box::new(on_epoch)), ..self }
     }
 
-    /// Sets the callback after each update. If it returns `Break`, the fit ends, with truncated backpropagation
-    /// through time after the windows of the current samples. The epoch is then unfinished, and the next fit starts
-    /// it again from the parameters at the break. With [patience](super::TrainConfig::patience) the trainer holds the
-    /// best parameters in between.
+    /// Sets the callback after each update. If it returns `Break`, the fit ends. Under truncated backpropagation
+    /// through time, the fit ends only after all windows of the current samples. The epoch is then unfinished, and
+    /// the next fit repeats it from the parameters at the break. With [patience](super::TrainConfig::patience) the
+    /// trainer holds the best parameters in between.
     ///
     /// ```
     /// use chainrule::{dataset::Dataset, layer::Sequential, loss::{MeanSquaredError, Target}};

@@ -154,9 +154,10 @@ impl<T: Scalar> GradientTransform<T> for Adam {
         self.check_settings::<T>()
     }
 
-    /// The length of the state, two values for each parameter: all m, the averages of gradients, then all v, the
-    /// averages of squared gradients. With AMSGrad the largest v so far follow. In `f16` and `bf16` the state holds
-    /// m, √v and the root of the largest v, each as three values.
+    /// Returns the length of the state: two numbers for each parameter, with AMSGrad three. First come all m, the
+    /// averages of gradients, then all v, the averages of squared gradients, then with AMSGrad the largest v of each
+    /// parameter so far. In `f16` and `bf16` the state holds square roots in place of v and the largest v, and each
+    /// number takes three values.
     fn state_len(&self, blocks: &Blocks) -> usize {
         state_of_parameters::<T>(2 + usize::from(self.amsgrad), blocks)
     }

@@ -45,8 +45,9 @@ pub struct Optimizer<T, G: ?Sized> {
     transform: G,
 }
 
-/// The number of parameters that an element-wise chain updates at once: first with one thread, second with several.
-/// So few values, with their gradient and state, stay in the cache from one transform of the chain to the next.
+/// The number of parameters that an element-wise chain updates at once: \[with one thread, with several threads\]. It
+/// is so small that these parameters, their gradient and their state stay in the cache from one transform of the
+/// chain to the next.
 const PIECE: [usize; 2] = [1 << 13, 1 << 16];
 
 /// Shows the transform and the number of updates, not the state.

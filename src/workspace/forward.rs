@@ -13,7 +13,7 @@ use crate::{
 };
 use core::fmt;
 
-/// The shape and mode of the last forward pass, and the lengths of its buffers.
+/// The settings of the last forward pass, and the lengths of its input, output, state and saved values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pass {
     /// The number of samples of the pass.

@@ -33,8 +33,8 @@ pub struct FixContext<'a> {
     /// [`RunStatistics::typical_norm`](crate::monitor::RunStatistics::typical_norm). With `None` a clip is proposed
     /// only in place of a clip that is too low, as [`Change::FitClip`].
     pub typical_norm: Option<f64>,
-    /// The parameters where the run began, [`Statistics::first_parameters`]. [`Trial::apply_best`] tries fixes from
-    /// there, too. With `None` it takes initial values.
+    /// The first parameters of the run, [`Statistics::first_parameters`]. [`Trial::apply_best`] also tries fixes from
+    /// these parameters. With `None` it tries them from values that the initializers draw.
     ///
     /// [`Trial::apply_best`]: super::Trial::apply_best
     pub first_parameters: Option<&'a [f64]>,
@@ -52,7 +52,7 @@ pub struct FixContext<'a> {
     /// The thresholds. The predicted decades to the first weights with a fix should lie between those for a vanishing
     /// and for an exploding gradient.
     pub thresholds: Thresholds,
-    /// The statistics of the run, with its learning rates.
+    /// The statistics of the run, which include its learning rates.
     pub(super) run: Option<&'a RunStatistics>,
     /// The learning rate of the optimizer where no schedule varies it. [`Trial::apply_best`] reads it from its
     /// optimizer.
@@ -83,8 +83,8 @@ impl<'a> FixContext<'a> {
         }
     }
 
-    /// Sets the typical norm of the gradient, the parameters where the run began, and its learning rates from the
-    /// statistics of a monitored run.
+    /// Sets the facts that the statistics of a monitored run hold: the typical norm of the gradient, the first
+    /// parameters of the run and its learning rates.
     #[must_use]
     pub fn statistics(self, statistics: &'a Statistics) -> Self {
         let norm = Some(statistics.run().typical_norm()).filter(|norm| norm.is_finite() && *norm > 0.0);

@@ -103,25 +103,25 @@ pub enum Change {
     Lsuv(Lsuv),
     /// Draws all parameters again from the network's initializers, by [`Fix::apply`].
     Redraw,
-    /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; the others are kept.
+    /// Draws the parameters of the layers at these paths again, by [`Fix::apply`]; other parameters are kept.
     RedrawLayers(Vec<String>),
     /// Clips the gradient of all parameters together at its typical norm. The context does not know this norm:
     /// [`Trial`] measures it before any clipping, on its own data.
     FitClip,
     /// Clips the gradient of all parameters together at this norm, by [`ClipNorm`](crate::transform::ClipNorm).
-    /// Parameters that too large updates have ruined are drawn again, by [`Fix::apply`].
+    /// [`Fix::apply`] re-initializes parameters that were ruined by overly large updates.
     ClipNorm(f64),
-    /// Multiplies the learning rate by this factor. Parameters that too large updates have ruined are drawn again, by
-    /// [`Fix::apply`].
+    /// Multiplies the learning rate by this factor. [`Fix::apply`] re-initializes parameters that were ruined by
+    /// overly large updates.
     LearningRate(f64),
     /// Makes the learning rate constant: schedules that vary are replaced by this constant factor on the optimizer's
-    /// own rate. Parameters that too large updates have ruined are drawn again, by [`Fix::apply`].
+    /// own rate. [`Fix::apply`] re-initializes parameters that were ruined by overly large updates.
     HoldRate(f64),
     /// Standardizes the data, by [`Standardize::apply`].
     Standardize(Standardize),
-    /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by [`Standardize::invert`].
-    /// The parameters of the last layer with weights, which fit the targets as they were, are drawn again by
-    /// [`Fix::apply`].
+    /// Standardizes the targets, by [`Standardize::apply`], and converts predictions back, by
+    /// [`Standardize::invert`]. The parameters of the last layer with weights fit the old targets, so [`Fix::apply`]
+    /// re-initializes them.
     StandardizeTargets(Standardize),
     /// Standardizes the inputs. The context has no data from which to compute the scales: call [`Standardize::fit`] on
     /// the training data, and apply the result. [`Trial`] does this with its own data.
@@ -129,7 +129,8 @@ pub enum Change {
     /// Standardizes the targets. As for [`FitInputs`](Self::FitInputs) the context has no data: call
     /// [`Standardize::fit_targets`] on the training data, and apply the result.
     FitTargets,
-    /// Trains the block of this name, or the blocks below it, at the rate of the others; all blocks for an empty name.
+    /// Trains the block of this name, or the blocks below it, at the learning rate of the other blocks; all blocks
+    /// for an empty name.
     TrainBlock(String),
     /// Disables weight decay, and draws all parameters again, since decay has shrunk them.
     WithoutDecay,
@@ -175,7 +176,8 @@ pub struct Fix {
     enough: bool,
     /// The layer specification that the fix was made from.
     of: LayerSpec,
-    /// Whether too large updates alone have ruined the accused parameters: where the run began, they were sound.
+    /// Whether the accused parameters were sound at the start of the run, and only overly large updates have ruined
+    /// them.
     spoiled: bool,
     /// Whether the fix removes the cause itself, not only its effect; such fixes are ranked first.
     preferred: bool,

@@ -41,7 +41,8 @@ impl<T: Scalar> Trial<'_, T> {
     /// The highest rate of the run falls in the middle of the training, as far as the training then lies within the
     /// run. So a fix is judged where the schedule is hardest, and a warm-up of less than half of the training stays
     /// whole. [`NearPeak`] states which trainings begin there; `is_restarted` is whether the fix draws most
-    /// parameters again, or begins where the run began. Optimizers have no moments of earlier updates.
+    /// parameters again, or its training begins from the first parameters of the run. Optimizers have no moments of
+    /// earlier updates.
     pub(super) fn begun<'c>(&self, mut candidate: Candidate<'c, T>, is_restarted: bool) -> Candidate<'c, T> {
         let NearPeak { changes_rate, is_trained } = self.near_peak;
         if changes_rate || is_trained && !is_restarted {

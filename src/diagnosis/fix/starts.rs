@@ -1,4 +1,4 @@
-//! The parameters from which the trainings of a trial start: the current ones, and those where the run began.
+//! The parameters from which the trainings of a trial start: the current ones, and the first ones of the run.
 
 use super::{Change, Fix, Trial};
 use crate::{
@@ -10,15 +10,15 @@ use crate::{
 use alloc::{borrow::Cow, vec::Vec};
 use core::ops::Range;
 
-/// The parameters from which the trainings of a trial start: the current ones, or those where the run began.
+/// The parameters from which the trainings of a trial start: the current ones, or the first ones of the run.
 pub(super) struct Starts<'w, T: Scalar> {
-    /// The current parameters. If one of them is not finite, a copy of the parameters where the run began.
+    /// The current parameters. If one of them is not finite, a copy of the first parameters of the run.
     pub(super) today: Cow<'w, [T]>,
-    /// The parameters where the run began, or initial values if that is not known. Blocks that are not finite have
-    /// initial values.
+    /// The first parameters of the run, or new values from the initializers if they are not known. A block with a
+    /// value that is not finite has new values, too.
     began: Vec<T>,
-    /// Whether the run has changed the parameters: they differ from those where the run began or, if these are not
-    /// known, cannot be initial values. False if one of them is not finite.
+    /// Whether the run has changed the parameters: they differ from the first parameters of the run or, if these are
+    /// not known, cannot be drawn by the initializers. False if one of them is not finite.
     is_trained: bool,
     /// Whether the run is known to have begun from parameters that its initializers do not draw, such as loaded ones.
     is_loaded: bool,
@@ -54,8 +54,8 @@ impl<T: Scalar> Starts<'_, T> {
         self.is_trained
     }
 
-    /// Returns the parameters where the run began, or initial values if these are not known, and a phrase that names
-    /// which of the two it is.
+    /// Returns the first parameters of the run, or new values from the initializers if they are not known, and a
+    /// phrase that names which of the two it is.
     pub(super) fn beginning(&self) -> (&[T], &'static str) {
         (&self.began, if self.is_known { "where the run began" } else { "initial values" })
     }
@@ -69,13 +69,13 @@ impl<T: Scalar> Starts<'_, T> {
         }))
     }
 
-    /// Returns the fix for a training from where the run began, and the parameters there. `None` if the run has not
-    /// moved the parameters, or has made one NaN or infinite. A fix that draws most parameters again is returned only
-    /// if too large updates alone have ruined parameters that were loaded. Any other fix is returned unless it
-    /// changes only rates, clipping or the schedule.
+    /// Returns the fix for a training from the first parameters of the run, and these parameters. `None` if the run
+    /// has not moved the parameters, or has made one NaN or infinite. A fix that draws most parameters again is
+    /// returned only if overly large updates alone have ruined parameters that were loaded. Any other fix is returned
+    /// unless it changes only rates, clipping or the schedule.
     ///
-    /// Parameters that too large updates alone have ruined were sound where the run began. If that start is known,
-    /// the returned fix does not draw them again.
+    /// Parameters that overly large updates alone have ruined were sound at the start of the run. If the first
+    /// parameters of the run are known, the returned fix does not draw the ruined ones again.
     pub(super) fn second<'f>(&self, network: &LayerSpec, fix: &'f Fix) -> Result<Option<Second<'f, '_, T>>, Error> {
         if !self.is_trained {
             return Ok(None);
@@ -101,7 +101,7 @@ impl<T: Scalar> Starts<'_, T> {
     }
 }
 
-/// A fix for a training from where the run began, and the parameters there.
+/// A fix for a training from the first parameters of the run, and these parameters.
 type Second<'f, 's, T> = (Cow<'f, Fix>, &'s [T]);
 
 /// Whether `w` may be initial values of the network. Blocks that the initializers set to 0 are 0. The norm of each

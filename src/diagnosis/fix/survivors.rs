@@ -73,7 +73,7 @@ fn differ_in_biases(a: &LayerSpec, b: &LayerSpec) -> bool {
 }
 
 /// Returns the layers or blocks whose parameters a finding names as the cause. For a closed gate this is the block of
-/// all biases of its layer, and for loud branches the learned scales. After too large updates that left nothing
+/// all biases of its layer, and for loud branches the learned scales. After overly large updates that left nothing
 /// learned, these are all layers; otherwise the layers that the finding names. For an activation the layers before it
 /// are included, back to the nearest layer with weights. Empty for causes that are not in parameters. Empty also for
 /// weights too small or too large, unless the measured decades are more than one away from the prediction, or an

@@ -53,7 +53,7 @@ pub struct Trial<'a, T: Scalar> {
     pub(super) steps: usize,
     /// The number of optimizer steps of the run whose network is to be fixed.
     pub(super) length: usize,
-    /// The parameters where the run began; `None` if they are not known.
+    /// The first parameters of the run; `None` if they are not known.
     pub(super) first_parameters: Option<&'a [f64]>,
     pub(super) seeds: u64,
     pub(super) limit: usize,
@@ -87,9 +87,9 @@ impl<T: Scalar> fmt::Debug for Trial<'_, T> {
 impl<'a, T: Scalar> Trial<'a, T> {
     /// Creates trials on `data` with `loss` for a run of `run` steps; `transform` creates the optimizer of each
     /// training. Each training takes 5 % of the run, at least 20 steps; a fix may have two from its first seed: one
-    /// from the current parameters, and one from where the run began. All together take at most half of the run. After
-    /// a run of less than a few hundred steps that is enough for only a few fixes: [`steps`](Self::steps) allows more.
-    /// There are up to three seeds, and batches of 32.
+    /// from the current parameters, and one from the first parameters of the run. All together take at most half of
+    /// the run. After a run of less than a few hundred steps that is enough for only a few fixes:
+    /// [`steps`](Self::steps) allows more. There are up to three seeds, and batches of 32.
     pub fn new(
         data: &'a Dataset<'a, T>,
         loss: &'a dyn Loss<T>,
@@ -126,7 +126,7 @@ impl<'a, T: Scalar> Trial<'a, T> {
         Trial { settings: Some(settings), ..self }
     }
 
-    /// Sets the parameters where the run began,
+    /// Sets the first parameters of the run,
     /// [`Statistics::first_parameters`](crate::monitor::Statistics::first_parameters).
     /// [`apply_best`](Self::apply_best) takes them from its context if they are not set.
     #[must_use]
@@ -163,9 +163,9 @@ impl<'a, T: Scalar> Trial<'a, T> {
     ///
     /// A fault can hide another: no update, clip or rate is judged in a network that no gradient passes. So the best
     /// fix is trained once more with a monitor, and the same rules judge that training. If no fix helped, the fixes
-    /// are examined in order, up to the first with which the finding is gone. This takes the steps of one or more
-    /// trainings of the total, if the total has them, and the passes of their diagnoses, each of which counts as a
-    /// step. The result is [`TrialReport::behind`].
+    /// are examined in order, up to the first that removes the finding. Each examined fix takes the steps of one
+    /// training, and one step for each pass of its diagnosis, from the steps that are left of the total. The result
+    /// is [`TrialReport::behind`].
     #[must_use]
     pub fn behind(self, context: &'a FixContext<'a>) -> Self {
         Trial { context: Some(context), large_input: context.thresholds.input[0], ..self }
@@ -177,7 +177,8 @@ impl<'a, T: Scalar> Trial<'a, T> {
     /// [`Effort`](super::Effort), then the second of each. With the steps that are left, the better half of the fixes
     /// is trained from a second seed, and half of these from a third (successive halving, Jamieson & Talwalkar 2016).
     /// If the total is too small for the network as it is and one fix, the trial uses fewer steps. If a value of `w`
-    /// is NaN or infinite, all trainings start from where the run began, also that of the network as it is.
+    /// is NaN or infinite, all trainings start from the first parameters of the run, also that of the network as it
+    /// is.
     ///
     /// Trainings from parameters that the run has moved begin at a later step of the optimizer's schedules: the one
     /// from which the highest rate of the run falls in their middle. So do all trainings if a fix changes the rate,

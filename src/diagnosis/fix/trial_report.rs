@@ -19,11 +19,11 @@ pub struct TrialOutcome {
     /// without a fix.
     pub fix: Option<usize>,
     /// Whether the training gives up most of what the run has learned: the fix draws most parameters again, or the
-    /// training starts from where the run began. False if the run has not moved the parameters, or has made one NaN or
-    /// infinite.
+    /// training starts from the first parameters of the run. False if the run has not moved the parameters, or has
+    /// made one NaN or infinite.
     pub is_restarted: bool,
-    /// Whether the training starts from where the run [began](crate::diagnosis::Trial::first_parameters), or from
-    /// initial values if that is not known. Of a fix that was trained from both starts,
+    /// Whether the training starts from the [first parameters](crate::diagnosis::Trial::first_parameters) of the run,
+    /// or from new values of the initializers if those are not known. Of a fix that was trained from both starts,
     /// [`Trial::run`](super::Trial::run) states which training counts.
     pub from_beginning: bool,
     /// The losses after the last step of the trial, one for each seed, from the smallest to the largest; infinite if

@@ -13,11 +13,11 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 
 impl Bench<'_> {
-    /// Tries interventions on the recurrent layers whose state's gradient changes over a sequence, in `seen`, by more
-    /// than `line` decades of either sign. The changes are orthogonal recurrent matrices, and gates that keep the
-    /// state. If neither repairs a layer, its input weights are redrawn. Returns (1) for each layer and change the
-    /// decades (log10) over one time step of the backward pass, and (2) the layers whose redrawn input weights have a
-    /// smaller norm than the given ones.
+    /// Tries interventions on the recurrent layers whose state gradient changes by more than `line` decades of either
+    /// sign over a sequence, by the statistics `seen`. The interventions are orthogonal recurrent matrices, and gates
+    /// that keep the state. If neither of them repairs a layer, its input weights are redrawn. Returns (1) for each
+    /// layer and intervention the decades (log10) over one time step of the backward pass, and (2) the layers whose
+    /// redrawn input weights have a smaller norm than the given ones.
     pub(super) fn over_time(
         &self,
         network: &dyn Layer<f64>,

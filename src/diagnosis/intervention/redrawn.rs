@@ -64,9 +64,8 @@ impl Reach {
         Reach(network.parts().into_iter().filter_map(units).collect())
     }
 
-    /// Returns, for each layer, the fraction of units that output 0 for every row, by a margin. Their pre-activations
-    /// span \[low, high\] with `2 · high < low`: a pre-activation above the highest one by their whole range is still
-    /// below 0.
+    /// Returns, for each layer, the fraction of units that are off: they output 0 for every row, by a margin. The
+    /// pre-activations of such a unit lie in \[low, high\] with `high + (high − low) < 0`.
     fn off(&self) -> impl Iterator<Item = (&String, f64)> {
         self.0.iter().map(|Units { layer, ends, lives }| {
             let is_off = |&(&[low, high], &lives): &(&[f64; 2], &bool)| !lives && high > low && 2.0 * high < low;
@@ -101,10 +100,10 @@ pub(in crate::diagnosis) struct Off {
 }
 
 impl Bench<'_> {
-    /// Returns the layers in which more than the fraction `line` of the units is off: these units output 0 for every
-    /// row of the pass that `reach` saw. Each comes with this fraction, and with the fraction after all biases are
-    /// set to 0. Layers are left out in which, without biases, the mean cosine of two rows is above 1 − `apart`.
-    /// Empty for fewer than eight rows, and if no pass is left.
+    /// Returns the layers in which more than the fraction `line` of the units is [off](Reach::off) in the pass that
+    /// `reach` monitored. Each layer has this fraction, and the fraction after the biases of all layers without gates
+    /// are set to 0. A layer is left out if, without these biases, the mean cosine of two rows is above 1 − `apart`.
+    /// Empty for fewer than eight rows, and if the budget of passes is used up.
     pub(super) fn off(&self, reach: &Reach, line: f64, apart: f64) -> Result<Vec<Off>, Error> {
         let many: Vec<(&String, f64)> = reach.off().filter(|(_, share)| *share > line).collect();
         if many.is_empty() || self.shape.rows() < 8 || !self.may_take(1) {
@@ -198,8 +197,8 @@ pub(in crate::diagnosis) struct Loud {
     /// The root mean square of the layer's outputs: with its own weights, and with weights redrawn at their critical
     /// gain.
     pub sizes: [f64; 2],
-    /// The lower of two ratios, each of the layer's own weights to redrawn ones: of the root mean squares of the
-    /// outputs, and of the norms of the weights.
+    /// The lower of two ratios between the layer's own weights and the redrawn ones: that of the root mean squares of
+    /// the outputs, and that of the norms of the weights.
     pub times: f64,
     /// Whether the layer is the last with weights in the network.
     pub is_last: bool,

@@ -254,10 +254,9 @@ pub(super) fn targets(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
 }
 
 /// Returns the finding about targets whose spread is far below `distance`, the distance from the first outputs to the
-/// targets: the outputs are then farther from all targets than these differ from each other. `None` unless the loss
-/// is above that of constant outputs after [`patience`](crate::diagnosis::Thresholds::patience) losses, and is not
-/// about to [come down](Diagnosis::nears) to it. `None` also for a loss that does not accept standardized targets,
-/// such as a loss of probabilities.
+/// targets. There is a finding only if, after [`patience`](crate::diagnosis::Thresholds::patience) losses, the loss
+/// is above that of constant outputs and falls too slowly to [reach](Diagnosis::nears) it soon. `None` also for a
+/// loss that does not accept standardized targets, such as a loss of probabilities.
 fn alike_targets(diagnosis: &Diagnosis<'_>, run: &RunStatistics, distance: f64) -> Option<Finding> {
     let task = diagnosis.task.as_ref()?;
     task.targets?;

@@ -159,8 +159,9 @@ pub(super) fn squashed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(Finding { is_proof: true, ..finding });
 }
 
-/// Reports a loss of classes or probabilities that has no lower bound for constant outputs, if no last layer limits
-/// the outputs: training can only make them larger. For other targets such a loss may be intended, as for a critic.
+/// Reports a loss that has no lower bound for constant outputs, if the last layer does not limit the outputs:
+/// training then only makes the outputs larger. It is reported only for targets that are classes, or values of which
+/// none is below 0. For other targets such a loss may be intended, as for a critic.
 pub(super) fn unbounded(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(task) = diagnosis.task.as_ref().filter(|task| task.measured.is_unbounded && task.has_shares) else {
         return;
@@ -276,10 +277,10 @@ pub(super) fn unmixed(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     findings.push(diagnosis.finding(Cause::UnmixedBatches, severity, "", text, because));
 }
 
-/// Whether an error that all rows share, such as a wrong mean of the outputs, explains the `correlation` of the row
-/// gradients in a batch: while this error changes, so do the means of batches. Two conditions must hold. The variance
-/// of the row gradients in a batch is more than half of that over all of the data. The square of their mean over all
-/// of the data, relative to this variance, is above c/(1 − c) for the correlation c.
+/// Whether an error that all rows share, such as a wrong mean of the outputs, explains the `correlation` c of the row
+/// gradients in a batch. While this error changes, so do the means of batches. Two conditions must hold: `v_b > ½ v`
+/// and `m²/v > c/(1 − c)`. Here v_b is the variance of the row gradients within a batch, v their variance over all of
+/// the data, and m² the square of their mean over all of the data.
 fn has_common_error(task: &Task, run: &RunStatistics, correlation: f64) -> bool {
     let Some([of_batch, rows]) = run.batch_variance() else { return false };
     let [of_data, common, all] = task.row_gradients;

@@ -11,8 +11,9 @@ use crate::{
 };
 use alloc::{format, string::String, vec::Vec};
 
-/// Reports parameters that are all 0 and make the gradient 0. It is a note if they have a gradient of their own, so
-/// that they change with the first update. Otherwise it is a fault, since they never change.
+/// Reports parameters that are all 0, so that their layer passes a gradient of 0 to the layers before it. The finding
+/// is a note if the gradient with respect to these parameters is not 0: they then change with the first update.
+/// Otherwise it is a fault, since they never change.
 pub(super) fn zeros(diagnosis: &Diagnosis<'_>, findings: &mut Vec<Finding>) {
     let Some(statistics) = diagnosis.statistics else { return forecast(diagnosis, findings) };
     let zero: Vec<&BlockStatistics> = statistics.blocks().iter().filter(|block| is_zero(block)).collect();

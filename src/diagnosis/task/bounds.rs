@@ -21,13 +21,14 @@ const FREE: usize = 1 << 21;
 /// The number of bisections of the range of each output, by which [`least`] finds the outputs of lowest loss.
 const HALVINGS: usize = 40;
 
-/// Losses that depend on the targets of some samples alone, and not on their inputs.
+/// The lowest losses that some outputs can reach on a batch. They are computed from the targets alone, not from the
+/// inputs.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::diagnosis) struct LossBounds {
     /// The lowest loss of outputs that are the same for every row.
     pub constant: f64,
-    /// The lowest loss of any outputs. `None` for a loss without a lowest value, or for which gradient descent does
-    /// not reach it in [`STEPS`] steps, and for more outputs than [`FREE`].
+    /// The lowest loss of any outputs. `None` for a loss without a lowest value, for a loss whose lowest value
+    /// gradient descent does not reach in [`STEPS`] steps, and for more outputs than [`FREE`].
     pub floor: Option<f64>,
     /// Whether outputs that are the same for every row have no lowest loss. It is assumed if, at the end of a
     /// gradient descent on the outputs, the loss is below −1000 and more than a thousand times as far below 0 as
@@ -53,13 +54,13 @@ impl LossBounds {
         Ok((LossBounds { constant, floor: free(rows, constant)?, is_unbounded }, outputs))
     }
 
-    /// Returns the loss of the best constant outputs. `None` if other losses cannot be compared with it: it is not
-    /// above the lowest loss of any outputs, or, if that is not known, not above 0.
+    /// Returns the loss of the best constant outputs. `None` if this loss is not above the lowest loss of any outputs
+    /// (not above 0 if the lowest loss is not known), so that no other loss can be placed between the two.
     pub fn chance(&self) -> Option<f64> {
         (self.constant > self.floor.unwrap_or(0.0)).then_some(self.constant)
     }
 
-    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. If that is not known or
+    /// Returns `floor + share · (loss − floor)`, with floor the lowest loss of any outputs. If floor is not known or
     /// not below `loss`, returns the fraction `share` of `loss` itself.
     pub fn part(&self, loss: f64, share: f64) -> f64 {
         match self.floor.filter(|&floor| floor < loss) {

@@ -95,9 +95,9 @@ pub(crate) fn pack_transposed<'a, T: Scalar>(
     PackedB::packed(packed, outputs, inputs)
 }
 
-/// Fills the panel `to` with columns of `Wᵀ`: the rows of W \[outputs, inputs\] from `first`, as many as the panel is
-/// wide, or as are left. In each row of the panel, the rest of the last register is 0; registers after it are
-/// arbitrary.
+/// Fills the panel `to` with columns of `Wᵀ`. They are rows of W \[outputs, inputs\], from row `first` on: as many as
+/// the panel is wide, or fewer if W ends before. In each row of the panel, the rest of the last register is 0;
+/// registers after it are arbitrary.
 pub(super) fn transpose_panel<T: Scalar>(w: &[T], first: usize, outputs: usize, inputs: usize, to: &mut [T]) {
     let width = nr::<T>();
     let rows = (outputs - first).min(width);
@@ -118,8 +118,8 @@ pub(crate) fn pack<'a, T: Scalar>(w: &[T], outputs: usize, inputs: usize, packed
     pack_rows(Matrix::new(w, inputs), 0, [outputs, inputs], packed)
 }
 
-/// Packs `inner` rows of `columns` columns of `from`, from row `first`, into panels in `packed`. Panics if `packed` has
-/// fewer values than [`packed_b_len`].
+/// Packs a submatrix \[inner, columns\] of the matrix `from` into panels in `packed`. The submatrix begins at row
+/// `first` and column 0. Panics if `packed` has fewer values than [`packed_b_len`].
 pub(super) fn pack_rows<'a, T: Scalar>(
     from: Matrix<'_, T>,
     first: usize,
@@ -142,8 +142,8 @@ pub(super) fn pack_rows<'a, T: Scalar>(
     PackedB::packed(packed, columns, inner)
 }
 
-/// Fills the panel `to` with `columns` columns of `from`, from column `j` and row `first` on. The rest of each row of
-/// the panel is 0.
+/// Fills the panel `to` with a submatrix of the matrix `from` that has `columns` columns and begins at row `first`
+/// and column `j`. The rest of each row of the panel is 0.
 pub(super) fn pack_panel<T: Scalar>(from: Matrix<'_, T>, j: usize, columns: usize, first: usize, to: &mut [T]) {
     let width = nr::<T>();
     for (p, to) in to.chunks_exact_mut(width).enumerate() {

@@ -14,10 +14,10 @@ const LEVELS: usize = 5;
 /// # Safety
 /// There are 1 to [`MOST_SHARDS`] parts. Their ends do not decrease, and none is beyond the inner indices.
 pub(super) unsafe trait InnerSum: Copy + Send + Sync {
-    /// The number of parts, a power of two.
+    /// The number of parts into which the inner indices are divided, a power of two.
     fn count(self) -> usize;
 
-    /// The inner index at which part `i` ends, at most `inner`, the number of inner indices.
+    /// The inner index before which part `i` ends, at most `inner`, the number of inner indices.
     fn end(self, i: usize, inner: usize) -> usize;
 }
 

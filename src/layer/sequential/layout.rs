@@ -125,15 +125,15 @@ impl<T: Scalar> Sequential<T> {
         self.parameters(i).len() > self.width_before(i).saturating_mul(2)
     }
 
-    /// Returns the layers after layer `i` up to and including the next one with a matrix of parameters, but at most
-    /// [`REACH`] layers.
+    /// Returns the indices of the layers directly after layer `i`, up to and including the nearest layer with a
+    /// matrix of parameters, but at most [`REACH`] indices.
     pub(super) fn above(&self, i: usize) -> Range<usize> {
         let all = i + 1..self.layers.len().min(i + 1 + REACH);
         all.start..all.clone().find(|&i| self.multiplies(i)).map_or(all.end, |i| i + 1)
     }
 
-    /// Returns the layers before layer `i` down to and including the next one with a matrix of parameters, but at most
-    /// [`REACH`] layers.
+    /// Returns the indices of the layers directly before layer `i`, back to and including the nearest layer with a
+    /// matrix of parameters, but at most [`REACH`] indices.
     pub(super) fn below(&self, i: usize) -> Range<usize> {
         let all = i.saturating_sub(REACH)..i;
         all.clone().rfind(|&i| self.multiplies(i)).unwrap_or(all.start)..i

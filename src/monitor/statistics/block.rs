@@ -201,7 +201,7 @@ impl BlockStatistics {
         self.update_broken
     }
 
-    /// The name of the block: `0.weight`.
+    /// The name of the block, such as `0.weight`.
     pub fn name(&self) -> &str {
         &self.name
     }

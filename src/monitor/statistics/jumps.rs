@@ -22,7 +22,8 @@ struct Wake {
     usual: f64,
 }
 
-/// The numbers of all jumps (gradients with more than ten times the typical norm) of a run, and of the harmful ones.
+/// Counts of the jumps of a run (gradients with more than ten times the typical norm): of all, and of those that were
+/// harmful, since a high loss followed in [`WORSE`] consecutive passes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Jumps {
     pub count: u64,

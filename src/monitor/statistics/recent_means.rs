@@ -7,8 +7,9 @@ use core::fmt;
 /// reached the loss of constant outputs. Also the number of consecutive high losses that count as a relapse.
 pub(super) const SETTLED: u64 = 10;
 
-/// Two ring buffers for the last [`SETTLED`] losses: the moving mean (of about five losses) after each loss, and the
-/// losses themselves, without the first of the run. An entry without a loss is NaN.
+/// Two ring buffers for the last [`SETTLED`] losses of a run. The first holds, for each loss, the moving mean of
+/// about five losses that end with it. The second holds the losses, except for the first loss of the run. An unset
+/// entry is NaN.
 #[derive(Clone)]
 pub(super) struct RecentMeans([f64; SETTLED as usize], [f64; SETTLED as usize]);
 
@@ -26,8 +27,8 @@ impl fmt::Debug for RecentMeans {
 }
 
 impl RecentMeans {
-    /// Stores `loss`, the loss number `count` of the run, and the moving `mean` after it, in place of the oldest
-    /// ones.
+    /// Stores `loss`, which is loss number `count` of the run (from 1), and `mean`, the moving mean that ends with
+    /// it, in place of the oldest loss and mean. Of the first loss of the run only the mean is stored.
     pub fn push(&mut self, loss: f64, mean: f64, count: u64) {
         self.0[(count % SETTLED) as usize] = mean;
         if count > 1 {
@@ -46,7 +47,8 @@ impl RecentMeans {
         }
     }
 
-    /// Returns the standard deviation of the last losses, the first of the run not counted; 0 for fewer than two.
+    /// Returns the standard deviation of the last [`SETTLED`] losses, without the first loss of the run; 0 for fewer
+    /// than two.
     pub fn deviation(&self) -> f64 {
         let known = || self.1.iter().filter(|loss| !loss.is_nan());
         let count = known().count().max(1) as f64;

@@ -50,12 +50,14 @@ const CARRIED: f64 = 0.5;
 /// The least change, in magnitude, of the fraction of the previous state in the new one between the pre-activations of
 /// [`ENDS`], for a gate that carries the state and declares no activation.
 const CARRIED_BY_ANY: f64 = 1e-3;
+/// The number of random layers over which the change of the fraction of the previous state that stays is averaged.
 const CARRYING: u64 = 24;
-/// The number of terms of a sum over [`CARRYING`] random layers and their units.
+/// The number of changes whose mean is compared with [`CARRIED`]: one for each unit of each of the [`CARRYING`]
+/// random layers.
 const TERMS: f64 = 24.0 * HIDDEN as f64;
 
-/// A monitor that collects the pre-activations of a time step, one gate after the other, and the names of these
-/// gates.
+/// A monitor that collects the pre-activations of the gates in a time step, one gate after the other, and the names
+/// of the gates.
 struct Shown(Vec<Dual<f64>>, Vec<&'static str>);
 
 impl GradientMonitor<Dual<f64>> for Shown {
@@ -71,13 +73,13 @@ impl GradientMonitor<Dual<f64>> for Shown {
 pub(super) struct Step {
     /// The pre-activations that the monitor receives.
     pub(super) z: Vec<Dual<f64>>,
-    /// The names of the gates whose pre-activations these are, in order.
+    /// The names of the gates, in the order of their pre-activations in `z`.
     pub(super) gates: Vec<&'static str>,
     /// The new state: the hidden state h, then the cell state.
     pub(super) state: Vec<Dual<f64>>,
 }
 
-/// A layer of the cell with random parameters, input and state, from which it takes one time step.
+/// A recurrent layer of the tested cell, with random parameters, input and previous state for one time step.
 pub(super) struct Point<C> {
     layer: Recurrent<C>,
     pub(super) w: Vec<f64>,
@@ -102,7 +104,8 @@ impl<C: Cell> Point<C> {
         self.step_from(direction, &vec![0.0; self.state.len()])
     }
 
-    /// As [`step`](Self::step), with the tangents of the previous state in `d_state`.
+    /// Runs one time step as [`step`](Self::step) does, with the tangents `d_state` of the previous state, which are
+    /// 0 there.
     fn step_from(&self, direction: &[f64], d_state: &[f64]) -> Option<Step> {
         let shape = BatchShape::batch(1);
         let w: Vec<_> = self.w.iter().zip(direction).map(|(&w, &tangent)| Dual::new(w, tangent)).collect();

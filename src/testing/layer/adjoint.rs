@@ -192,8 +192,9 @@ impl Suite<'_, '_> {
         (steady && !self.of_a_side(v, given, asked, scalar, &comparison)) || !off.is_finite()
     }
 
-    /// Whether the gradient that was compared in `at`, at a state with zeros, equals the gradient on one side of these
-    /// zeros, which may be kinks. False if no value of the state is 0.
+    /// Whether the gradient of the comparison `at` is that on one side of a kink. Then it equals the gradient after
+    /// all zeros of the state are replaced by a small positive or by a small negative number. False if no value of
+    /// the state is 0.
     #[inline]
     fn of_a_side(
         &mut self,

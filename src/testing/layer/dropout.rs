@@ -45,8 +45,8 @@ impl Suite<'_, '_> {
         self.masks(self.layers.single, "f32");
     }
 
-    /// Tests the masks in the scalar called `name`. A layer whose outputs do not depend on the dropout key has no
-    /// masks.
+    /// Tests the dropout masks of `layer` in the scalar type called `name`. A layer whose outputs do not depend on
+    /// the dropout key has no masks.
     fn masks<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(16, 2);
         if layer.samples() != Samples::Independent {

@@ -18,8 +18,8 @@ const REDUCTIONS: usize = 400;
 const FITS: f64 = 0.25;
 
 impl Suite<'_, '_> {
-    /// Whether the output of a pass in the scalar called `name` has no NaN. A NaN is noted as a violation; infinity is
-    /// allowed for a value beyond the format.
+    /// Whether the output of a pass in the scalar type called `name` has no NaN. A NaN is noted as a violation;
+    /// infinity is allowed for a value beyond the format.
     #[inline]
     pub(super) fn are_numbers<T: Scalar>(&mut self, results: &Results<T>, name: &str, asked: &Asked<'_>) -> bool {
         let strange = results.y.iter().position(|y| y.is_nan());

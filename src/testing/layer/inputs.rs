@@ -24,7 +24,7 @@ pub(super) struct Inputs {
     pub(super) state: Option<f64>,
     /// The factor on the parameters.
     pub(super) parameters: f64,
-    /// Whether the pass starts from buffers, such as running means, that earlier passes in training have updated.
+    /// Whether the pass starts from buffers, such as running means, that earlier training passes have updated.
     pub(super) later: bool,
     /// The factor on the gradients of output and final state.
     pub(super) gradient: f64,

@@ -39,7 +39,7 @@ impl Suite<'_, '_> {
         self.links_in(self.layers.single, "f32");
     }
 
-    /// Tests what the layer reports to monitors in the scalar called `name`, in training and evaluation.
+    /// Tests the reports of the layer to monitors in training and evaluation, in the scalar type called `name`.
     fn links_in<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in SHAPES {
             for mode in [Mode::Train, Mode::Evaluate] {

@@ -376,8 +376,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Runs a forward and a backward pass of `layer` on `given` in the scalar `T`, and returns their results. `name` is
-    /// that of the scalar. A panic or a write out of bounds is noted as a violation, and gives `None`.
+    /// Runs a forward and a backward pass of `layer` on `given` in the scalar type `T`, called `name`, and returns
+    /// their results. A panic or a write out of bounds is noted as a violation, and gives `None`.
     fn pass<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

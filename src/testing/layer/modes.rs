@@ -35,22 +35,22 @@ const DUAL: [f64; 2] = [1e-11, 1e-13];
 /// difference quotient.
 const STEP: f64 = 1.0 / 131_072.0;
 
-/// The number of random cases that must all show a wrong tangent: in a single one there may be a kink.
+/// The number of random cases that must all show a wrong tangent: a single case may be at a kink.
 const DRAWS: u64 = 3;
 
 /// The magnitude beyond which a buffer is not compared: it may be the largest number of its format.
 const LARGEST: f64 = 1e30;
 
 impl Suite<'_, '_> {
-    /// Tests, in the scalar called `name`, that inference and evaluation agree after passes in training that changed
-    /// the buffers.
+    /// Tests that inference and evaluation agree after training passes that changed the buffers, in the scalar type
+    /// `T`. Messages call it `name`.
     pub(super) fn modes_agree_later<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, 3);
         let Some(given) = self.draw(shape, 2) else { return };
         self.modes_agree(layer, name, &given, &Asked::new(shape));
     }
 
-    /// Tests, in `f32` and `f64`, that inference and evaluation agree for random values of the magnitudes
+    /// Tests that inference and evaluation agree in `f32` and in `f64`, for random values of the magnitudes
     /// `self.inputs`.
     #[inline]
     pub(super) fn modes_agree_at(&mut self, shape: BatchShape<'_>) {
@@ -59,9 +59,9 @@ impl Suite<'_, '_> {
         self.modes_agree(self.layers.double, "f64", &given, &Asked::new(shape));
     }
 
-    /// Tests, in the scalar called `name`, that inference gives the outputs and final states of evaluation, to
-    /// rounding. A difference is due to rounding if a change of the last digits of the input alters the result as
-    /// much.
+    /// Tests that inference gives the outputs and final states of evaluation, to rounding, in the scalar type `T`,
+    /// which messages call `name`. A difference is due to rounding if a change of the last digits of parameters and
+    /// inputs alters the result by a similar amount.
     pub(super) fn modes_agree<T: Scalar>(
         &mut self,
         layer: &dyn Layer<T>,

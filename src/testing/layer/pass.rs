@@ -22,7 +22,7 @@ pub(in crate::testing) struct Given<T> {
     pub(in crate::testing) dy: Vec<T>,
     /// Gradient with respect to the final state; `None` means zero.
     pub(in crate::testing) d_state: Option<Vec<T>>,
-    /// The input of passes in training before this one, which update the buffers; empty for none.
+    /// The input of the training passes before this one, which update the buffers; empty for none.
     pub(in crate::testing) earlier: Vec<T>,
 }
 
@@ -152,8 +152,8 @@ impl<T: Scalar> Heard<T> {
 }
 
 impl<T: Scalar> Results<T> {
-    /// Returns the name and the values of every result but reports: output, final state, and the gradients of input,
-    /// initial state and parameters.
+    /// Returns the name and the values of every result except what the monitor received: output, final state, and the
+    /// gradients of input, initial state and parameters.
     #[inline]
     pub(in crate::testing) fn named(&self) -> [(&'static str, &[T]); 5] {
         [
@@ -177,7 +177,7 @@ impl<T: Scalar> Results<T> {
 
 /// The number of guard values on each side of a slice, which detect writes out of bounds.
 const MARGIN: usize = 32;
-/// The number of passes in training that change the buffers before a pass with `earlier` inputs.
+/// The number of training passes that change the buffers before a pass with `earlier` inputs.
 const EARLIER: u64 = 4;
 /// The guard value: a number that no computation is likely to give.
 const GUARD: f64 = -3.141_592e-5;
@@ -361,8 +361,8 @@ fn pass<T: Scalar>(layer: &dyn Layer<T>, given: &Given<T>, asked: &Asked<'_>) ->
     Ok(Results { y, state, dx, d_state, dw, heard: listening.heard, buffers: after })
 }
 
-/// Runs [`EARLIER`] forward passes in training on the input `given.earlier`, which update the `buffers`. They carry no
-/// tangents: buffers are constants of a later pass.
+/// Runs [`EARLIER`] forward training passes on the input `given.earlier`, which update the `buffers`. Parameters and
+/// input have tangents of 0 in them, since buffers are constants in a later pass.
 fn earlier<T: Scalar>(
     layer: &dyn Layer<T>,
     given: &Given<T>,

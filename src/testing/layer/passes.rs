@@ -31,8 +31,8 @@ struct Usual<'a, T> {
 }
 
 impl Suite<'_, '_> {
-    /// Tests, in the scalar called `name`, that the content of memory before a pass has no influence, and that the
-    /// gradient of the parameters is added to what is there.
+    /// Tests that the content of memory before a pass has no influence, and that the gradient of the parameters is
+    /// added to the old content of `dw`. Messages call the scalar type `name`.
     pub(super) fn own_memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 2) else { return };
         let usual = Asked::new(shape);
@@ -67,8 +67,8 @@ impl Suite<'_, '_> {
         self.frozen_blocks(of);
     }
 
-    /// Tests that the content of `saved`, `scratch` and the slices for results before a pass in the scalar called
-    /// `name` has no influence.
+    /// Tests that the content of `saved`, `scratch` and the slices for results before a pass in the scalar type
+    /// called `name` has no influence.
     fn memory<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, given: &Given<f64>, usual: &Asked<'_>) {
         let Some(plain) = self.pass(layer, name, given, usual) else { return };
         // NaN is detected if it is multiplied, 7.25 if it is compared.

@@ -14,9 +14,9 @@ use crate::{
 use alloc::format;
 
 impl Suite<'_, '_> {
-    /// Tests that a pass in the scalar called `name` gives the same bits after a pass of another input, and with a
-    /// forward pass of another input before its backward pass. Evaluation and inference must give the same bits before
-    /// and after the first pass in training.
+    /// Tests that a pass in the scalar type called `name` gives the same bits after a pass of another input, and with
+    /// a forward pass of another input before its backward pass. Evaluation and inference must give the same bits
+    /// before and after the first training pass.
     pub(super) fn repeatable<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         for shape in [BatchShape::batch(1), BatchShape::sequences(2, 3)] {
             let (Some(given), Some(other)) = (self.draw(shape, 6), self.draw(BatchShape::batch(2), 7)) else { return };

@@ -42,8 +42,8 @@ impl Suite<'_, '_> {
         self.stepped(self.layers.double, "f64");
     }
 
-    /// Tests, in the scalar called `name`, that a batch that runs in several parts gives the same bits, in evaluation
-    /// without dropout. A layer that couples the samples in every mode is not tested.
+    /// Tests that a batch that runs in several parts gives the same bits, in evaluation without dropout. The scalar
+    /// type is called `name`. A layer that couples the samples in every mode is not tested.
     pub(super) fn split<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         if layer.samples() == Samples::Coupled {
             return;
@@ -54,7 +54,7 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests, in the scalar called `name`, the laws of layers with independent samples. A layer whose samples are
+    /// Tests the laws of layers with independent samples, in the scalar type called `name`. A layer whose samples are
     /// coupled in training alone is tested in evaluation, one with always coupled samples not at all. `shapes` are
     /// batch shapes in addition to those of the suite.
     pub(super) fn rows<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shapes: &[BatchShape<'_>]) {
@@ -88,10 +88,10 @@ impl Suite<'_, '_> {
         self.ragged_states(layer, name, ragged);
     }
 
-    /// Tests, in the scalar called `name`, that each sequence of a ragged batch with given states and gradients of
-    /// states gives the bits that it gives alone. If the layout of the state is not known, one of several must fit. In
-    /// each, the state of a sample is cut into equal pieces, and the batch holds one piece after the other, each for
-    /// all samples. A composite without a known layout is not tested.
+    /// Tests that each sequence of a ragged batch, with given states and gradients of states, gives the bits that it
+    /// gives alone, in the scalar type called `name`. If the layout of the state is not known, one of several must
+    /// fit. In each, the state of a sample is cut into equal pieces, and the batch holds one piece after the other,
+    /// each for all samples. A composite without a known layout is not tested.
     fn ragged_states<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str, shape: BatchShape<'_>) {
         let Some(given) = self.draw(shape, 4) else { return };
         let (Some(state), Some(d_state)) = (&given.state, &given.d_state) else { return };
@@ -145,8 +145,8 @@ impl Suite<'_, '_> {
         }
     }
 
-    /// Tests, in the scalar called `name`, that outputs depend on no later time step: passes of the first time steps
-    /// alone are compared with the same time steps of the whole pass.
+    /// Tests that outputs depend on no later time step: passes of the first time steps alone are compared with the
+    /// same time steps of the whole pass. The scalar type is called `name`.
     pub(super) fn causal<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(2, LONG);
         if layer.reads_later_steps() {
@@ -186,7 +186,7 @@ impl Suite<'_, '_> {
 
     /// Compares the pass of each of `groups`, lists of sample indices, with the same samples in the pass of the whole
     /// batch, with the settings `asked`: outputs, gradients and final states. A difference is a violation of `law` in
-    /// the scalar called `name`.
+    /// the scalar type called `name`.
     fn rows_of<T: Scalar>(
         &mut self,
         law: Law,

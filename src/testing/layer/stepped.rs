@@ -23,9 +23,9 @@ fn rows(steps: core::ops::Range<usize>, width: usize, values: &[f64]) -> Vec<f64
 }
 
 impl Suite<'_, '_> {
-    /// Tests, in the scalar called `name`, that passes over windows of a sequence give the results of one pass. The
-    /// state is carried from window to window, and its gradient back. Dropout is off, since its masks may differ from
-    /// window to window. Layers with independent samples are tested in training, too.
+    /// Tests that passes over windows of a sequence give the results of one pass, in the scalar type called `name`.
+    /// The state is carried from window to window, and its gradient back. Dropout is off, since its masks may differ
+    /// from window to window. Layers with independent samples are tested in training, too.
     pub(super) fn stepped<T: Scalar>(&mut self, layer: &dyn Layer<T>, name: &str) {
         let shape = BatchShape::sequences(SAMPLES, STEPS);
         if layer.reads_later_steps() || layer.output_shape(shape) != shape {

@@ -46,7 +46,8 @@ impl Suite<'_, '_> {
         self.accepted(self.losses.single, "f32", &case);
     }
 
-    /// Tests that a loss in the scalar called `name` accepts `case`, whose targets it accepts with other outputs.
+    /// Tests that a loss accepts `case` in the scalar type `T`, which messages call `name`. The loss accepts the
+    /// targets of `case` with other outputs.
     fn accepted<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, case: &Case) {
         if let Ok(Err(error)) = case.of(loss, &mut vec![scalar(0.0); case.y.len()]) {
             let expected = "a loss, as for these targets with other outputs, in f64";

@@ -314,9 +314,9 @@ impl Suite<'_, '_> {
         self.trial.breaks(law, place, "Ok, as evaluate takes it", found, "");
     }
 
-    /// Computes the loss of `case` in the scalar called `name`, and its gradient in a slice that held `before`
-    /// everywhere, both converted to `f64`. `None` after a panic, which is noted, or an error, which is not: all rows
-    /// may have an ignored class.
+    /// Computes the loss of `case` in the scalar type `T`, called `name`, and its gradient in a slice that held
+    /// `before` everywhere, both converted to `f64`. `None` after a panic, which is noted, or an error, which is not:
+    /// all rows may have an ignored class.
     fn evaluated<T: Scalar>(
         &mut self,
         loss: &dyn Loss<T>,
@@ -355,8 +355,8 @@ impl Suite<'_, '_> {
         Some((value, dy))
     }
 
-    /// Tests, in the scalar of index `scalar` in [`ALLOWED`], that results overwrite what the slice held, are the
-    /// same when computed again, and equal the combined results of two parts of the batch.
+    /// Tests that results overwrite the old content of the slice, are the same when computed again, and equal the
+    /// combined results of two parts of the batch. `scalar` is the index of the scalar type in [`ALLOWED`].
     fn whole<T: Scalar>(&mut self, loss: &dyn Loss<T>, scalar: usize, size: [usize; 2], weighted: bool) {
         let (name, allowed) = ALLOWED[scalar];
         let case = self.draw(size, Outputs::Usual, weighted, 2);

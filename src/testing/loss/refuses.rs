@@ -80,8 +80,9 @@ impl Suite<'_, '_> {
         self.trial.breaks(Law::NotANumber, place, "a loss that is not finite", found, input);
     }
 
-    /// Tests, in the scalar called `name`, that a row of `width` outputs of magnitude `size` gives no NaN in the loss
-    /// or its gradient. Infinity is allowed only if the loss at half of these outputs exceeds `huge` in magnitude.
+    /// Tests that a row of `width` outputs of magnitude `size` gives no NaN in the loss or its gradient, in the
+    /// scalar type `T`, which messages call `name`. Infinity is allowed only if the loss at half of these outputs
+    /// exceeds `huge` in magnitude.
     pub(super) fn extremes<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, width: usize, size: f64, huge: f64) {
         for pattern in [[1.0, -1.0, 0.0], [1.0, 1.0, 1.0], [-1.0, -1.0, -1.0], [-1.0, 1.0, 1.0]] {
             let mut case = self.draw([1, width], Outputs::Usual, false, 3);

@@ -23,9 +23,9 @@ fn least<T: Scalar>() -> f64 {
 }
 
 impl Suite<'_, '_> {
-    /// Adds a row of weight zero that holds NaN before the rows of `case`, and one after them. Tests, in the scalar
-    /// called `name`, that neither the loss nor the other gradients change by more than `allowed`, relative to their
-    /// size, and that the gradients of the added rows are 0.
+    /// Adds a row of weight zero that holds NaN before the rows of `case`, and one after them. Tests that neither the
+    /// loss nor the other gradients change by more than `allowed`, relative to their size, and that the gradients of
+    /// the added rows are 0. Messages call the scalar type `name`.
     pub(super) fn masked<T: Scalar>(&mut self, loss: &dyn Loss<T>, name: &str, allowed: f64, case: &Case) {
         let width = case.width;
         let weights = case.weights.clone().unwrap_or_else(|| vec![1.0; case.rows]);

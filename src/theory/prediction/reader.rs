@@ -28,10 +28,10 @@ pub(super) struct Reader<'a> {
     pub sample: Option<Option<Sample>>,
     /// The predicted links (factors of the chain rule) in the order of the forward pass.
     pub links: Vec<PredictedLink>,
-    /// The depth scales ξ_c (numbers of layers over which correlations approach their limit) of the layers read so
-    /// far.
+    /// The depth scales ξ_c (numbers of layers over which correlations approach their limit) of the layers that the
+    /// prediction has read.
     pub scales: Scales,
-    /// The number of time steps of a sequence at the output of the layers read so far.
+    /// The number of time steps of a sequence at the output of the layers that the prediction has read.
     pub steps: usize,
 }
 

@@ -48,16 +48,18 @@ pub(super) struct Scales {
     /// `[fan in · Var W, Var b]` of the last weights; `None` if no weights precede the next activation, or the mean of
     /// the bias is not 0.
     pub weights: Option<[f64; 2]>,
-    /// The number of pairs of weights and an activation among the layers read so far.
+    /// The number of pairs of weights and an activation among the layers that the prediction has read.
     pub layers: usize,
     /// Σ 1/ξ_c over the layers; ξ_c is the number of layers over which a correlation approaches its limit by a
     /// factor e. `None` before the first layer, or if a layer has no ξ_c.
     pub inverse: Option<f64>,
-    /// Each activation so far, the variances `[fan in · Var W, Var b]` of the weights and biases before it, and 1/ξ_c
-    /// of this pair. ξ_c is the number of layers over which the correlation of two inputs approaches its limit by a
-    /// factor e; `None` without one.
+    /// Each activation that the prediction has read, the variances `[fan in · Var W, Var b]` of the weights and
+    /// biases before it, and 1/ξ_c of the pair of weights and activation. ξ_c is the number of layers over which the
+    /// correlation of two inputs approaches its limit by a factor e; `None` if the pair has no ξ_c.
     pub seen: Vec<(ActivationKind, [f64; 2], Option<f64>)>,
-    /// Whether one of the layers read so far has no depth scale ξ_c.
+    /// Whether the layers that the prediction has read include one without a depth scale ξ_c. It is an activation
+    /// that does not follow weights with biases of mean 0, or for which the variance has no fixed point. It can also
+    /// be a layer such as a norm, dropout or a residual block.
     pub lost: bool,
 }
 
