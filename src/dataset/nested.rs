@@ -163,6 +163,7 @@ pub fn one_hot<T: Scalar>(classes: usize, labels: &[usize]) -> Result<Vec<T>, Er
 }
 
 /// Converts text labels to class indices. Returns (the class index of each label, the sorted names of the classes).
+/// Another call, with other labels, may give a class another index.
 ///
 /// [`Model::name_classes`](crate::model::Model::name_classes) stores the names of the classes in a model.
 ///

@@ -48,6 +48,10 @@ pub(super) fn length_remedy(what: &str) -> &'static str {
         "give all parameters of this network, as many as `layer::initialize` returns"
     } else if has("targets of a metric") {
         "give one target for each output"
+    } else if has("columns of the targets") {
+        "give the scale as many columns as a row of targets has values"
+    } else if has("names of classes") {
+        "give one for each class"
     } else if has("targets") {
         "give one class for each row of the output, or as many values for it as `Loss::target_width` says"
     } else if has("row weights") {

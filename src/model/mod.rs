@@ -84,7 +84,7 @@ pub struct Model<T: Scalar> {
 
 impl<T: Scalar> Model<T> {
     /// Creates a model of `network` with the given parameters and the initial buffers of its layers. It has no scales
-    /// and no names.
+    /// and no names. A trained network with a batch norm needs [`with_buffers`](Self::with_buffers), too.
     ///
     /// # Errors
     /// [`Error::Length`] unless `parameters` has the number of parameters of the network;
@@ -179,6 +179,12 @@ impl<T: Scalar> Model<T> {
     /// Returns all parameters, in the order of the network's parameter blocks.
     pub fn parameters(&self) -> &[T] {
         &self.parameters
+    }
+
+    /// Returns the buffers, values that layers keep beside their parameters, such as running statistics of a batch
+    /// norm, in the order of [`Workspace::buffers`](crate::workspace::Workspace::buffers).
+    pub fn buffers(&self) -> &[T] {
+        &self.buffers
     }
 
     /// Returns (network, parameters), and drops buffers, scales and names.

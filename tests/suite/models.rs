@@ -415,6 +415,26 @@ fn names_of_any_kind_of_text_are_accepted() {
     assert_eq!(model().name_classes(&names).unwrap().classes(), names);
 }
 
+/// The running statistics of a trained network go into the model and out of it, to the state dict.
+#[test]
+fn buffers_of_a_model_are_those_of_its_training() {
+    let network = || Sequential::<f64>::input(1).batch_norm().build().unwrap();
+    let data = Dataset::rows(1, &[1.0, 3.0], Target::Values(&[0.0, 0.0])).unwrap();
+    let settings = TrainConfig { epochs: 1, batch_size: 2, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(network(), MeanSquaredError::new(), Sgd::new(0.1), settings).unwrap();
+    trainer.fit(&data).unwrap();
+    let trained = trainer.workspace().buffers().to_vec();
+    let model = trainer.into_model().unwrap();
+    // One batch of mean 2 and unbiased variance 2, at a momentum of 0.1.
+    for (found, expected) in model.buffers().iter().zip([0.2, 0.9 + 0.2]) {
+        assert!((found - expected).abs() < 1e-15, "{found}");
+    }
+    assert_eq!(model.buffers(), trained);
+    let again = Model::new(network(), model.parameters().to_vec()).unwrap();
+    assert_eq!(again.buffers(), [0.0, 1.0]);
+    assert_eq!(again.with_buffers(&trained).unwrap().predict(&data), model.predict(&data));
+}
+
 #[test]
 fn scale_of_the_indices_of_an_embedding_is_refused() {
     let scale = Standardize::from_columns(vec![[1.0, 2.0]]).unwrap();
@@ -480,7 +500,8 @@ fn wrong_models_give_typed_errors() {
     assert!(matches!(model(network()).scale_inputs(scale.clone()), Err(Error::Length { .. })));
     assert!(matches!(model(network()).scale_outputs(scale), Err(Error::Length { .. })));
     assert!(matches!(model(network()).name_columns(["a"]), Err(Error::Length { .. })));
-    assert!(matches!(model(network()).name_classes(["a", "b"]), Err(Error::Length { .. })));
+    let error = model(network()).name_classes(["a", "b"]).unwrap_err();
+    assert!(matches!(error, Error::Length { .. }) && error.to_string().ends_with("give one for each class"), "{error}");
     let one = model(network());
     let data = Dataset::rows(2, &[0.0; 2], None).unwrap();
     assert!(matches!(one.predict_classes(&data), Err(Error::IncompatibleLayer { .. })));
