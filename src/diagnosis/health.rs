@@ -40,7 +40,7 @@ pub fn first_check<T: Scalar>(
 }
 
 /// Returns the report on given parameters and one batch, as [`first_check`] does for initial weights. It suits a
-/// network that was trained or loaded.
+/// network that was trained or loaded. Inputs of a [`Model`](crate::model::Model) with a scale must be scaled before.
 ///
 /// # Shapes
 /// x: \[rows, input\], sample after sample, as in a [`Dataset`](crate::dataset::Dataset).
