@@ -29,8 +29,10 @@ pub(super) struct Mixing {
     rows: f64,
     /// The number of batches of the largest size.
     batches: u64,
-    /// For an output at each time step: the sum of ∂L/∂y over the steps of each sample of the last batch.
-    of_samples: Vec<f64>,
+    /// The sum of ∂L/∂y over the time steps of one sample.
+    of_sample: Vec<f64>,
+    /// Whether the last batch had an output at each time step.
+    per_step: bool,
 }
 
 /// The number of batches whose means are averaged before the means of further batches are compared with this average.
@@ -41,7 +43,8 @@ const KEEP: f64 = 0.97;
 impl Default for Mixing {
     fn default() -> Self {
         let [between, within] = [RunningMoments::forgetting(KEEP); 2];
-        Mixing { mean: Vec::new(), sum: Vec::new(), between, within, rows: 0.0, batches: 0, of_samples: Vec::new() }
+        let [mean, sum, of_sample] = [const { Vec::new() }; 3];
+        Mixing { mean, sum, of_sample, per_step: false, between, within, rows: 0.0, batches: 0 }
     }
 }
 
@@ -50,35 +53,14 @@ impl Mixing {
     /// before it does not count: a loss that is a mean over rows gives each row of a smaller batch more weight. A
     /// batch with more rows than all earlier ones restarts both variances.
     pub fn push<T: Scalar>(&mut self, dy: &[T], rows: usize, norm: f64) {
-        let (width, count) = (dy.len() / rows.max(1), rows as f64);
-        if self.mean.len() != width {
-            *self = Mixing { mean: vec![0.0; width], sum: vec![0.0; width], ..Mixing::default() };
-        }
-        if rows < 2 || width == 0 || !norm.is_finite() || count < self.rows {
+        let width = dy.len() / rows.max(1);
+        if !norm.is_finite() || !self.takes(width, rows) {
             return;
         }
-        if count > self.rows {
-            let [between, within] = [RunningMoments::forgetting(KEEP); 2];
-            (self.between, self.within, self.batches) = (between, within, 0);
-        }
-        self.sum.fill(0.0);
         for row in dy.chunks_exact(width) {
             self.sum.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += to_f64(dy));
         }
-        let (mut apart, mut square) = (0.0, 0.0);
-        let keep = KEEP.min(self.batches as f64 / (self.batches + 1) as f64);
-        for (mean, sum) in self.mean.iter_mut().zip(&self.sum) {
-            let of_batch = sum / count;
-            square += of_batch * of_batch;
-            apart += (of_batch - *mean) * (of_batch - *mean);
-            *mean = keep * *mean + (1.0 - keep) * of_batch;
-        }
-        self.batches += 1;
-        self.rows = count;
-        if self.batches > WARM_UP {
-            self.between.push(count * apart);
-            self.within.push((norm * norm - count * square).max(0.0) / (count - 1.0));
-        }
+        self.add(rows as f64, norm * norm);
     }
 
     /// Adds a batch of rows of ∂L/∂y, whose 2-norm is `norm`. Samples of different lengths do not count.
@@ -93,22 +75,67 @@ impl Mixing {
     /// Adds a batch of `samples` sequences of equal length with an output at each time step. The rows of `dy` are
     /// time-major. The steps of one sample are alike, so that each sample counts as one row, the sum over its steps.
     fn push_sequences<T: Scalar>(&mut self, dy: &[T], samples: usize, steps: usize) {
-        let values = dy.len() / steps.max(1);
-        let mut sums = core::mem::take(&mut self.of_samples);
-        sums.clear();
-        sums.resize(values, 0.0);
-        for step in dy.chunks_exact(values.max(1)) {
-            sums.iter_mut().zip(step).for_each(|(sum, &dy)| *sum += to_f64(dy));
+        let width = dy.len() / (samples * steps).max(1);
+        if !self.takes(width, samples) {
+            return;
         }
-        let norm = libm::sqrt(sums.iter().map(|sum| sum * sum).sum());
-        self.push(&sums, samples, norm);
-        self.of_samples = sums;
+        let mut square = 0.0;
+        for sample in 0..samples {
+            self.of_sample.fill(0.0);
+            for row in dy.chunks_exact(width).skip(sample).step_by(samples) {
+                self.of_sample.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += to_f64(dy));
+            }
+            for (sum, of_sample) in self.sum.iter_mut().zip(&self.of_sample) {
+                *sum += of_sample;
+                square += of_sample * of_sample;
+            }
+        }
+        self.per_step = true;
+        if square.is_finite() {
+            self.add(samples as f64, square);
+        }
+    }
+
+    /// Whether a batch of `rows` rows of `width` values counts. If so, clears the sum over its rows.
+    fn takes(&mut self, width: usize, rows: usize) -> bool {
+        if self.mean.len() != width {
+            let [mean, sum, of_sample] = [(); 3].map(|()| vec![0.0; width]);
+            *self = Mixing { mean, sum, of_sample, ..Mixing::default() };
+        }
+        let count = rows as f64;
+        if rows < 2 || width == 0 || count < self.rows {
+            return false;
+        }
+        if count > self.rows {
+            let [between, within] = [RunningMoments::forgetting(KEEP); 2];
+            (self.between, self.within, self.batches) = (between, within, 0);
+        }
+        self.sum.fill(0.0);
+        true
+    }
+
+    /// Adds a batch of `count` rows, whose sum is in `sum` and whose squares have the sum `square_norm`.
+    fn add(&mut self, count: f64, square_norm: f64) {
+        let (mut apart, mut square) = (0.0, 0.0);
+        let keep = KEEP.min(self.batches as f64 / (self.batches + 1) as f64);
+        for (mean, sum) in self.mean.iter_mut().zip(&self.sum) {
+            let of_batch = sum / count;
+            square += of_batch * of_batch;
+            apart += (of_batch - *mean) * (of_batch - *mean);
+            *mean = keep * *mean + (1.0 - keep) * of_batch;
+        }
+        self.batches += 1;
+        self.rows = count;
+        if self.batches > WARM_UP {
+            self.between.push(count * apart);
+            self.within.push((square_norm - count * square).max(0.0) / (count - 1.0));
+        }
     }
 
     /// Returns the variance of ∂L/∂y over the rows of a batch, summed over columns, and the number of rows; `None`
     /// before 20 batches of the largest size, and for an output at each time step.
     pub fn within(&self) -> Option<[f64; 2]> {
-        (self.of_samples.is_empty() && self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
+        (!self.per_step && self.within.count() >= WARM_UP).then_some([self.within.mean(), self.rows])
     }
 
     /// Returns ρ, the correlation of the gradients ∂L/∂y of two rows of one batch; a negative estimate becomes 0.
