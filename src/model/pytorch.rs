@@ -142,13 +142,18 @@ fn direction_of<'p>(parts: &[(String, &LayerSpec)], path: &'p str) -> (&'p str, 
     (path, "")
 }
 
-/// Checks the depth of `network`, the numbers of its parameters and buffer values in `lengths`, and the paths in
-/// `names`. Returns its blocks, their tensors, and the tensors of its buffers with the ranges of their values.
-fn tensors_of<T: Scalar>(
-    network: &dyn Layer<T>,
-    lengths: [usize; 2],
-    names: &ModuleNames,
-) -> Result<(Blocks, Vec<Entry>, Vec<(String, Range<usize>)>), Error> {
+/// The PyTorch tensors that correspond to the parameters and buffers of a network.
+struct Tensors {
+    blocks: Blocks,
+    /// The tensors of parameters, in the order of `blocks`.
+    entries: Vec<Entry>,
+    /// The name of each tensor of buffers, and the range of its values among all buffer values.
+    of_buffers: Vec<(String, Range<usize>)>,
+}
+
+/// Returns the tensors of `network`, after checking its depth, the numbers of its parameters and buffer values in
+/// `lengths`, and the paths in `names`.
+fn tensors_of<T: Scalar>(network: &dyn Layer<T>, lengths: [usize; 2], names: &ModuleNames) -> Result<Tensors, Error> {
     check_depth(&network)?;
     let (spec, blocks) = (network.spec(), Blocks::collect(|visit| network.blocks(visit)));
     let places = buffer_places(&network);
@@ -156,7 +161,7 @@ fn tensors_of<T: Scalar>(
     require_length("the buffers", places.last().map_or(0, |place| place.range.end), lengths[1])?;
     names.check(&spec.parts(), &blocks, &places)?;
     let entries = entries(&spec, &blocks, names)?;
-    Ok((blocks, entries, buffer_entries(&places, names)))
+    Ok(Tensors { blocks, entries, of_buffers: buffer_entries(&places, names) })
 }
 
 /// Sets parameters and buffers of `network` to the tensors of `state`, each rounded to the nearest `T`.
@@ -192,7 +197,7 @@ pub fn import_state_dict<T: Scalar>(
     state: &StateDict,
     names: &ModuleNames,
 ) -> Result<(), Error> {
-    let (blocks, entries, of_buffers) = tensors_of(&network, [w.len(), buffers.len()], names)?;
+    let Tensors { blocks, entries, of_buffers } = tensors_of(&network, [w.len(), buffers.len()], names)?;
     let mut read = filled("the parameters", w.len(), 0.0)?;
     for entry in &entries {
         let tensor = tensor(state, &entry.tensor, &entry.shape)?;
@@ -264,7 +269,7 @@ pub fn export_state_dict<T: Scalar>(
     buffers: &[T],
     names: &ModuleNames,
 ) -> Result<StateDict, Error> {
-    let (blocks, entries, of_buffers) = tensors_of(&network, [w.len(), buffers.len()], names)?;
+    let Tensors { blocks, entries, of_buffers } = tensors_of(&network, [w.len(), buffers.len()], names)?;
     let mut state = StateDict::new();
     let mut insert = |tensor: &str, shape: &[usize], values| match state.get(tensor) {
         Some(_) => Err(misfit(tensor, "one block of this name: `ModuleNames` tells them apart", "two")),

@@ -58,7 +58,7 @@ fn large_biases_before_an_unbounded_activation_are_named() -> Result<(), Error> 
 #[test]
 fn large_biases_before_bounded_outputs_are_named() -> Result<(), Error> {
     let x = normal(256 * WIDTH);
-    let signs = |unit: usize| if unit % 2 == 0 { 20.0 } else { -20.0 };
+    let signs = |unit: usize| if unit.is_multiple_of(2) { 20.0 } else { -20.0 };
     let targets: Vec<f32> = x.iter().map(|x| 0.5 + 0.4 * (0.5 * x).clamp(-1.0, 1.0)).collect();
     let right: Vec<f32> = (0..x.len()).map(|i| f32::from(u8::from(i % 2 == 0))).collect();
     let sigmoid = Sequential::<f32>::input(WIDTH).linear(24).tanh().linear(WIDTH).activation(Sigmoid).build()?;
